@@ -1,0 +1,244 @@
+//! The end of a subscription: stopping what the organization runs.
+//!
+//! A task pages through the vendor's list and writes one row each. Running deployments are to be stopped; trials go
+//! on until they end; what the user had stopped before is adopted, stopped since the end. Everything is void as soon
+//! as the organization's slot is active again or has moved on, and nothing is stopped while anything else pays.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::control_plane::{ControlPlaneError, StopReason, VendorDeployment, VendorState};
+use crate::deployment::{Deployment, DeploymentState, Stop};
+use crate::ledger::{Document, Ledger, LedgerError, Row, Write};
+use crate::link::Slot;
+use crate::marketplace::Marketplace;
+use crate::policy::Policy;
+use crate::retry::{Attempts, later};
+use crate::task::{Effect, Task};
+use crate::work::{Ran, WorkError, Worker};
+
+/// Rows written in one transaction, beside the task and the slot's check (DynamoDB: 100 items).
+const CHUNK: usize = 40;
+/// How soon to look again at a stop the vendor has taken but not finished.
+const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(20);
+
+/// What an organization's slot says about work of one generation.
+#[derive(Debug)]
+pub enum Standing {
+    /// Still ended, still the same generation: go on, and check this row in the transaction.
+    Ended(Row<Slot>),
+    /// Linked again, or moved on.
+    Void,
+}
+
+/// Reads the slot, strongly consistent.
+pub async fn standing(ledger: &Ledger, organization: &str, generation: u64) -> Result<Standing, LedgerError> {
+    let slot = ledger.get::<Slot>(&Slot::row_key(organization)).await?;
+    Ok(match slot {
+        Some(row) if row.doc.active.is_none() && row.doc.generation == generation => Standing::Ended(row),
+        _ => Standing::Void,
+    })
+}
+
+/// What the vendor's books say: whether something else pays, or the organization is gone.
+pub async fn pays_otherwise<M: Marketplace>(worker: &Worker<'_, M>, organization: &str, now: Timestamp) -> Result<bool, WorkError> {
+    match worker.control_plane.organization(organization, now).await {
+        Ok(organization) => Ok(organization.billing.pays()),
+        Err(ControlPlaneError::NotFound) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Writes one row for each of the organization's deployments, page after page.
+pub async fn stop_organization<M: Marketplace>(worker: &Worker<'_, M>, task: Row<Task>, now: Timestamp) -> Result<Ran, WorkError> {
+    let Effect::StopOrganization { ended_at, page } = task.doc.effect.clone() else {
+        return Ok(Ran::done(Task::KIND, "another task"));
+    };
+    let organization = task.doc.organization.clone();
+    let Standing::Ended(slot) = standing(worker.ledger, &organization, task.doc.generation).await? else {
+        return finish(worker.ledger, &task, "void: linked again").await;
+    };
+    if pays_otherwise(worker, &organization, now).await? {
+        return finish(worker.ledger, &task, "void: something else pays").await;
+    }
+    let mut wake = Vec::new();
+    let mut task = task;
+    let mut page = page;
+    let mut rows = 0_usize;
+    loop {
+        let list = match worker.control_plane.list_deployments(&organization, page.as_deref(), now).await {
+            Ok(list) => list,
+            Err(ControlPlaneError::NotFound) => return finish(worker.ledger, &task, "the organization is gone").await,
+            Err(error) => return Err(error.into()),
+        };
+        let mut writes = Vec::new();
+        for listed in &list.items {
+            let key = Deployment::row_key(&organization, &listed.id);
+            let known = worker.ledger.get::<Deployment>(&key).await?;
+            // Written already, by an earlier run of this task.
+            if known.as_ref().is_some_and(|row| row.doc.generation == task.doc.generation && row.doc.ended_at == ended_at) {
+                continue;
+            }
+            let fresh = concerned(worker.policy, &task.doc, ended_at, listed, now);
+            if matches!(fresh.state, DeploymentState::Stopping { .. }) {
+                wake.push(key);
+            }
+            writes.push(Write::save(known.as_ref(), &fresh));
+        }
+        rows += writes.len();
+        let last = list.next.is_none() || list.next == page;
+        page = list.next;
+        while writes.len() > CHUNK {
+            let rest = writes.split_off(CHUNK);
+            writes.push(Write::check(Some(&slot), Slot::row_key(&organization)));
+            worker.ledger.transact(writes).await?;
+            writes = rest;
+        }
+        let effect = Effect::StopOrganization { ended_at, page: page.clone() };
+        let next = if last { task.doc.done() } else { Task { effect, ..task.doc.clone() } };
+        writes.push(Write::check(Some(&slot), Slot::row_key(&organization)));
+        writes.push(Write::replace(&task, &next));
+        worker.ledger.transact(writes).await?;
+        task = Row { version: task.version.saturating_add(1), doc: next };
+        if last {
+            return Ok(Ran::done(Task::KIND, format!("{} deployments concerned", rows)).waking(wake));
+        }
+    }
+}
+
+/// What the end means for one listed deployment. Pure.
+pub fn concerned(policy: &Policy, task: &Task, ended_at: Timestamp, listed: &VendorDeployment, now: Timestamp) -> Deployment {
+    let state = match (listed.trial_ends_at, listed.state, listed.stopped_since) {
+        (Some(trial_ends_at), _, _) if trial_ends_at > now => DeploymentState::Running { trial_ends_at },
+        (_, VendorState::Stopped, Some(since)) => DeploymentState::Stopped(stop(policy, task, ended_at, since, true)),
+        _ => DeploymentState::Stopping { reason: StopReason::SubscriptionEnded, asked: false },
+    };
+    Deployment {
+        organization: task.organization.clone(),
+        id: listed.id.clone(),
+        name: listed.name.clone(),
+        provider: task.provider,
+        generation: task.generation,
+        ended_at,
+        state,
+        attempts: Attempts::at(now),
+        held: None,
+        parked: false,
+    }
+}
+
+fn stop(policy: &Policy, task: &Task, ended_at: Timestamp, vendor_since: Timestamp, adopted: bool) -> Stop {
+    Stop::new(ended_at, vendor_since, adopted, policy.retention(task.provider), policy.warning())
+}
+
+/// The stop of a deployment as confirmed now.
+pub fn confirmed_stop(policy: &Policy, deployment: &Deployment, vendor_since: Timestamp) -> DeploymentState {
+    let retention = policy.retention(deployment.provider);
+    DeploymentState::Stopped(Stop::new(deployment.ended_at, vendor_since, false, retention, policy.warning()))
+}
+
+async fn finish(ledger: &Ledger, task: &Row<Task>, outcome: &str) -> Result<Ran, WorkError> {
+    ledger.replace(task, task.doc.done()).await?;
+    Ok(Ran::done(Task::KIND, outcome))
+}
+
+/// Writes a deployment's next state, if its organization still stands as it was read.
+pub async fn write_under<M: Marketplace>(
+    worker: &Worker<'_, M>,
+    row: &Row<Deployment>,
+    slot: &Row<Slot>,
+    next: &Deployment,
+) -> Result<(), LedgerError> {
+    let check = Write::check(Some(slot), Slot::row_key(&row.doc.organization));
+    worker.ledger.transact(vec![check, Write::replace(row, next)]).await
+}
+
+/// Writes a deployment's next state whatever its organization does.
+pub async fn write_alone<M: Marketplace>(
+    worker: &Worker<'_, M>,
+    row: &Row<Deployment>,
+    state: DeploymentState,
+    outcome: &str,
+    now: Timestamp,
+) -> Result<Ran, WorkError> {
+    let next = row.doc.becomes(state, now);
+    let wake = if next.due().is_some_and(|(_, at)| at <= now) { vec![next.key()] } else { Vec::new() };
+    worker.ledger.replace(row, next).await?;
+    Ok(Ran::done(Deployment::KIND, outcome).waking(wake))
+}
+
+/// What to do with a deployment whose organization pays again: start it if we may have stopped it and the policy
+/// says so, else let go of it.
+pub async fn void<M: Marketplace>(
+    worker: &Worker<'_, M>,
+    row: &Row<Deployment>,
+    touched: bool,
+    now: Timestamp,
+) -> Result<Ran, WorkError> {
+    let slot = worker.ledger.get::<Slot>(&Slot::row_key(&row.doc.organization)).await?;
+    let back = slot.is_some_and(|slot| slot.doc.active.is_some());
+    if touched && back && worker.policy.end.restart_on_return {
+        return write_alone(worker, row, DeploymentState::Resuming, "void: linked again, to be started", now).await;
+    }
+    let why = "linked again".to_owned();
+    write_alone(worker, row, DeploymentState::Released { why }, "void: linked again", now).await
+}
+
+/// Stops one deployment, or looks whether the vendor has finished stopping it.
+pub async fn stop_deployment<M: Marketplace>(worker: &Worker<'_, M>, row: &Row<Deployment>, now: Timestamp) -> Result<Ran, WorkError> {
+    let DeploymentState::Stopping { reason, asked } = row.doc.state.clone() else {
+        return Ok(Ran::done(Deployment::KIND, "not stopping"));
+    };
+    let deployment = &row.doc;
+    let Standing::Ended(slot) = standing(worker.ledger, &deployment.organization, deployment.generation).await? else {
+        return void(worker, row, asked || deployment.attempts.tries > 1, now).await;
+    };
+    if pays_otherwise(worker, &deployment.organization, now).await? {
+        let why = "something else pays".to_owned();
+        return write_alone(worker, row, DeploymentState::Released { why }, "void: something else pays", now).await;
+    }
+    let answer = if asked {
+        worker.control_plane.deployment(&deployment.organization, &deployment.id, now).await.map_err(WorkError::from)?
+    } else {
+        let key = format!("stop:{}:{}:{}", deployment.organization, deployment.id, deployment.generation);
+        match worker.control_plane.stop(&deployment.organization, &deployment.id, reason, &key, now).await {
+            Ok(answer) => Some(answer),
+            Err(ControlPlaneError::NotFound) => None,
+            Err(error) => return Err(error.into()),
+        }
+    };
+    let next = match answer {
+        None => deployment.becomes(DeploymentState::Deleted { at: now }, now),
+        Some(VendorDeployment { state: VendorState::Stopped, stopped_since: Some(since), .. }) => {
+            deployment.becomes(confirmed_stop(worker.policy, deployment, since), now)
+        }
+        Some(_) => {
+            let waiting = DeploymentState::Stopping { reason, asked: true };
+            Deployment { attempts: Attempts::at(later(now, LOOK_AGAIN)), ..deployment.becomes(waiting, now) }
+        }
+    };
+    write_under(worker, row, &slot, &next).await?;
+    Ok(Ran::done(Deployment::KIND, format!("stopping -> {}", next.state.name())))
+}
+
+/// A trial's end has come: it is stopped like the rest if nothing pays by now.
+pub async fn trial_ended<M: Marketplace>(worker: &Worker<'_, M>, row: &Row<Deployment>, now: Timestamp) -> Result<Ran, WorkError> {
+    let deployment = &row.doc;
+    let Standing::Ended(slot) = standing(worker.ledger, &deployment.organization, deployment.generation).await? else {
+        return void(worker, row, false, now).await;
+    };
+    if pays_otherwise(worker, &deployment.organization, now).await? {
+        let why = "something else pays".to_owned();
+        return write_alone(worker, row, DeploymentState::Released { why }, "void: something else pays", now).await;
+    }
+    let next = match worker.control_plane.deployment(&deployment.organization, &deployment.id, now).await? {
+        None => DeploymentState::Deleted { at: now },
+        Some(VendorDeployment { trial_ends_at: Some(trial_ends_at), .. }) if trial_ends_at > now => {
+            DeploymentState::Running { trial_ends_at }
+        }
+        Some(_) => DeploymentState::Stopping { reason: StopReason::TrialEnded, asked: false },
+    };
+    let next = deployment.becomes(next, now);
+    let wake = if matches!(next.state, DeploymentState::Stopping { .. }) { vec![next.key()] } else { Vec::new() };
+    write_under(worker, row, &slot, &next).await?;
+    Ok(Ran::done(Deployment::KIND, format!("trial -> {}", next.state.name())).waking(wake))
+}

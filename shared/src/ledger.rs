@@ -1,0 +1,169 @@
+//! The ledger: one DynamoDB table that is the system of record for every marketplace.
+//!
+//! Every item is a versioned document under `pk`/`sk`. Every write names what it expects to find (absent, or
+//! this version), so a lost race shows as [`LedgerError::Conflict`] and is re-read and decided again. Two
+//! sparse indexes serve work that is due (`due`, sharded by provider) and listings (`listing`, sharded by kind
+//! and state); neither is ever read for a decision. There is no Scan, and every list pages.
+//!
+//! There is no storage trait: the same code runs on DynamoDB and on an embedded engine behind the SDK's HTTP
+//! connector.
+
+mod error;
+mod index;
+mod item;
+mod table;
+mod write;
+
+pub use error::LedgerError;
+pub use index::{Cursor, DUE_SHARDS, Found, LISTING_SHARDS, Page};
+pub use item::{Document, Key, Provider, Row};
+pub use table::{DUE_INDEX, LISTING_INDEX};
+pub use write::Write;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
+
+use self::item::decode;
+
+/// A handle on the table. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    client: Client,
+    table: String,
+}
+
+/// What a conditional create found.
+#[derive(Debug)]
+pub enum Created<T> {
+    /// The row is new.
+    New(Row<T>),
+    /// It was there already; this is it.
+    Existing(Row<T>),
+}
+
+impl Ledger {
+    /// A ledger in `table`, reached through `client`.
+    pub fn new(client: Client, table: impl Into<String>) -> Self {
+        Self { client, table: table.into() }
+    }
+
+    /// Reads one row, strongly consistent. One GetItem.
+    pub async fn get<T: Document>(&self, key: &Key) -> Result<Option<Row<T>>, LedgerError> {
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .set_key(Some(key.attributes()))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(LedgerError::from_sdk)?;
+        answer.item.map(decode).transpose()
+    }
+
+    /// Reads which kind of document lives under a key, with the whole item, for work found through an index.
+    pub async fn find(&self, key: &Key) -> Result<Option<Found>, LedgerError> {
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .set_key(Some(key.attributes()))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(LedgerError::from_sdk)?;
+        answer.item.map(Found::from_item).transpose()
+    }
+
+    /// Reads one page of a partition whose sort keys start with `prefix`, strongly consistent, in order.
+    /// One Query. `after` continues behind that sort key.
+    pub async fn partition(
+        &self,
+        pk: &str,
+        prefix: &str,
+        after: Option<&str>,
+        limit: i32,
+    ) -> Result<Page<Found>, LedgerError> {
+        let start = after.map(|sk| Key::new(pk, sk).attributes());
+        let request = self.client.query().table_name(&self.table).consistent_read(true).limit(limit).set_exclusive_start_key(start);
+        let request = if prefix.is_empty() {
+            request.key_condition_expression("pk = :pk")
+        } else {
+            request
+                .key_condition_expression("pk = :pk AND begins_with(sk, :prefix)")
+                .expression_attribute_values(":prefix", AttributeValue::S(prefix.to_owned()))
+        };
+        let answer = request
+            .expression_attribute_values(":pk", AttributeValue::S(pk.to_owned()))
+            .send()
+            .await
+            .map_err(LedgerError::from_sdk)?;
+        let next = answer.last_evaluated_key.as_ref().map(item::key_of).transpose()?.map(|key| key.sk);
+        let items = answer.items.unwrap_or_default().into_iter().map(Found::from_item).collect::<Result<_, _>>()?;
+        Ok(Page { items, next })
+    }
+
+    /// Every row of a partition with that prefix, page after page. Only for partitions that stay small.
+    pub async fn whole_partition(&self, pk: &str, prefix: &str) -> Result<Vec<Found>, LedgerError> {
+        let mut all = Vec::new();
+        let mut after: Option<String> = None;
+        loop {
+            let page = self.partition(pk, prefix, after.as_deref(), 200).await?;
+            all.extend(page.items);
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return Ok(all),
+            }
+        }
+    }
+
+    /// Creates a row, or gives back the one that is already there. One PutItem, no read.
+    pub async fn create<T: Document>(&self, doc: T) -> Result<Created<T>, LedgerError> {
+        let put = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(item::encode(&doc, 1)?))
+            .condition_expression("attribute_not_exists(pk)")
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send()
+            .await;
+        match put {
+            Ok(_) => Ok(Created::New(Row { version: 1, doc })),
+            Err(error) => match error::existing(&error) {
+                Some(item) => Ok(Created::Existing(decode(item)?)),
+                None => Err(LedgerError::from_sdk(error)),
+            },
+        }
+    }
+
+    /// Replaces a row that still has the version it was read with. One PutItem.
+    pub async fn replace<T: Document>(&self, row: &Row<T>, doc: T) -> Result<Row<T>, LedgerError> {
+        let version = row.version.saturating_add(1);
+        self.client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(item::encode(&doc, version)?))
+            .condition_expression("version = :expected")
+            .expression_attribute_values(":expected", AttributeValue::N(row.version.to_string()))
+            .send()
+            .await
+            .map_err(LedgerError::from_sdk)?;
+        Ok(Row { version, doc })
+    }
+
+    /// Writes all or nothing. One TransactWriteItems of at most 100 items, each touched once.
+    ///
+    /// # Errors
+    /// [`LedgerError::Conflict`] when something was not as expected: read again and decide again.
+    pub async fn transact(&self, writes: Vec<Write>) -> Result<(), LedgerError> {
+        let items = writes.into_iter().map(|write| write.into_item(&self.table)).collect::<Result<Vec<_>, _>>()?;
+        self.client
+            .transact_write_items()
+            .set_transact_items(Some(items))
+            .send()
+            .await
+            .map(|_| ())
+            .map_err(LedgerError::from_sdk)
+    }
+}

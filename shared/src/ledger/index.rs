@@ -1,0 +1,125 @@
+//! The two sparse indexes: what is due, and what a person may want listed. Both hold keys only; whoever acts
+//! on a row reads it again from the table, strongly consistent, because an index may be stale for a moment.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use jiff::Timestamp;
+
+use super::item::{Item, decode, due_shard, key_of, listing_shard};
+use super::table::{DUE_INDEX, LISTING_INDEX};
+use super::{Document, Key, Ledger, LedgerError, Provider, Row};
+
+/// Partitions the due work of one provider is spread over.
+pub const DUE_SHARDS: u8 = 8;
+/// Partitions each listing is spread over.
+pub const LISTING_SHARDS: u8 = 4;
+
+/// One page of a list and where the next one starts.
+#[derive(Clone, Debug)]
+pub struct Page<T> {
+    /// What was found.
+    pub items: Vec<T>,
+    /// The next page starts behind this sort key (or cursor); none means the list ends here.
+    pub next: Option<String>,
+}
+
+/// An item whose kind is not known beforehand.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Where it lives.
+    pub key: Key,
+    /// Its kind, see [`Document::KIND`].
+    pub kind: String,
+    item: Item,
+}
+
+impl Found {
+    pub(super) fn from_item(item: Item) -> Result<Self, LedgerError> {
+        let key = key_of(&item)?;
+        let kind = item.get("kind").and_then(|value| value.as_s().ok()).cloned();
+        let kind = kind.ok_or_else(|| LedgerError::Corrupt { key: key.to_string(), what: "no kind" })?;
+        Ok(Self { key, kind, item })
+    }
+
+    /// The document, if it is of kind `T`.
+    pub fn read<T: Document>(self) -> Result<Row<T>, LedgerError> {
+        decode(self.item)
+    }
+}
+
+impl Ledger {
+    /// Keys of rows of `provider` due at or before `now`, oldest first within one shard. A hint: read each
+    /// row before acting on it. One Query.
+    pub async fn due(
+        &self,
+        provider: Provider,
+        shard: u8,
+        now: Timestamp,
+        after: Option<Cursor>,
+        limit: i32,
+    ) -> Result<(Vec<Key>, Option<Cursor>), LedgerError> {
+        let answer = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name(DUE_INDEX)
+            .key_condition_expression("due_shard = :shard AND due_at <= :now")
+            .expression_attribute_values(":shard", AttributeValue::S(due_shard(provider, shard)))
+            .expression_attribute_values(":now", AttributeValue::N(now.as_millisecond().to_string()))
+            .set_exclusive_start_key(after.map(|cursor| cursor.0))
+            .limit(limit)
+            .send()
+            .await
+            .map_err(LedgerError::from_sdk)?;
+        let keys = answer.items.unwrap_or_default().iter().map(key_of).collect::<Result<Vec<_>, _>>()?;
+        Ok((keys, answer.last_evaluated_key.map(Cursor)))
+    }
+
+    /// One page of the documents of kind `T` in `state`, oldest first within one shard. One Query and one
+    /// GetItem for each row, since the index holds keys only.
+    pub async fn listed<T: Document>(
+        &self,
+        state: &str,
+        shard: u8,
+        after: Option<Cursor>,
+        limit: i32,
+    ) -> Result<(Vec<Row<T>>, Option<Cursor>), LedgerError> {
+        let answer = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name(LISTING_INDEX)
+            .key_condition_expression("listing_shard = :shard")
+            .expression_attribute_values(":shard", AttributeValue::S(listing_shard(T::KIND, state, shard)))
+            .set_exclusive_start_key(after.map(|cursor| cursor.0))
+            .limit(limit)
+            .send()
+            .await
+            .map_err(LedgerError::from_sdk)?;
+        let mut rows = Vec::new();
+        for item in answer.items.unwrap_or_default() {
+            rows.extend(self.get(&key_of(&item)?).await?);
+        }
+        Ok((rows, answer.last_evaluated_key.map(Cursor)))
+    }
+
+    /// Every document of kind `T` in `state`, all shards, all pages: for the operator's lists and for tests.
+    pub async fn all_listed<T: Document>(&self, state: &str) -> Result<Vec<Row<T>>, LedgerError> {
+        let mut all = Vec::new();
+        for shard in 0..LISTING_SHARDS {
+            let mut after = None;
+            loop {
+                let (rows, next) = self.listed(state, shard, after, 100).await?;
+                all.extend(rows);
+                if next.is_none() {
+                    break;
+                }
+                after = next;
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// Where a page of an index ended. Opaque.
+#[derive(Clone, Debug)]
+pub struct Cursor(Item);

@@ -1,0 +1,162 @@
+//! How a document becomes an item. Due time, listing and expiry are derived from the document itself, here and
+//! nowhere else, so that an index can never say something the row does not.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::LedgerError;
+use super::index::{DUE_SHARDS, LISTING_SHARDS};
+
+pub(super) type Item = HashMap<String, AttributeValue>;
+
+/// The cloud whose functions can do a piece of work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Provider {
+    /// Lambda.
+    Aws,
+    /// Azure Functions.
+    Azure,
+}
+
+impl fmt::Display for Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Aws => "aws",
+            Self::Azure => "azure",
+        })
+    }
+}
+
+/// The primary key of an item.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Key {
+    /// Partition key.
+    pub pk: String,
+    /// Sort key.
+    pub sk: String,
+}
+
+impl Key {
+    /// A key of these two parts.
+    pub fn new(pk: impl Into<String>, sk: impl Into<String>) -> Self {
+        Self { pk: pk.into(), sk: sk.into() }
+    }
+
+    pub(super) fn attributes(&self) -> Item {
+        HashMap::from([
+            ("pk".to_owned(), AttributeValue::S(self.pk.clone())),
+            ("sk".to_owned(), AttributeValue::S(self.sk.clone())),
+        ])
+    }
+
+    /// A stable shard of this key.
+    fn shard(&self, shards: u8) -> u8 {
+        let mut hash = Sha256::new();
+        hash.update(self.pk.as_bytes());
+        hash.update([0]);
+        hash.update(self.sk.as_bytes());
+        hash.finalize().first().copied().unwrap_or(0) % shards
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.pk, self.sk)
+    }
+}
+
+/// Something the ledger keeps.
+pub trait Document: Serialize + DeserializeOwned {
+    /// The kind, as stored and as the log and the listings name it.
+    const KIND: &'static str;
+
+    /// Where it lives.
+    fn key(&self) -> Key;
+
+    /// When there is work to do on it, and which provider can do it.
+    fn due(&self) -> Option<(Provider, Timestamp)> {
+        None
+    }
+
+    /// Under which state it is listed for people, and since when.
+    fn listing(&self) -> Option<(&'static str, Timestamp)> {
+        None
+    }
+
+    /// When the table may forget it.
+    fn expires(&self) -> Option<Timestamp> {
+        None
+    }
+}
+
+/// A document with the version it was read at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row<T> {
+    /// Grows by one with every write.
+    pub version: u64,
+    /// The document.
+    pub doc: T,
+}
+
+pub(super) fn encode<T: Document>(doc: &T, version: u64) -> Result<Item, LedgerError> {
+    let key = doc.key();
+    let mut item = key.attributes();
+    item.insert("kind".to_owned(), AttributeValue::S(T::KIND.to_owned()));
+    item.insert("version".to_owned(), AttributeValue::N(version.to_string()));
+    let body = serde_dynamo::to_attribute_value(doc).map_err(|source| LedgerError::Encode { kind: T::KIND, source })?;
+    item.insert("doc".to_owned(), body);
+    if let Some((provider, at)) = doc.due() {
+        item.insert("due_shard".to_owned(), AttributeValue::S(due_shard(provider, key.shard(DUE_SHARDS))));
+        item.insert("due_at".to_owned(), AttributeValue::N(at.as_millisecond().to_string()));
+    }
+    if let Some((state, since)) = doc.listing() {
+        let shard = listing_shard(T::KIND, state, key.shard(LISTING_SHARDS));
+        item.insert("listing_shard".to_owned(), AttributeValue::S(shard));
+        item.insert("listed_at".to_owned(), AttributeValue::N(since.as_millisecond().to_string()));
+    }
+    if let Some(at) = doc.expires() {
+        item.insert("expires".to_owned(), AttributeValue::N(at.as_second().to_string()));
+    }
+    Ok(item)
+}
+
+pub(super) fn due_shard(provider: Provider, shard: u8) -> String {
+    format!("{provider}#{shard}")
+}
+
+pub(super) fn listing_shard(kind: &str, state: &str, shard: u8) -> String {
+    format!("{kind}#{state}#{shard}")
+}
+
+pub(super) fn decode<T: Document>(item: Item) -> Result<Row<T>, LedgerError> {
+    let key = key_of(&item)?;
+    let corrupt = |what: &'static str| LedgerError::Corrupt { key: key.to_string(), what };
+    let kind = item.get("kind").and_then(|value| value.as_s().ok()).ok_or_else(|| corrupt("no kind"))?;
+    if kind != T::KIND {
+        return Err(corrupt("another kind than expected"));
+    }
+    let version = item
+        .get("version")
+        .and_then(|value| value.as_n().ok())
+        .and_then(|number| number.parse().ok())
+        .ok_or_else(|| corrupt("no version"))?;
+    let body = item.get("doc").cloned().ok_or_else(|| corrupt("no document"))?;
+    let doc = serde_dynamo::from_attribute_value(body)
+        .map_err(|source| LedgerError::Decode { key: key.to_string(), kind: T::KIND, source })?;
+    Ok(Row { version, doc })
+}
+
+pub(super) fn key_of(item: &Item) -> Result<Key, LedgerError> {
+    let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
+    match (text("pk"), text("sk")) {
+        (Some(pk), Some(sk)) => Ok(Key { pk, sk }),
+        _ => Err(LedgerError::Corrupt { key: "unknown".to_owned(), what: "no primary key" }),
+    }
+}

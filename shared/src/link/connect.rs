@@ -1,0 +1,328 @@
+//! Linking: the person who resolved the purchase's token presses Link for one organization.
+//!
+//! Everything is read and judged afresh: the registration (this browser's own), the purchase, the organization's
+//! slot, and the vendor's word on the person's role and the organization's billing. The link takes the slot and the
+//! purchase in one transaction; of two that race exactly one wins, and the other is told "already linked".
+
+use jiff::Timestamp;
+
+use super::{
+    ActiveLink, Candidate, Contact, Link, LinkState, Refusal, RefusedLink, Slot, UnlinkCause, refusals,
+};
+use crate::audit::AuditLine;
+use crate::control_plane::{ControlPlane, ControlPlaneError};
+use crate::disposition::{Dispose, Disposition};
+use crate::home::Home;
+use crate::ledger::{Key, Ledger, LedgerError, Row, Write};
+use crate::organization::Organization;
+use crate::person::Person;
+use crate::policy::Policy;
+use crate::registration::{Registration, RegistrationState};
+use crate::retry::{Attempts, later};
+use crate::settle::{Changes, Occasion, linked_effects, organization_line};
+use crate::status::Status;
+use crate::subscription::{Pointer, State, Subscription, SubscriptionKey};
+
+const RACES: u32 = 6;
+
+/// Linking that could not be brought to an answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The ledger.
+    #[error("the ledger failed")]
+    Ledger(#[from] LedgerError),
+    /// The vendor.
+    #[error("the control plane failed")]
+    ControlPlane(#[from] ControlPlaneError),
+}
+
+impl Dispose for ConnectError {
+    fn disposition(&self) -> Disposition {
+        match self {
+            Self::Ledger(error) => error.disposition(),
+            Self::ControlPlane(error) => error.disposition(),
+        }
+    }
+}
+
+/// A purchase as the landing page and the organization page need it.
+#[derive(Clone, Debug)]
+pub struct Purchase {
+    /// The browser's own registration.
+    pub registration: Row<Registration>,
+    /// Everything known of the purchase.
+    pub home: Home,
+    /// The subscription, as it stands.
+    pub subscription: Subscription,
+}
+
+impl Purchase {
+    /// Its link, if that is active.
+    pub fn active_link(&self) -> Option<&Row<Link>> {
+        self.home.link(&self.subscription.key).filter(|link| link.doc.state.is_active())
+    }
+}
+
+/// What a registration leads to.
+#[derive(Clone, Debug)]
+pub enum Found {
+    /// The purchase.
+    Purchase(Box<Purchase>),
+    /// The marketplace has not told us yet which purchase it is; its notice will.
+    NotYet(Row<Registration>),
+    /// No such registration, or it is too old.
+    Nothing,
+}
+
+/// Finds the purchase a registration stands for.
+pub async fn purchase(ledger: &Ledger, registration: &str, now: Timestamp) -> Result<Found, LedgerError> {
+    let Some(row) = ledger.get::<Registration>(&Registration::row_key(registration)).await? else {
+        return Ok(Found::Nothing);
+    };
+    if row.doc.is_over(now) {
+        return Ok(Found::Nothing);
+    }
+    let key = match (&row.doc.subscription, &row.doc.licence) {
+        (Some(key), _) => key.clone(),
+        (None, Some(licence)) => match ledger.get::<Pointer>(&Pointer::licence_key(licence)).await? {
+            Some(pointer) => pointer.doc.to,
+            None => return Ok(Found::NotYet(row)),
+        },
+        (None, None) => return Ok(Found::Nothing),
+    };
+    let home = Home::read(ledger, &key.partition()).await?;
+    let Some(subscription) = home.standing(&key, now) else { return Ok(Found::NotYet(row)) };
+    let subscription = match subscription.reopened_by_landing(row.doc.resolved_at) {
+        Some(state) => {
+            let generation = subscription.generation.saturating_add(1);
+            let reopened = subscription.moved(state, generation, None);
+            Subscription { free_trial: row.doc.free_trial, ..reopened }
+        }
+        None => subscription,
+    };
+    Ok(Found::Purchase(Box::new(Purchase { registration: row, home, subscription })))
+}
+
+/// What an organization's slot means for a new link.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The slot, if the organization ever had a link.
+    pub slot: Option<Row<Slot>>,
+    /// The link in it, if that gives way (its purchase is ending or over).
+    pub gives_way: Option<Box<(Row<Link>, Subscription)>>,
+    /// Whether it is taken by a link that does not give way.
+    pub taken: bool,
+}
+
+/// Reads an organization's slot and, if it is taken by another purchase, whether that one is on its way out.
+pub async fn place(ledger: &Ledger, organization: &str, purchase: &SubscriptionKey, now: Timestamp) -> Result<Place, LedgerError> {
+    let slot = ledger.get::<Slot>(&Slot::row_key(organization)).await?;
+    let active = slot.as_ref().and_then(|slot| slot.doc.active.clone());
+    let Some(active) = active.filter(|active| active.subscription != *purchase) else {
+        return Ok(Place { slot, gives_way: None, taken: false });
+    };
+    let home = Home::read(ledger, &active.subscription.partition()).await?;
+    let ending = home.standing(&active.subscription, now).filter(|subscription| {
+        matches!(subscription.state, State::Ending { .. } | State::Ended { .. } | State::Failed { .. })
+    });
+    let gives_way = match (ending, home.link(&active.subscription)) {
+        (Some(subscription), Some(link)) => Some(Box::new((link.clone(), subscription))),
+        _ => None,
+    };
+    let taken = gives_way.is_none();
+    Ok(Place { slot, gives_way, taken })
+}
+
+/// A wish to link.
+#[derive(Clone, Copy, Debug)]
+pub struct Wish<'a> {
+    /// The browser's registration.
+    pub registration: &'a str,
+    /// The signed-in person.
+    pub person: &'a Person,
+    /// The organization.
+    pub organization: &'a str,
+    /// Where the buyer can be reached.
+    pub contact: &'a Contact,
+    /// A fresh random id, for the link if it comes to be.
+    pub link_id: &'a str,
+}
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub enum Connected {
+    /// Linked (or syncing), by this wish or an earlier one.
+    Linked {
+        /// The link.
+        link: Box<Link>,
+        /// Rows that can be worked on at once.
+        wake: Vec<Key>,
+    },
+    /// Refused; all reasons.
+    Refused {
+        /// The organization.
+        organization: Organization,
+        /// Why.
+        reasons: Vec<Refusal>,
+    },
+    /// The person does not belong to that organization (or it does not exist).
+    NotYours,
+    /// The registration leads nowhere (any more).
+    NothingToLink,
+    /// The marketplace has not told us yet which purchase it is.
+    NotYet,
+}
+
+/// Links, or says why not.
+pub async fn connect(
+    ledger: &Ledger,
+    policy: &Policy,
+    control_plane: &ControlPlane,
+    wish: Wish<'_>,
+    now: Timestamp,
+) -> Result<Connected, ConnectError> {
+    let organizations = control_plane.organizations(wish.person, now).await?;
+    let Some(organization) = organizations.into_iter().find(|organization| organization.id == wish.organization) else {
+        return Ok(Connected::NotYours);
+    };
+    for _ in 0..RACES {
+        let purchase = match purchase(ledger, wish.registration, now).await? {
+            Found::Purchase(purchase) => purchase,
+            Found::NotYet(_) => return Ok(Connected::NotYet),
+            Found::Nothing => return Ok(Connected::NothingToLink),
+        };
+        if matches!(&purchase.registration.doc.state, RegistrationState::SignedIn { person } if !wish.person.is(person)) {
+            return Ok(Connected::NothingToLink);
+        }
+        if let Some(link) = purchase.active_link().filter(|link| link.doc.organization == organization.id) {
+            return Ok(Connected::Linked { link: Box::new(link.doc.clone()), wake: Vec::new() });
+        }
+        let place = place(ledger, &organization.id, &purchase.subscription.key, now).await?;
+        let candidate = Candidate {
+            organization: &organization,
+            slot_taken: place.taken,
+            purchase_link: purchase.active_link().map(|row| &row.doc),
+            purchase: &purchase.subscription.state,
+        };
+        let reasons = refusals(policy, candidate);
+        if !reasons.is_empty() {
+            remember_refusal(ledger, &purchase, &organization, wish, &reasons, now).await?;
+            return Ok(Connected::Refused { organization, reasons });
+        }
+        let cause = format!("registration:{}", wish.link_id);
+        let occasion = Occasion { policy, now, cause: &cause };
+        let (link, changes) = made(occasion, &purchase, &place, &organization, wish);
+        match ledger.transact(changes.writes).await {
+            Ok(()) => return Ok(Connected::Linked { link: Box::new(link), wake: changes.wake }),
+            Err(LedgerError::Conflict) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(LedgerError::Conflict.into())
+}
+
+/// The writes of a new link. Pure.
+fn made(
+    occasion: Occasion<'_>,
+    purchase: &Purchase,
+    place: &Place,
+    organization: &Organization,
+    wish: Wish<'_>,
+) -> (Link, Changes) {
+    let now = occasion.now;
+    let subscription = &purchase.subscription;
+    let live = subscription.state.is_live();
+    let slot = place.slot.as_ref();
+    let generation = slot.map_or(0, |row| row.doc.generation).saturating_add(1);
+    let came_after = came_after(place).filter(|ended| {
+        // Beyond the retention and a good while nothing can be pending any more.
+        now <= later(ended.at, occasion.policy.retention(ended.subscription.provider()) * 10)
+    });
+    let link = Link {
+        id: wish.link_id.to_owned(),
+        organization: organization.id.clone(),
+        organization_name: organization.name.clone(),
+        subscription: subscription.key.clone(),
+        generation,
+        slot_version: slot.map_or(0, |row| row.version).saturating_add(1),
+        state: if live { LinkState::Linked { since: now } } else { LinkState::Syncing },
+        person: wish.person.id(),
+        contact: wish.contact.clone(),
+        came_after: came_after.clone(),
+        confirm_by: (!live).then(|| Attempts::at(later(now, occasion.policy.confirmation()))),
+        created_at: now,
+    };
+    let taken = Slot {
+        organization: organization.id.clone(),
+        generation,
+        active: Some(ActiveLink { link: link.id.clone(), subscription: link.subscription.clone() }),
+        ended: came_after,
+    };
+    let mut changes = Changes::default();
+    changes.write(Write::save(slot, &taken));
+    changes.write(Write::save(purchase.home.link(&subscription.key), &link));
+    changes.write(Write::project(&Status::of(occasion.policy, &link, subscription, now)));
+    let consumed = RegistrationState::Consumed { link: link.id.clone() };
+    let registration = Registration { state: consumed, ..purchase.registration.doc.clone() };
+    changes.write(Write::replace(&purchase.registration, &registration));
+    // The state the link was judged by must still hold; a landing that reopened a legacy purchase is written here.
+    changes.write(match purchase.home.subscription(&subscription.key) {
+        Some(row) if row.doc == *subscription => Write::check(Some(row), subscription.key.key()),
+        row => Write::save(row, subscription),
+    });
+    if let Some((old, ended)) = place.gives_way.as_deref() {
+        let cause = UnlinkCause::ReplacedByAnother;
+        let over = old.doc.in_state(LinkState::Unlinked { at: now, cause });
+        changes.write(Write::replace(old, &over));
+        let what = format!("link gave way, its subscription is {}", ended.state.name());
+        changes.audit(&AuditLine::new(&ended.key, now, occasion.cause, what));
+    }
+    let what = if live { "nothing -> linked" } else { "nothing -> syncing" };
+    changes.audit(&organization_line(occasion, &link, what));
+    if live {
+        changes.and(linked_effects(occasion, &link));
+    }
+    (link, changes)
+}
+
+/// The end whose consequences may still be pending when this link is made.
+fn came_after(place: &Place) -> Option<super::EndedLink> {
+    place.slot.as_ref().and_then(|slot| slot.doc.ended.clone())
+}
+
+/// Kept for support; neither slot nor billing changes.
+async fn remember_refusal(
+    ledger: &Ledger,
+    purchase: &Purchase,
+    organization: &Organization,
+    wish: Wish<'_>,
+    reasons: &[Refusal],
+    now: Timestamp,
+) -> Result<(), LedgerError> {
+    let refused = RefusedLink {
+        organization: organization.id.clone(),
+        subscription: purchase.subscription.key.clone(),
+        registration: wish.registration.to_owned(),
+        reasons: reasons.to_vec(),
+        person: wish.person.id(),
+        at: now,
+    };
+    let subject = format!("organization {}", organization.id);
+    let codes = serde_json::to_string(reasons).unwrap_or_default();
+    let line = AuditLine::new(subject, now, format!("registration:{}", wish.link_id), format!("link refused {codes}"));
+    ledger.transact(vec![Write::project(&refused), Write::create(&line)]).await
+}
+
+/// Marks a registration as this person's. The first to sign in in the browser that resolved the token owns it.
+pub async fn signed_in(ledger: &Ledger, registration: &str, person: &Person) -> Result<(), LedgerError> {
+    let Some(row) = ledger.get::<Registration>(&Registration::row_key(registration)).await? else { return Ok(()) };
+    let state = match &row.doc.state {
+        RegistrationState::Consumed { .. } => return Ok(()),
+        RegistrationState::SignedIn { person: known } if person.is(known) => return Ok(()),
+        RegistrationState::SignedIn { .. } | RegistrationState::Resolved => RegistrationState::SignedIn { person: person.id() },
+    };
+    match ledger.replace(&row, Registration { state, ..row.doc.clone() }).await {
+        Ok(_) | Err(LedgerError::Conflict) => Ok(()),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,67 @@
+//! Requests to the vendor's own servers: the control plane and its identity providers. One HTTP client for both,
+//! built on first use so that a cold start does not pay for it, with a time limit and no redirects.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+/// A request that brought no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum OutboundError {
+    /// No connection, a time-out, a broken answer.
+    #[error("no answer")]
+    NoAnswer(#[source] reqwest::Error),
+    /// An answer larger than anything expected.
+    #[error("the answer is larger than {0} bytes")]
+    TooLarge(usize),
+    /// The client or the request could not be made.
+    #[error("the request could not be made")]
+    Unmakeable(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+const LARGEST_ANSWER: usize = 2 * 1024 * 1024;
+
+/// The HTTP client for the vendor's servers.
+#[derive(Debug, Default)]
+pub struct Outbound {
+    client: OnceLock<reqwest::Client>,
+}
+
+impl Outbound {
+    /// With a client made elsewhere (other name resolution, other limits).
+    pub fn with(client: reqwest::Client) -> Self {
+        Self { client: OnceLock::from(client) }
+    }
+
+    fn client(&self) -> Result<&reqwest::Client, OutboundError> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        let client = reqwest::Client::builder()
+            .timeout(Duration::from_secs(8))
+            .connect_timeout(Duration::from_secs(3))
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(|error| OutboundError::Unmakeable(error.into()))?;
+        Ok(self.client.get_or_init(|| client))
+    }
+
+    /// Sends a request and reads the whole answer.
+    pub async fn send(&self, request: http::Request<Vec<u8>>) -> Result<http::Response<Bytes>, OutboundError> {
+        let request = reqwest::Request::try_from(request).map_err(|error| OutboundError::Unmakeable(error.into()))?;
+        let mut answer = self.client()?.execute(request).await.map_err(OutboundError::NoAnswer)?;
+        let mut response = http::Response::builder().status(answer.status());
+        if let Some(headers) = response.headers_mut() {
+            headers.clone_from(answer.headers());
+        }
+        let mut body = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(OutboundError::NoAnswer)? {
+            if body.len() + chunk.len() > LARGEST_ANSWER {
+                return Err(OutboundError::TooLarge(LARGEST_ANSWER));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        response.body(body.into()).map_err(|error| OutboundError::Unmakeable(error.into()))
+    }
+}

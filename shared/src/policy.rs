@@ -1,0 +1,281 @@
+//! The policy: how one vendor's rules differ from another's. A TOML file, read strictly: an unknown key, an
+//! unknown value or a retention under three days is an error that names the place. Rules live here so that no
+//! vendor needs code.
+
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
+use serde::Deserialize;
+
+use crate::ledger::Provider;
+use crate::organization::Role;
+
+/// Nothing stopped by the end of a subscription is deleted before this long; no policy can shorten it.
+pub const SHORTEST_RETENTION_HOURS: u32 = 72;
+
+/// A vendor's rules.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    /// The vendor's name.
+    pub vendor: String,
+    /// What the vendor calls what we call an organization: "account", "organization".
+    pub organization_word: String,
+    /// Where people get help.
+    pub support: Support,
+    /// Who may link what.
+    pub link: LinkRules,
+    /// What the end of a subscription means.
+    pub end: EndRules,
+    /// The products sold, and where.
+    #[serde(rename = "listing")]
+    pub listings: Vec<Listing>,
+}
+
+/// Where people get help.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Support {
+    /// The page where a ticket is opened.
+    pub ticket_url: String,
+    /// An address to write to.
+    pub email: String,
+}
+
+/// How the organization is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Choosing {
+    /// The account is the organization; the person is asked only when there are several.
+    Implied,
+    /// The person chooses from a list.
+    List,
+}
+
+/// A reason a vendor may name for refusing a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusalRule {
+    /// A card is on file.
+    CardOnFile,
+    /// Credits are available.
+    CreditsAvailable,
+    /// Invoices are unpaid.
+    UnpaidInvoices,
+}
+
+/// Who may link what.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LinkRules {
+    /// How the organization is found.
+    pub choosing: Choosing,
+    /// The roles that may link.
+    pub roles: Vec<Role>,
+    /// What refuses, beside "already linked", which always does.
+    #[serde(default)]
+    pub refuse: Vec<RefusalRule>,
+    /// Only organizations on one of these plans may link; empty means any.
+    #[serde(default)]
+    pub plans: Vec<String>,
+    /// Whether a new organization may be created on the way.
+    #[serde(default)]
+    pub create_organization: bool,
+    /// The plan an organization is put on once linked.
+    #[serde(default)]
+    pub plan_after: Option<String>,
+    /// How long a link waits for the marketplace's confirmation before it fails.
+    #[serde(default = "a_day")]
+    pub confirmation_hours: u32,
+    /// The payment method's name while linked, by marketplace.
+    pub payment_method: BTreeMap<Provider, String>,
+}
+
+fn a_day() -> u32 {
+    24
+}
+
+/// What the end of a subscription does to an organization.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EndFamily {
+    /// Running deployments stop, trials excepted until they end; stopped ones are deleted after the retention.
+    StopAndDelete,
+    /// Only the link goes; everything stays and the vendor charges in its own way.
+    Keep,
+}
+
+/// What the end of a subscription means.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EndRules {
+    /// Which family.
+    pub family: EndFamily,
+    /// How long stopped deployments are kept, in hours, by marketplace; 72 at least.
+    #[serde(default)]
+    pub retention_hours: BTreeMap<Provider, u32>,
+    /// How long before a deletion the warning goes out.
+    #[serde(default = "a_day")]
+    pub warn_hours: u32,
+    /// Whether deployments start again when the organization links again within the retention.
+    #[serde(default)]
+    pub restart_on_return: bool,
+    /// Whether an organization may run while its subscription is suspended.
+    #[serde(default)]
+    pub run_while_suspended: bool,
+}
+
+/// How a listing charges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Model {
+    /// Pay as you go.
+    Subscription,
+    /// Paid in advance; the marketplace's entitlements decide what may be used.
+    Contract,
+    /// Both.
+    ContractWithConsumption,
+}
+
+impl Model {
+    /// Whether the marketplace lists entitlements for it.
+    pub fn has_entitlements(self) -> bool {
+        matches!(self, Self::Contract | Self::ContractWithConsumption)
+    }
+}
+
+/// How AWS tells of a listing's purchases.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Notices {
+    /// EventBridge, keyed by licence: every listing made since June 2026.
+    #[default]
+    Eventbridge,
+    /// SNS, keyed by customer identifier: older listings.
+    Sns,
+}
+
+/// One product as one marketplace lists it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listing {
+    /// Where.
+    pub marketplace: Provider,
+    /// The AWS product code, or the Azure offer id.
+    pub code: String,
+    /// The product's name inside the vendor's console.
+    pub product: String,
+    /// The listing's title in the marketplace.
+    pub title: String,
+    /// The listing's page.
+    pub url: String,
+    /// How it charges.
+    pub model: Model,
+    /// How AWS tells of it.
+    #[serde(default)]
+    pub notices: Notices,
+}
+
+/// What is wrong with a policy file.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyError {
+    /// Not TOML, an unknown key, a missing one, a wrong type. The text names line, column and key.
+    #[error("the policy cannot be read: {0}")]
+    Syntax(#[from] toml::de::Error),
+    /// It reads, but asks for something that is not allowed.
+    #[error("the policy is not allowed: {0}")]
+    Rule(String),
+}
+
+impl Policy {
+    /// Reads and checks a policy.
+    pub fn parse(text: &str) -> Result<Self, PolicyError> {
+        let policy: Self = toml::from_str(text)?;
+        policy.check()?;
+        Ok(policy)
+    }
+
+    fn check(&self) -> Result<(), PolicyError> {
+        let fail = |text: String| Err(PolicyError::Rule(text));
+        if self.listings.is_empty() {
+            return fail("it names no listing".to_owned());
+        }
+        if self.link.roles.is_empty() || self.link.roles.contains(&Role::Unknown) {
+            return fail("link.roles must name at least one of owner, admin, billing, member".to_owned());
+        }
+        for (marketplace, hours) in &self.end.retention_hours {
+            if *hours < SHORTEST_RETENTION_HOURS {
+                return fail(format!(
+                    "end.retention_hours.{marketplace} is {hours}; nothing is deleted before {SHORTEST_RETENTION_HOURS} hours"
+                ));
+            }
+            if self.end.warn_hours >= *hours {
+                return fail(format!("end.warn_hours must be less than end.retention_hours.{marketplace}"));
+            }
+        }
+        for (number, listing) in self.listings.iter().enumerate() {
+            if !self.link.payment_method.contains_key(&listing.marketplace) {
+                return fail(format!("link.payment_method.{} is missing", listing.marketplace));
+            }
+            if self.listings.iter().skip(number + 1).any(|other| other.marketplace == listing.marketplace && other.code == listing.code) {
+                return fail(format!("the listing {} is named twice", listing.code));
+            }
+        }
+        Ok(())
+    }
+
+    /// The listing of that code, if it is one of ours.
+    pub fn listing(&self, marketplace: Provider, code: &str) -> Option<&Listing> {
+        self.listings.iter().find(|listing| listing.marketplace == marketplace && listing.code == code)
+    }
+
+    /// How long a stopped deployment is kept.
+    pub fn retention(&self, marketplace: Provider) -> SignedDuration {
+        let hours = self.end.retention_hours.get(&marketplace).copied().unwrap_or(SHORTEST_RETENTION_HOURS);
+        SignedDuration::from_hours(i64::from(hours.max(SHORTEST_RETENTION_HOURS)))
+    }
+
+    /// How long before a deletion the warning goes out.
+    pub fn warning(&self) -> SignedDuration {
+        SignedDuration::from_hours(i64::from(self.end.warn_hours))
+    }
+
+    /// How long a link waits for the marketplace's confirmation.
+    pub fn confirmation(&self) -> SignedDuration {
+        SignedDuration::from_hours(i64::from(self.link.confirmation_hours))
+    }
+
+    /// What the Payment Method field says while linked.
+    pub fn payment_method(&self, marketplace: Provider) -> &str {
+        self.link.payment_method.get(&marketplace).map_or("Marketplace subscription", String::as_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EMQX: &str = include_str!("../../policies/emqx.toml");
+
+    #[test]
+    fn the_preset_reads_and_keeps_three_days() {
+        let policy = Policy::parse(EMQX).unwrap();
+        assert_eq!(policy.retention(Provider::Aws), SignedDuration::from_hours(72));
+        assert_eq!(policy.payment_method(Provider::Aws), "AWS Marketplace Subscription");
+        assert_eq!(policy.listings.len(), 2);
+    }
+
+    #[test]
+    fn a_shorter_retention_is_refused_by_name() {
+        let text = EMQX.replace("aws = 72", "aws = 71");
+        let error = Policy::parse(&text).unwrap_err().to_string();
+        assert!(error.contains("retention_hours.aws is 71"), "{error}");
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_line() {
+        let text = EMQX.replace("choosing =", "chosing =");
+        let error = Policy::parse(&text).unwrap_err().to_string();
+        assert!(error.contains("chosing") && error.contains("line"), "{error}");
+    }
+}

@@ -1,0 +1,135 @@
+//! What happens without a notice: the deadline of an ending, the expiry of an entitlement, a confirmation that never
+//! came. The marketplace is asked before anything is ended; no answer means: ask again later.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::agreement::agreement_partition;
+use crate::entitlement::valid;
+use crate::home::Home;
+use crate::ledger::{Ledger, LedgerError, Row};
+use crate::lifecycle::{stepped, superseded};
+use crate::link::{Link, LinkState};
+use crate::marketplace::{Marketplace, Standing};
+use crate::policy::Policy;
+use crate::retry::{Attempts, later};
+use crate::settle::{Changes, Occasion, carried_on, subscription_becomes};
+use crate::subscription::{EndReason, Sign, State, Subscription, SubscriptionKey};
+use crate::work::{Ran, WorkError};
+
+/// How soon to ask again when the marketplace says a purchase is in force though a sign of its end has come.
+const ASK_AGAIN: SignedDuration = SignedDuration::from_hours(6);
+
+/// Looks at a subscription whose own time has come.
+pub async fn subscription(
+    ledger: &Ledger,
+    policy: &Policy,
+    marketplace: &impl Marketplace,
+    row: &Row<Subscription>,
+    now: Timestamp,
+) -> Result<Ran, WorkError> {
+    let before = &row.doc;
+    let home = Home::read(ledger, &before.key.partition()).await?;
+    let cause = format!("review:{}:{}", before.key, row.version);
+    let occasion = Occasion { policy, now, cause: &cause };
+    let link = home.link(&before.key);
+    let contract = policy.listing(before.key.provider(), &before.product).is_some_and(|listing| listing.model.has_entitlements());
+    let mut changes = Changes::default();
+    let after = match &before.state {
+        State::Ending { .. } => match successor(ledger, &home, before).await? {
+            Some((next, own)) => {
+                if let Some(old) = link {
+                    changes.and(carried_on(occasion, old, &next, own.as_ref()));
+                }
+                changes.and(superseded(occasion, &home, &before.key, &next.key));
+                ledger.transact(changes.writes).await?;
+                return Ok(Ran::done("subscription", "ending -> superseded").waking(changes.wake));
+            }
+            None => at_deadline(marketplace, &home, before, contract, now).await?,
+        },
+        State::Announced | State::Active { .. } | State::Suspended { .. } if contract => {
+            let list = marketplace.entitlements(before).await?;
+            stepped(before, &Sign::EntitlementsChanged, None, Some(&list), now).0
+        }
+        State::Announced
+        | State::Active { .. }
+        | State::Suspended { .. }
+        | State::Ended { .. }
+        | State::Failed { .. }
+        | State::Superseded { .. } => Subscription { review: None, ..before.clone() },
+    };
+    let outcome = format!("{} -> {}", before.state.name(), after.state.name());
+    changes = subscription_becomes(occasion, Some(row), &after, link, None);
+    ledger.transact(changes.writes).await?;
+    Ok(Ran::done("subscription", outcome).waking(changes.wake))
+}
+
+/// A subscription in force that carries this one on: of the agreement that continues this one, or another licence
+/// of the same agreement.
+async fn successor(ledger: &Ledger, home: &Home, ending: &Subscription) -> Result<Option<(Subscription, Option<Row<Link>>)>, LedgerError> {
+    let sibling = home.subscriptions.iter().find(|row| row.doc.key != ending.key && row.doc.state.is_live());
+    if let Some(row) = sibling {
+        return Ok(Some((row.doc.clone(), home.link(&row.doc.key).cloned())));
+    }
+    let Some(next) = home.agreement.as_ref().and_then(|agreement| agreement.doc.continued_by.clone()) else {
+        return Ok(None);
+    };
+    let next = Home::read(ledger, &agreement_partition(&next)).await?;
+    let live = next.subscriptions.iter().find(|row| row.doc.state.is_live());
+    Ok(live.map(|row| (row.doc.clone(), next.link(&row.doc.key).cloned())))
+}
+
+/// The deadline after a sign of the end has passed and nothing carries the purchase on: the marketplace's word
+/// decides.
+async fn at_deadline(
+    marketplace: &impl Marketplace,
+    home: &Home,
+    before: &Subscription,
+    contract: bool,
+    now: Timestamp,
+) -> Result<Subscription, WorkError> {
+    if contract {
+        let list = marketplace.entitlements(before).await?;
+        if valid(&list, now).next().is_some() {
+            return Ok(stepped(before, &Sign::EntitlementsChanged, None, Some(&list), now).0);
+        }
+    }
+    if let Some(end) = home.agreement.as_ref().and_then(|agreement| agreement.doc.end.as_ref()) {
+        return Ok(stepped(before, &end.sign.into(), Some(end.at), None, now).0);
+    }
+    let told = match &before.key {
+        SubscriptionKey::AwsLicence { .. } | SubscriptionKey::Azure { .. } => marketplace.standing(before).await?,
+        SubscriptionKey::AwsLegacy { .. } => Standing::Unknown,
+    };
+    Ok(match told {
+        Standing::Live => Subscription { review: Some(Attempts::at(later(now, ASK_AGAIN))), ..before.clone() },
+        Standing::Ended(reason) => stepped(before, &Sign::Ended(reason), None, None, now).0,
+        Standing::Superseded => stepped(before, &Sign::Superseded, None, None, now).0,
+        Standing::Unknown if contract => stepped(before, &Sign::Ended(EndReason::Expired), None, None, now).0,
+        Standing::Unknown => stepped(before, &Sign::Ended(EndReason::DeadlinePassed), None, None, now).0,
+    })
+}
+
+/// A link whose purchase was not confirmed in the policy's time: the purchase counts as failed and the places are
+/// free. A confirmation that comes later brings the link back if its place is still free.
+pub async fn unconfirmed_link(ledger: &Ledger, policy: &Policy, row: &Row<Link>, now: Timestamp) -> Result<Ran, WorkError> {
+    let due = row.doc.confirm_by.as_ref().is_some_and(|by| by.not_before <= now);
+    if row.doc.state != LinkState::Syncing || !due {
+        return Ok(Ran::done("link", "not due"));
+    }
+    let home = Home::read(ledger, &row.doc.subscription.partition()).await?;
+    let (Some(subscription), Some(link)) = (home.subscription(&row.doc.subscription), home.link(&row.doc.subscription)) else {
+        return Ok(Ran::done("link", "gone"));
+    };
+    let cause = format!("unconfirmed:{}:{}", link.doc.id, link.version);
+    let occasion = Occasion { policy, now, cause: &cause };
+    let (after, outcome) = stepped(&subscription.doc, &Sign::PaymentFailed, None, None, now);
+    if matches!(after.state, State::Announced | State::Active { .. } | State::Ending { .. } | State::Superseded { .. } | State::Suspended { .. }) {
+        // Not a failed payment: whatever is going on settles the link when it is over.
+        let waiting = link.doc.confirm_by.clone().map(|by| Attempts { not_before: later(now, ASK_AGAIN), ..by });
+        ledger.replace(link, Link { confirm_by: waiting, ..link.doc.clone() }).await?;
+        return Ok(Ran::done("link", outcome));
+    }
+    let changes = subscription_becomes(occasion, Some(subscription), &after, Some(link), None);
+    ledger.transact(changes.writes).await?;
+    Ok(Ran::done("link", outcome).waking(changes.wake))
+}

@@ -1,0 +1,425 @@
+//! The subscription: what the marketplace says about one purchase, and nothing else.
+//!
+//! A sign from the marketplace moves it along [`Subscription::after`], a pure function. Two rules hold whatever
+//! the order of signs: an ended subscription is never revived by a late success, and a renewal or replacement
+//! supersedes without ending anything. A sign older than the last one that counted changes nothing.
+//!
+//! Terms: *Announced* the purchase is known, not confirmed; *Active* confirmed; *Suspended* payment trouble,
+//! recoverable; *Ending* a sign of the end without its reason, settled at the deadline; *Ended* over, a tombstone;
+//! *Failed* it could not be paid (it may still become active); *Superseded* carried on by another subscription.
+
+use std::fmt;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::agreement::agreement_partition;
+use crate::entitlement::Entitlement;
+use crate::ledger::{Document, Key, Provider};
+use crate::retry::{Attempts, later};
+
+/// AWS accepts the last usage of an ended agreement for one hour (AWS Marketplace seller guide, final metering).
+pub const FINAL_USAGE: SignedDuration = SignedDuration::from_hours(1);
+
+/// Which subscription. One for each AWS licence, each legacy AWS product and customer, each Azure subscription.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum SubscriptionKey {
+    /// A licence under an agreement. The licence is the trailing `l-…` of its ARN, which some messages shorten.
+    AwsLicence {
+        /// The agreement's id, on every agreement and licence event.
+        agreement: String,
+        /// The licence's id.
+        licence: String,
+    },
+    /// A product and customer identifier: listings made before concurrent agreements.
+    AwsLegacy {
+        /// The product code.
+        product: String,
+        /// The opaque customer identifier.
+        customer: String,
+    },
+    /// A subscription of the Microsoft marketplace.
+    Azure {
+        /// Its GUID.
+        id: String,
+    },
+}
+
+/// A text that is not a subscription key.
+#[derive(Debug, thiserror::Error)]
+#[error("not a subscription key")]
+pub struct NotASubscriptionKey;
+
+impl SubscriptionKey {
+    /// The partition its rows live in.
+    pub fn partition(&self) -> String {
+        match self {
+            Self::AwsLicence { agreement, .. } => agreement_partition(agreement),
+            Self::AwsLegacy { product, customer } => format!("CUSTOMER#{product}|{customer}"),
+            Self::Azure { id } => format!("AZURE#{id}"),
+        }
+    }
+
+    /// What tells it apart from its siblings in the partition.
+    pub fn suffix(&self) -> &str {
+        match self {
+            Self::AwsLicence { licence, .. } => licence,
+            Self::AwsLegacy { .. } | Self::Azure { .. } => "-",
+        }
+    }
+
+    /// Whose functions act for it.
+    pub fn provider(&self) -> Provider {
+        match self {
+            Self::AwsLicence { .. } | Self::AwsLegacy { .. } => Provider::Aws,
+            Self::Azure { .. } => Provider::Azure,
+        }
+    }
+
+    /// The row's key.
+    pub fn key(&self) -> Key {
+        Key::new(self.partition(), format!("SUBSCRIPTION#{}", self.suffix()))
+    }
+}
+
+impl fmt::Display for SubscriptionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AwsLicence { agreement, licence } => write!(f, "aws|{agreement}|{licence}"),
+            Self::AwsLegacy { product, customer } => write!(f, "aws-legacy|{product}|{customer}"),
+            Self::Azure { id } => write!(f, "azure|{id}"),
+        }
+    }
+}
+
+impl From<SubscriptionKey> for String {
+    fn from(key: SubscriptionKey) -> Self {
+        key.to_string()
+    }
+}
+
+impl TryFrom<String> for SubscriptionKey {
+    type Error = NotASubscriptionKey;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let mut parts = text.splitn(3, '|');
+        match (parts.next(), parts.next(), parts.next()) {
+            (Some("aws"), Some(agreement), Some(licence)) => {
+                Ok(Self::AwsLicence { agreement: agreement.to_owned(), licence: licence.to_owned() })
+            }
+            (Some("aws-legacy"), Some(product), Some(customer)) => {
+                Ok(Self::AwsLegacy { product: product.to_owned(), customer: customer.to_owned() })
+            }
+            (Some("azure"), Some(id), None) => Ok(Self::Azure { id: id.to_owned() }),
+            _ => Err(NotASubscriptionKey),
+        }
+    }
+}
+
+/// Why a subscription is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndReason {
+    /// The buyer (or seller) cancelled.
+    Cancelled,
+    /// Its term ran out, or nothing is entitled any more.
+    Expired,
+    /// The marketplace ended it.
+    Terminated,
+    /// The deadline after a sign of the end passed and nothing carries it on.
+    DeadlinePassed,
+}
+
+/// The states of a subscription; each carries only what that state has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum State {
+    /// Known, not confirmed.
+    Announced,
+    /// Confirmed by the marketplace.
+    Active {
+        /// Since when.
+        since: Timestamp,
+    },
+    /// Payment trouble, recoverable (Microsoft: 30 days).
+    Suspended {
+        /// Since when.
+        since: Timestamp,
+    },
+    /// A first sign of the end without a reason; usage whose own time is later than `since` is refused.
+    Ending {
+        /// When the sign was made.
+        since: Timestamp,
+        /// When the last usage must have been sent, and the state be settled.
+        deadline: Timestamp,
+    },
+    /// Over. A tombstone: late notices find it and change nothing.
+    Ended {
+        /// When it ended.
+        at: Timestamp,
+        /// Why.
+        reason: EndReason,
+    },
+    /// It could not be paid, or was never confirmed in time.
+    Failed {
+        /// Since when.
+        at: Timestamp,
+    },
+    /// Carried on by another subscription (renewed or replaced).
+    Superseded {
+        /// Since when.
+        at: Timestamp,
+        /// By which, once known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<SubscriptionKey>,
+    },
+}
+
+impl State {
+    /// The state's name, as stored, listed and logged.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Announced => "announced",
+            Self::Active { .. } => "active",
+            Self::Suspended { .. } => "suspended",
+            Self::Ending { .. } => "ending",
+            Self::Ended { .. } => "ended",
+            Self::Failed { .. } => "failed",
+            Self::Superseded { .. } => "superseded",
+        }
+    }
+
+    /// Whether the purchase still costs the buyer money, or may.
+    pub fn is_live(&self) -> bool {
+        matches!(self, Self::Active { .. } | Self::Suspended { .. })
+    }
+}
+
+/// What a notice says about a subscription, in no provider's words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sign {
+    /// The purchase is confirmed.
+    Confirmed,
+    /// The purchase could not be paid.
+    PaymentFailed,
+    /// Payment trouble, recoverable.
+    Suspended,
+    /// Recovered from payment trouble.
+    Reinstated,
+    /// It will end or has ended, and no reason is given yet.
+    Ending,
+    /// It is over, with a reason.
+    Ended(EndReason),
+    /// Another agreement carries it on.
+    Superseded,
+    /// What it entitles to may have changed; asks the marketplace and changes no state by itself.
+    EntitlementsChanged,
+}
+
+/// A subscription of one buyer to one listing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subscription {
+    /// Which.
+    pub key: SubscriptionKey,
+    /// The marketplace's code of the listing.
+    pub product: String,
+    /// The buyer's account in the marketplace (AWS account id, Azure tenant).
+    pub account: String,
+    /// The whole licence ARN, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub licence_arn: Option<String>,
+    /// Whether the accepted offer is a free trial of the marketplace (not of a deployment).
+    #[serde(default)]
+    pub free_trial: bool,
+    /// Counts purchases under a legacy key, which outlives them; 1 for all others.
+    pub generation: u32,
+    /// Where it stands.
+    #[serde(flatten)]
+    pub state: State,
+    /// When the last sign that counted was made, by the marketplace's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_sign_at: Option<Timestamp>,
+    /// A confirmation without a time of its own that came after the end (raw legacy messages carry none): it
+    /// counts once a fresh landing proves a new purchase.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unproven_confirmation: Option<Timestamp>,
+    /// What it entitles to (contracts); empty for pay as you go.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub entitlements: Vec<Entitlement>,
+    /// When to look at it again by itself: the deadline of an ending, or the next expiry of an entitlement.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review: Option<Attempts>,
+    /// When it was first heard of.
+    pub created_at: Timestamp,
+}
+
+/// What a sign does to a subscription.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing, for this reason.
+    Stay(&'static str),
+    /// It moves to this state, of this generation.
+    Move(State, u32),
+    /// Nothing yet, but the confirmation is remembered.
+    Remember,
+}
+
+impl Subscription {
+    /// A purchase just heard of.
+    pub fn announced(key: SubscriptionKey, product: &str, account: &str, now: Timestamp) -> Self {
+        Self {
+            key,
+            product: product.to_owned(),
+            account: account.to_owned(),
+            licence_arn: None,
+            free_trial: false,
+            generation: 1,
+            state: State::Announced,
+            last_sign_at: None,
+            unproven_confirmation: None,
+            entitlements: Vec::new(),
+            review: None,
+            created_at: now,
+        }
+    }
+
+    /// What `sign` does. `at` is the sign's own time by the marketplace's clock, if it carries one; `now` the
+    /// present.
+    pub fn after(&self, sign: &Sign, at: Option<Timestamp>, now: Timestamp) -> Step {
+        let when = at.unwrap_or(now);
+        let stale = matches!((at, self.last_sign_at), (Some(at), Some(last)) if at < last);
+        let to = |state: State| Step::Move(state, self.generation);
+        let deadline = later(when, FINAL_USAGE);
+        match (&self.state, sign) {
+            (_, Sign::EntitlementsChanged) => Step::Stay("only what it entitles to"),
+            (State::Ended { at: ended, .. }, Sign::Confirmed) => match (&self.key, at) {
+                (SubscriptionKey::AwsLegacy { .. }, Some(at)) if at > *ended => {
+                    Step::Move(State::Active { since: at }, self.generation.saturating_add(1))
+                }
+                (SubscriptionKey::AwsLegacy { .. }, None) => Step::Remember,
+                _ => Step::Stay("a late success does not revive what has ended"),
+            },
+            (State::Ended { .. }, _) => Step::Stay("ended already"),
+            (State::Superseded { .. }, _) => Step::Stay("superseded already"),
+            // A legacy key outlives its purchases: a late end of the one before must not end the present one.
+            // The end of anything else is final whatever came in between; it is never too old to count.
+            (_, Sign::Ended(_)) if stale && self.is_legacy() => Step::Stay("the end of an earlier purchase"),
+            (_, Sign::Ended(reason)) => to(State::Ended { at: when, reason: *reason }),
+            (_, Sign::Superseded) => to(State::Superseded { at: when, by: None }),
+            (_, _) if stale => Step::Stay("older than the last sign that counted"),
+            (State::Active { .. }, Sign::Confirmed | Sign::Reinstated) => Step::Stay("active already"),
+            (State::Announced | State::Failed { .. } | State::Ending { .. } | State::Suspended { .. }, Sign::Confirmed) => {
+                to(State::Active { since: when })
+            }
+            (State::Suspended { .. }, Sign::Reinstated) => to(State::Active { since: when }),
+            (_, Sign::Reinstated) => Step::Stay("not suspended"),
+            (State::Announced, Sign::PaymentFailed) => to(State::Failed { at: when }),
+            (_, Sign::PaymentFailed) => Step::Stay("only an announced purchase can fail to be paid"),
+            (State::Active { .. } | State::Announced, Sign::Suspended) => to(State::Suspended { since: when }),
+            (_, Sign::Suspended) => Step::Stay("not active"),
+            (State::Ending { .. }, Sign::Ending) => Step::Stay("ending already"),
+            (State::Announced | State::Active { .. } | State::Suspended { .. } | State::Failed { .. }, Sign::Ending) => {
+                to(State::Ending { since: when, deadline })
+            }
+        }
+    }
+
+    fn is_legacy(&self) -> bool {
+        matches!(self.key, SubscriptionKey::AwsLegacy { .. })
+    }
+
+    /// A fresh landing after the end of a legacy purchase opens the next one. Nothing for any other.
+    pub fn reopened_by_landing(&self, resolved_at: Timestamp) -> Option<State> {
+        let State::Ended { at, .. } = &self.state else { return None };
+        if !self.is_legacy() || resolved_at <= *at {
+            return None;
+        }
+        Some(match self.unproven_confirmation {
+            Some(confirmed) if confirmed > *at => State::Active { since: confirmed },
+            _ => State::Announced,
+        })
+    }
+
+    /// This subscription in another state. `sign_at` is when the marketplace said so.
+    pub fn moved(&self, state: State, generation: u32, sign_at: Option<Timestamp>) -> Self {
+        let review = match &state {
+            State::Ending { deadline, .. } => Some(Attempts::at(*deadline)),
+            State::Active { .. } | State::Suspended { .. } | State::Announced => self.next_expiry().map(Attempts::at),
+            State::Ended { .. } | State::Failed { .. } | State::Superseded { .. } => None,
+        };
+        let unproven_confirmation = if generation == self.generation { self.unproven_confirmation } else { None };
+        Self { state, generation, last_sign_at: sign_at.or(self.last_sign_at), review, unproven_confirmation, ..self.clone() }
+    }
+
+    /// The same with what the marketplace now says it entitles to.
+    pub fn entitled(&self, entitlements: Vec<Entitlement>) -> Self {
+        let mut next = Self { entitlements, ..self.clone() };
+        if !matches!(next.state, State::Ending { .. } | State::Ended { .. } | State::Superseded { .. } | State::Failed { .. }) {
+            next.review = next.next_expiry().map(Attempts::at);
+        }
+        next
+    }
+
+    /// The earliest instant at which something it entitles to runs out.
+    fn next_expiry(&self) -> Option<Timestamp> {
+        self.entitlements.iter().filter_map(|entitlement| entitlement.expires).min()
+    }
+}
+
+impl Document for Subscription {
+    const KIND: &'static str = "subscription";
+
+    fn key(&self) -> Key {
+        self.key.key()
+    }
+
+    fn due(&self) -> Option<(Provider, Timestamp)> {
+        self.review.as_ref().map(|review| (self.key.provider(), review.not_before))
+    }
+
+    fn listing(&self) -> Option<(&'static str, Timestamp)> {
+        Some((self.state.name(), self.last_sign_at.unwrap_or(self.created_at)))
+    }
+}
+
+/// From a licence (or account) to the subscription, for those who know only that. A pointer, nothing more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pointer {
+    /// What is known: `LICENCE#…` or `ACCOUNT#aws#…`.
+    pub from: String,
+    /// The sort key under it.
+    pub at: String,
+    /// Where it leads.
+    pub to: SubscriptionKey,
+}
+
+impl Pointer {
+    /// From a licence's id. A renewal may keep the licence and change the agreement; the newest notice decides.
+    pub fn from_licence(licence: &str, to: &SubscriptionKey) -> Self {
+        Self { from: format!("LICENCE#{licence}"), at: "POINTER".to_owned(), to: to.clone() }
+    }
+
+    /// From a buyer's account, one for each of its subscriptions.
+    pub fn from_account(account: &str, to: &SubscriptionKey) -> Self {
+        Self { from: Self::account_partition(to.provider(), account), at: to.to_string(), to: to.clone() }
+    }
+
+    /// Where the pointers of an account live.
+    pub fn account_partition(provider: Provider, account: &str) -> String {
+        format!("ACCOUNT#{provider}#{account}")
+    }
+
+    /// The key of a licence's pointer.
+    pub fn licence_key(licence: &str) -> Key {
+        Key::new(format!("LICENCE#{licence}"), "POINTER")
+    }
+}
+
+impl Document for Pointer {
+    const KIND: &'static str = "pointer";
+
+    fn key(&self) -> Key {
+        Key::new(self.from.clone(), self.at.clone())
+    }
+}

@@ -1,0 +1,191 @@
+//! The sweeper: runs what is due and what was missed. It asks the due index, shard by shard and page by page, and
+//! hands each key to the worker, which reads the row itself; one bad row never holds up the rest.
+//!
+//! Deletions are bounded by [`Rails`]: a cap for each run, a kill switch, and a dry run that only says what it
+//! would do.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::deletion::{Verdict, verdict};
+use crate::deployment::{Deployment, DeploymentState};
+use crate::disposition::{Dispose, Disposition, chain};
+use crate::ledger::{DUE_SHARDS, Document, Key, LedgerError, Provider};
+use crate::marketplace::Marketplace;
+use crate::work::Worker;
+
+const PAGE: i32 = 50;
+
+/// What bounds the deletions of one run.
+#[derive(Debug)]
+pub struct Rails {
+    enabled: bool,
+    allowed: bool,
+    left: AtomicU32,
+}
+
+impl Rails {
+    /// At most `cap` deletions, none at all unless `enabled`.
+    pub fn new(enabled: bool, cap: u32) -> Self {
+        Self { enabled, allowed: true, left: AtomicU32::new(cap) }
+    }
+
+    /// Deletions are the sweeper's alone.
+    pub fn none() -> Self {
+        Self { enabled: true, allowed: false, left: AtomicU32::new(0) }
+    }
+
+    /// Why nothing may be deleted at all, if that is so.
+    pub fn forbid(&self) -> Option<&'static str> {
+        match (self.enabled, self.allowed) {
+            (false, _) => Some("left alone: deletions are switched off"),
+            (true, false) => Some("left to the sweeper"),
+            (true, true) => None,
+        }
+    }
+
+    /// Takes one deletion from the cap; false when it is used up.
+    pub fn take(&self) -> bool {
+        let taken = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        self.enabled && self.allowed && taken.is_ok()
+    }
+}
+
+/// What a sweep did, counted by kind and outcome.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// Rows looked at.
+    pub rows: u32,
+    /// Rows that failed and will be tried again.
+    pub failed: u32,
+    /// Rows that a person has to look at.
+    pub page: u32,
+    /// Kind and outcome, with their number.
+    pub outcomes: BTreeMap<String, u32>,
+    /// The sweep ended because its time was up; the rest stays due.
+    pub cut_short: bool,
+}
+
+impl Report {
+    fn count(&mut self, what: String) {
+        let number = self.outcomes.entry(what).or_default();
+        *number = number.saturating_add(1);
+    }
+}
+
+/// How long a sweep may take and whose time it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Span {
+    /// The provider whose rows are swept.
+    pub provider: Provider,
+    /// Stop after this instant by the caller's clock; the rest stays due.
+    pub until: Timestamp,
+}
+
+/// Runs everything due. `clock` tells the present for each row.
+///
+/// # Errors
+/// Only if the index itself cannot be read; a row's failure is counted.
+pub async fn sweep<M: Marketplace>(worker: &Worker<'_, M>, span: Span, clock: impl Fn() -> Timestamp) -> Result<Report, LedgerError> {
+    let mut report = Report::default();
+    for shard in 0..DUE_SHARDS {
+        let mut after = None;
+        loop {
+            let (keys, next) = worker.ledger.due(span.provider, shard, clock(), after, PAGE).await?;
+            for key in keys {
+                if clock() >= span.until {
+                    report.cut_short = true;
+                    return Ok(report);
+                }
+                run_and_follow(worker, key, &clock, &mut report).await;
+            }
+            if next.is_none() {
+                break;
+            }
+            after = next;
+        }
+    }
+    Ok(report)
+}
+
+/// Runs one row and what it wakes.
+async fn run_and_follow<M: Marketplace>(worker: &Worker<'_, M>, key: Key, clock: &impl Fn() -> Timestamp, report: &mut Report) {
+    let mut queue = vec![key];
+    while let Some(key) = queue.pop() {
+        report.rows = report.rows.saturating_add(1);
+        match worker.run(&key, clock()).await {
+            Ok(ran) => {
+                match ran.failed {
+                    Some(Disposition::Retry) => report.failed = report.failed.saturating_add(1),
+                    Some(Disposition::Page | Disposition::Reject) => report.page = report.page.saturating_add(1),
+                    Some(Disposition::Done) | None => {}
+                }
+                tracing::info!(row = %key, kind = %ran.kind, outcome = %ran.outcome, "swept");
+                report.count(format!("{}: {}", ran.kind, ran.outcome));
+                queue.extend(ran.wake);
+            }
+            Err(error) => {
+                report.failed = report.failed.saturating_add(1);
+                if error.disposition() == Disposition::Page {
+                    report.page = report.page.saturating_add(1);
+                }
+                tracing::error!(row = %key, error = %chain(&error), "a row could not be worked on");
+                report.count("the ledger failed".to_owned());
+            }
+        }
+    }
+}
+
+/// Says what a sweep would do, and does nothing.
+pub async fn dry_run<M: Marketplace>(worker: &Worker<'_, M>, span: Span, now: Timestamp) -> Result<Report, LedgerError> {
+    let mut report = Report::default();
+    for shard in 0..DUE_SHARDS {
+        let mut after = None;
+        loop {
+            let (keys, next) = worker.ledger.due(span.provider, shard, now, after, PAGE).await?;
+            for key in keys {
+                report.rows = report.rows.saturating_add(1);
+                let would = would_do(worker, &key, now).await?;
+                tracing::info!(row = %key, would, "dry run");
+                report.count(would.to_owned());
+            }
+            if next.is_none() {
+                break;
+            }
+            after = next;
+        }
+    }
+    Ok(report)
+}
+
+async fn would_do<M: Marketplace>(worker: &Worker<'_, M>, key: &Key, now: Timestamp) -> Result<&'static str, LedgerError> {
+    let Some(found) = worker.ledger.find(key).await? else { return Ok("nothing: gone") };
+    if found.kind != Deployment::KIND {
+        return Ok("would work on a task, notice or review");
+    }
+    let row = found.read::<Deployment>()?;
+    if row.doc.due().is_none_or(|(_, at)| at > now) {
+        return Ok("nothing: not due");
+    }
+    let ripe = match &row.doc.state {
+        DeploymentState::Stopped(stop) | DeploymentState::Deleting(stop) => now > stop.keep_until,
+        DeploymentState::Running { .. } | DeploymentState::Stopping { .. } => return Ok("would stop a deployment"),
+        DeploymentState::Resuming => return Ok("would start a deployment"),
+        DeploymentState::Deleted { .. } | DeploymentState::Released { .. } => return Ok("nothing: over"),
+    };
+    if !ripe {
+        return Ok("would warn of a deletion");
+    }
+    Ok(match verdict(worker, row, now).await {
+        Ok(Some(Verdict::Delete(_))) => "would delete a deployment",
+        Ok(Some(Verdict::NotYet)) => "nothing: not yet",
+        Ok(Some(Verdict::Paid)) => "would keep a deployment: something else pays",
+        Ok(Some(Verdict::Hold)) => "would hold a deployment: another live purchase",
+        Ok(None) => "would keep a deployment: linked again",
+        Err(_) => "would wait: somebody does not answer",
+    })
+}
+

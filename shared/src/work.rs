@@ -1,0 +1,293 @@
+//! Work: whatever has come due, one row at a time, whichever kind it is. A worker is woken with a row's key right
+//! after the row was written; the sweeper finds the same keys through the due index when it was not.
+//!
+//! Each run reads the row strongly, claims it (a lease in the row itself), does one thing, and writes what came of
+//! it. A crash anywhere leaves a row whose lease runs out. A failure is written into the row with its next try.
+
+use jiff::Timestamp;
+
+use crate::control_plane::{ControlPlane, ControlPlaneError};
+use crate::deletion;
+use crate::deployment::{Deployment, DeploymentState};
+use crate::disposition::{Dispose, Disposition, chain};
+use crate::ending;
+use crate::ledger::{Document, Found, Key, Ledger, LedgerError, Row};
+use crate::lifecycle::{InterpretError, interpret};
+use crate::link::Link;
+use crate::marketplace::{Marketplace, MarketplaceError};
+use crate::notice::{NotUnderstood, Notice, NoticeState, RawNotice};
+use crate::policy::Policy;
+use crate::retry::{AfterFailure, Attempts};
+use crate::returning;
+use crate::review;
+use crate::subscription::Subscription;
+use crate::sweeper::Rails;
+use crate::task::{Effect, Task, TaskState};
+
+/// Work that did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkError {
+    /// The ledger.
+    #[error("the ledger failed")]
+    Ledger(#[from] LedgerError),
+    /// The vendor.
+    #[error("the control plane failed")]
+    ControlPlane(#[from] ControlPlaneError),
+    /// The marketplace.
+    #[error("the marketplace failed")]
+    Marketplace(#[from] MarketplaceError),
+}
+
+impl Dispose for WorkError {
+    fn disposition(&self) -> Disposition {
+        match self {
+            Self::Ledger(error) => error.disposition(),
+            Self::ControlPlane(error) => error.disposition(),
+            Self::Marketplace(error) => error.disposition(),
+        }
+    }
+}
+
+impl From<InterpretError> for WorkError {
+    fn from(error: InterpretError) -> Self {
+        match error {
+            InterpretError::Ledger(error) => Self::Ledger(error),
+            InterpretError::Marketplace(error) => Self::Marketplace(error),
+        }
+    }
+}
+
+/// What a run did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ran {
+    /// The row's kind, or "nothing".
+    pub kind: String,
+    /// In a few fixed words.
+    pub outcome: String,
+    /// Rows that can be worked on at once.
+    pub wake: Vec<Key>,
+    /// What should be done about a failure; none for success.
+    pub failed: Option<Disposition>,
+}
+
+impl Ran {
+    /// Something was done (or found to be void).
+    pub fn done(kind: &str, outcome: impl Into<String>) -> Self {
+        Self { kind: kind.to_owned(), outcome: outcome.into(), wake: Vec::new(), failed: None }
+    }
+
+    /// The same, with rows to go on with.
+    pub fn waking(self, wake: Vec<Key>) -> Self {
+        Self { wake, ..self }
+    }
+}
+
+/// Everything work needs.
+#[derive(Clone, Copy, Debug)]
+pub struct Worker<'a, M> {
+    /// The ledger.
+    pub ledger: &'a Ledger,
+    /// The vendor's rules.
+    pub policy: &'a Policy,
+    /// The vendor's product.
+    pub control_plane: &'a ControlPlane,
+    /// The marketplace.
+    pub marketplace: &'a M,
+    /// How this provider's raw notices read.
+    pub read_notice: fn(&RawNotice) -> Result<Notice, NotUnderstood>,
+    /// What bounds deletions.
+    pub rails: &'a Rails,
+}
+
+impl<M: Marketplace> Worker<'_, M> {
+    /// Runs what is due at `key`, if anything still is.
+    ///
+    /// # Errors
+    /// Only what could not even be written into the row: the ledger itself. The row stays due.
+    pub async fn run(&self, key: &Key, now: Timestamp) -> Result<Ran, LedgerError> {
+        let Some(found) = self.ledger.find(key).await? else { return Ok(Ran::done("nothing", "gone")) };
+        match found.kind.as_str() {
+            RawNotice::KIND => self.notice(found.read()?, now).await,
+            Task::KIND => self.task(found.read()?, now).await,
+            Deployment::KIND => self.deployment(found.read()?, now).await,
+            Subscription::KIND => self.subscription(found, now).await,
+            Link::KIND => {
+                let row = found.read()?;
+                settled(Link::KIND, review::unconfirmed_link(self.ledger, self.policy, &row, now).await)
+            }
+            other => Ok(Ran::done(other, "nothing to do")),
+        }
+    }
+
+    async fn notice(&self, row: Row<RawNotice>, now: Timestamp) -> Result<Ran, LedgerError> {
+        if !is_due(&row.doc, now) {
+            return Ok(Ran::done(RawNotice::KIND, "not due"));
+        }
+        let Some(row) = claim(self.ledger, row, now).await? else { return Ok(Ran::done(RawNotice::KIND, "taken")) };
+        let notice = (self.read_notice)(&row.doc);
+        let done = interpret(self.ledger, self.policy, self.marketplace, row.clone(), notice, now).await;
+        match done {
+            Ok(done) => Ok(Ran::done(RawNotice::KIND, done.outcome).waking(done.wake)),
+            Err(error) => failed(self.ledger, row, &error.into(), now).await,
+        }
+    }
+
+    async fn task(&self, row: Row<Task>, now: Timestamp) -> Result<Ran, LedgerError> {
+        if !is_due(&row.doc, now) {
+            return Ok(Ran::done(Task::KIND, "not due"));
+        }
+        let Some(row) = claim(self.ledger, row, now).await? else { return Ok(Ran::done(Task::KIND, "taken")) };
+        let done = match &row.doc.effect {
+            Effect::StopOrganization { .. } => ending::stop_organization(self, row.clone(), now).await,
+            Effect::ResumeOrganization { .. } => returning::resume_organization(self, row.clone(), now).await,
+            Effect::SetPlan { plan } => returning::set_plan(self, &row, plan, now).await,
+        };
+        match done {
+            Ok(ran) => Ok(ran),
+            Err(error) => failed(self.ledger, row, &error, now).await,
+        }
+    }
+
+    async fn deployment(&self, row: Row<Deployment>, now: Timestamp) -> Result<Ran, LedgerError> {
+        if !is_due(&row.doc, now) {
+            return Ok(Ran::done(Deployment::KIND, "not due"));
+        }
+        let deletes = match &row.doc.state {
+            DeploymentState::Stopped(stop) => now > stop.keep_until,
+            DeploymentState::Deleting(_) => true,
+            DeploymentState::Running { .. }
+            | DeploymentState::Stopping { .. }
+            | DeploymentState::Deleted { .. }
+            | DeploymentState::Resuming
+            | DeploymentState::Released { .. } => false,
+        };
+        if deletes && let Some(why) = self.rails.forbid() {
+            return Ok(Ran::done(Deployment::KIND, why));
+        }
+        let Some(row) = claim(self.ledger, row, now).await? else { return Ok(Ran::done(Deployment::KIND, "taken")) };
+        let done = match &row.doc.state {
+            DeploymentState::Running { .. } => ending::trial_ended(self, &row, now).await,
+            DeploymentState::Stopping { .. } => ending::stop_deployment(self, &row, now).await,
+            DeploymentState::Stopped(_) | DeploymentState::Deleting(_) if deletes => deletion::delete_deployment(self, row.clone(), now).await,
+            DeploymentState::Stopped(_) | DeploymentState::Deleting(_) => deletion::warn(self, &row, now).await,
+            DeploymentState::Resuming => returning::start_deployment(self, &row, now).await,
+            DeploymentState::Deleted { .. } | DeploymentState::Released { .. } => Ok(Ran::done(Deployment::KIND, "nothing to do")),
+        };
+        match done {
+            Ok(ran) => Ok(ran),
+            Err(error) => failed(self.ledger, row, &error, now).await,
+        }
+    }
+
+    async fn subscription(&self, found: Found, now: Timestamp) -> Result<Ran, LedgerError> {
+        let row = found.read::<Subscription>()?;
+        if !is_due(&row.doc, now) {
+            return Ok(Ran::done(Subscription::KIND, "not due"));
+        }
+        match review::subscription(self.ledger, self.policy, self.marketplace, &row, now).await {
+            Err(error) if !matches!(error, WorkError::Ledger(_)) => failed(self.ledger, row, &error, now).await,
+            other => settled(Subscription::KIND, other),
+        }
+    }
+}
+
+/// Whether the row itself (not an index) says that its time has come.
+fn is_due<T: Document>(doc: &T, now: Timestamp) -> bool {
+    doc.due().is_some_and(|(_, at)| at <= now)
+}
+
+fn settled(kind: &str, done: Result<Ran, WorkError>) -> Result<Ran, LedgerError> {
+    match done {
+        Ok(ran) => Ok(ran),
+        Err(WorkError::Ledger(LedgerError::Conflict)) => Ok(Ran::done(kind, "somebody was faster")),
+        Err(WorkError::Ledger(error)) => Err(error),
+        Err(error) => Ok(Ran { failed: Some(error.disposition()), ..Ran::done(kind, chain(&error)) }),
+    }
+}
+
+/// A row with tries of its own.
+pub trait Tried: Document + Clone {
+    /// Its tries.
+    fn attempts(&self) -> Attempts;
+    /// The same with other tries.
+    fn with(&self, attempts: Attempts) -> Self;
+    /// The same, given up on.
+    fn parked_with(&self, attempts: Attempts) -> Self;
+}
+
+impl Tried for Task {
+    fn attempts(&self) -> Attempts {
+        self.attempts.clone()
+    }
+    fn with(&self, attempts: Attempts) -> Self {
+        Self { attempts, ..self.clone() }
+    }
+    fn parked_with(&self, attempts: Attempts) -> Self {
+        Self { attempts, status: TaskState::Parked, ..self.clone() }
+    }
+}
+
+impl Tried for Deployment {
+    fn attempts(&self) -> Attempts {
+        self.attempts.clone()
+    }
+    fn with(&self, attempts: Attempts) -> Self {
+        Self { attempts, ..self.clone() }
+    }
+    fn parked_with(&self, attempts: Attempts) -> Self {
+        Self { attempts, parked: true, ..self.clone() }
+    }
+}
+
+impl Tried for RawNotice {
+    fn attempts(&self) -> Attempts {
+        self.attempts.clone()
+    }
+    fn with(&self, attempts: Attempts) -> Self {
+        Self { attempts, ..self.clone() }
+    }
+    fn parked_with(&self, attempts: Attempts) -> Self {
+        let why = attempts.last_failure.clone().unwrap_or_default();
+        Self { attempts, state: NoticeState::Parked { why }, ..self.clone() }
+    }
+}
+
+impl Tried for Subscription {
+    fn attempts(&self) -> Attempts {
+        self.review.clone().unwrap_or_else(|| Attempts::at(self.created_at))
+    }
+    fn with(&self, attempts: Attempts) -> Self {
+        Self { review: Some(attempts), ..self.clone() }
+    }
+    /// A subscription is never given up on: it is looked at again, at the longest wait.
+    fn parked_with(&self, attempts: Attempts) -> Self {
+        self.with(attempts)
+    }
+}
+
+/// Takes the lease; none if somebody else did first.
+async fn claim<T: Tried>(ledger: &Ledger, row: Row<T>, now: Timestamp) -> Result<Option<Row<T>>, LedgerError> {
+    let claimed = row.doc.with(row.doc.attempts().claimed(now));
+    match ledger.replace(&row, claimed).await {
+        Ok(row) => Ok(Some(row)),
+        Err(LedgerError::Conflict) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes a failure into the row, with its next try or parked. A conflict means the row has moved on by itself.
+async fn failed<T: Tried>(ledger: &Ledger, row: Row<T>, error: &WorkError, now: Timestamp) -> Result<Ran, LedgerError> {
+    let disposition = error.disposition();
+    let passing = disposition == Disposition::Retry;
+    let why = chain(error);
+    let (next, outcome) = match row.doc.attempts().failed(now, passing, &why, &row.doc.key().to_string()) {
+        AfterFailure::Again(attempts) => (row.doc.with(attempts), format!("failed, will be tried again: {why}")),
+        AfterFailure::Park(attempts) => (row.doc.parked_with(attempts), format!("parked: {why}")),
+    };
+    match ledger.replace(&row, next).await {
+        Ok(_) => {}
+        Err(LedgerError::Conflict) => return Ok(Ran::done(T::KIND, "somebody was faster")),
+        Err(error) => return Err(error),
+    }
+    Ok(Ran { failed: Some(disposition), ..Ran::done(T::KIND, outcome) })
+}

@@ -20,7 +20,7 @@ mod event_bridge;
 mod identifiers;
 mod lifecycle;
 mod metering;
-mod notice_faults;
+
 mod outbox;
 mod pages;
 mod renewal;
@@ -30,6 +30,7 @@ mod signals;
 mod sns;
 mod state;
 mod subscriptions;
+mod switches;
 mod throttle;
 mod usage_record;
 mod wire;

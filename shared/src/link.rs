@@ -246,6 +246,20 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// The code, as in JSON.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::CardOnFile => "card_on_file",
+            Self::CreditsAvailable => "credits_available",
+            Self::AlreadyLinked => "already_linked",
+            Self::PurchaseAlreadyLinked => "purchase_already_linked",
+            Self::UnpaidInvoices => "unpaid_invoices",
+            Self::PlanNotAllowed => "plan_not_allowed",
+            Self::RoleMissing => "role_missing",
+            Self::PurchaseEnded => "purchase_ended",
+        }
+    }
+
     /// One sentence for people. `word` is what the vendor calls an organization.
     pub fn sentence(self, word: &str) -> String {
         match self {

@@ -24,6 +24,18 @@ pub enum SyncState {
     Unlinked,
 }
 
+impl SyncState {
+    /// The state's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Syncing => "syncing",
+            Self::Linked => "linked",
+            Self::Failed => "failed",
+            Self::Unlinked => "unlinked",
+        }
+    }
+}
+
 /// An organization's billing state as pages show it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {

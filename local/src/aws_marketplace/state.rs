@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::identifiers::Identifiers;
-use super::notice_faults::Switches;
+use super::switches::Switches;
 use super::outbox::Outbox;
 use super::throttle::Bucket;
 

@@ -1,0 +1,59 @@
+//! A landing: the marketplace has told who stands behind a token. One transaction makes the registration and, where
+//! the subscription is not known yet, its row; a known one keeps its row exactly as it is. Nothing is read first.
+
+use jiff::Timestamp;
+
+use crate::audit::AuditLine;
+use crate::ledger::{Ledger, LedgerError, Write};
+use crate::registration::{Registration, RegistrationState};
+use crate::subscription::{Pointer, Subscription, SubscriptionKey};
+
+/// What the marketplace answered for a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolved {
+    /// The subscription, if the answer tells it.
+    pub subscription: Option<SubscriptionKey>,
+    /// The licence's id, for answers that name no agreement.
+    pub licence: Option<String>,
+    /// The whole licence ARN.
+    pub licence_arn: Option<String>,
+    /// The listing's code.
+    pub product: String,
+    /// The buyer's account.
+    pub account: String,
+    /// Whether the accepted offer is a free trial.
+    pub free_trial: bool,
+}
+
+/// Registers a landing under a fresh random `id`. One transaction.
+pub async fn register(ledger: &Ledger, id: &str, resolved: &Resolved, now: Timestamp) -> Result<Registration, LedgerError> {
+    let registration = Registration {
+        id: id.to_owned(),
+        subscription: resolved.subscription.clone(),
+        licence: resolved.licence.clone(),
+        product: resolved.product.clone(),
+        account: resolved.account.clone(),
+        free_trial: resolved.free_trial,
+        resolved_at: now,
+        state: RegistrationState::Resolved,
+    };
+    let mut writes = vec![Write::create(&registration)];
+    if let Some(key) = &resolved.subscription {
+        let mut subscription = Subscription::announced(key.clone(), &resolved.product, &resolved.account, now);
+        subscription.licence_arn.clone_from(&resolved.licence_arn);
+        subscription.free_trial = resolved.free_trial;
+        writes.push(Write::keep(&subscription));
+        writes.push(Write::keep(&Pointer::from_account(&resolved.account, key)));
+        if let SubscriptionKey::AwsLicence { licence, .. } = key {
+            writes.push(Write::keep(&Pointer::from_licence(licence, key)));
+        }
+        writes.push(Write::create(&AuditLine::new(key, now, format!("landing:{}", short(id)), "a buyer landed")));
+    }
+    ledger.transact(writes).await?;
+    Ok(registration)
+}
+
+/// Enough of a registration's id to tell two apart, too little to use it.
+fn short(id: &str) -> &str {
+    id.get(..8).unwrap_or(id)
+}

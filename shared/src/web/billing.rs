@@ -1,0 +1,111 @@
+//! The billing page: the Payment Method, the subscription, and what will be stopped or deleted and when.
+
+use http::StatusCode;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::index::organization_of;
+use super::page::{Answer, Page};
+use super::session::Session;
+use super::text::Message;
+use super::{App, Visit, WebError};
+use crate::deployment::{Deployment, DeploymentState};
+use crate::entitlement::Entitlement;
+use crate::link::organization_partition;
+use crate::status::{Status, SyncState};
+
+const PAGE: i32 = 50;
+
+/// One deployment that the end of the subscription concerns.
+#[derive(Debug, Serialize)]
+pub struct ConcernedView {
+    /// Its name.
+    pub name: String,
+    /// `running` (a trial), `stopping`, `stopped`, `deleting`, `deleted`.
+    pub state: &'static str,
+    /// When a running trial stops.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stops_at: Option<String>,
+    /// Deleted after this instant, unless somebody pays.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deleted_after: Option<String>,
+    /// Why it is kept although its time has come.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held: Option<String>,
+}
+
+/// The page.
+#[derive(Debug, Serialize)]
+pub struct BillingView {
+    /// The organization's name.
+    pub organization_name: String,
+    /// The product.
+    pub product: String,
+    /// The Payment Method field; empty while syncing or unlinked.
+    pub payment_method: String,
+    /// How the link stands.
+    pub state: SyncState,
+    /// The subscription's state.
+    pub subscription: String,
+    /// What it entitles to.
+    pub entitlements: Vec<Entitlement>,
+    /// When it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<String>,
+    /// What follows from its end.
+    pub concerned: Vec<ConcernedView>,
+    /// The next page of them starts here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// The page.
+pub async fn show(app: &App, visit: &Visit) -> Result<Answer, WebError> {
+    if visit.session.person.is_none() {
+        return Ok(Answer::redirect("/sign-in"));
+    }
+    let Some(organization) = organization_of(app, visit).await? else { return Ok(Answer::message(Message::NothingHere)) };
+    let Some(row) = app.ledger.get::<Status>(&Status::row_key(&organization)).await? else {
+        return Ok(Answer::message(Message::NothingHere));
+    };
+    let status = row.doc;
+    let after = visit.parameter("after").map(|id| format!("{}{id}", Deployment::PREFIX));
+    let page = app.ledger.partition(&organization_partition(&organization), Deployment::PREFIX, after.as_deref(), PAGE).await?;
+    let mut concerned = Vec::new();
+    for found in page.items {
+        concerned.extend(concern(&found.read::<Deployment>()?.doc));
+    }
+    let view = BillingView {
+        organization_name: status.organization_name,
+        product: status.product,
+        payment_method: status.payment_method.unwrap_or_default(),
+        state: status.sync,
+        subscription: status.reason,
+        entitlements: status.entitlements,
+        ended_at: status.ended_at.map(to_the_second),
+        concerned,
+        next: page.next.and_then(|sk| sk.strip_prefix(Deployment::PREFIX).map(str::to_owned)),
+    };
+    let session = Session { organization: Some(organization), ..visit.session.clone() };
+    Ok(Answer::page(Page::Billing(view), StatusCode::OK, "billing shown").with_session(session))
+}
+
+fn concern(deployment: &Deployment) -> Option<ConcernedView> {
+    let (stops_at, deleted_after) = match &deployment.state {
+        DeploymentState::Running { trial_ends_at } => (Some(*trial_ends_at), None),
+        DeploymentState::Stopped(stop) | DeploymentState::Deleting(stop) => (None, Some(stop.keep_until)),
+        DeploymentState::Stopping { .. } | DeploymentState::Deleted { .. } => (None, None),
+        DeploymentState::Resuming | DeploymentState::Released { .. } => return None,
+    };
+    Some(ConcernedView {
+        name: deployment.name.clone(),
+        state: deployment.state.name(),
+        stops_at: stops_at.map(to_the_second),
+        deleted_after: deleted_after.map(to_the_second),
+        held: deployment.held.clone(),
+    })
+}
+
+fn to_the_second(at: Timestamp) -> String {
+    Timestamp::from_second(at.as_second()).unwrap_or(at).to_string()
+}

@@ -1,0 +1,230 @@
+//! The index page: what a buyer sees after signing in. With a purchase waiting, a modal asks to link it to this
+//! account (with the contact address the marketplace asks for) and then shows the syncing, live. Linking itself is a
+//! deliberate press of a button here, never something a landing does by itself.
+
+use http::StatusCode;
+use serde::Serialize;
+use serde_json::json;
+
+use super::organizations::{Ready, RefusalView, judged, ready};
+use super::page::{Answer, Page};
+use super::session::Session;
+use super::text::Message;
+use super::{App, Visit, WebError};
+use crate::ledger::Row;
+use crate::link::connect::{Connected, Wish, connect};
+use crate::link::{Contact, Refusal};
+use crate::organization::Organization;
+use crate::policy::Choosing;
+use crate::status::{Status, SyncState};
+
+/// What the page shows.
+#[derive(Debug, Serialize)]
+#[serde(tag = "shows", rename_all = "snake_case")]
+pub enum IndexView {
+    /// The modal: link this purchase to this account.
+    Confirm {
+        /// What the vendor calls an organization.
+        word: String,
+        /// The organization's id.
+        organization: String,
+        /// Its name.
+        organization_name: String,
+        /// The purchase's title.
+        product: String,
+        /// The buyer's account in the marketplace.
+        account: String,
+        /// A proposal for the contact address.
+        contact: String,
+        /// Whether another organization can be chosen.
+        may_choose: bool,
+    },
+    /// The modal: refused, with every reason.
+    Refused {
+        /// What the vendor calls an organization.
+        word: String,
+        /// The organization's name.
+        organization_name: String,
+        /// The purchase's title.
+        product: String,
+        /// Why.
+        refusals: Vec<RefusalView>,
+        /// Whether another organization can be chosen.
+        may_choose: bool,
+    },
+    /// The status of the link.
+    Status {
+        /// The organization's name.
+        organization_name: String,
+        /// The product.
+        product: String,
+        /// `syncing`, `linked`, `failed`, `unlinked`.
+        state: SyncState,
+        /// The Payment Method field.
+        payment_method: Option<String>,
+    },
+}
+
+/// The page.
+pub async fn show(app: &App, visit: &Visit) -> Result<Answer, WebError> {
+    if visit.session.waiting.is_some() {
+        return Ok(Answer::redirect("/try-again"));
+    }
+    if visit.session.person.is_none() {
+        let waits = visit.session.registration.is_some();
+        return Ok(if waits { Answer::redirect("/sign-in") } else { Answer::message(Message::NothingHere) });
+    }
+    if visit.session.registration.is_none() {
+        return overview(app, visit).await;
+    }
+    match ready(app, visit).await? {
+        Ok(ready) => with_purchase(app, visit, ready).await,
+        Err(answer) => Ok(answer),
+    }
+}
+
+/// Without a purchase: the status of the person's organization.
+async fn overview(app: &App, visit: &Visit) -> Result<Answer, WebError> {
+    match organization_of(app, visit).await? {
+        Some(id) => match app.ledger.get::<Status>(&Status::row_key(&id)).await? {
+            Some(row) => {
+                let session = Session { organization: Some(id), ..visit.session.clone() };
+                Ok(status_page(&row).with_session(session))
+            }
+            None => Ok(Answer::message(Message::NothingHere)),
+        },
+        None => Ok(Answer::message(Message::NothingHere)),
+    }
+}
+
+/// The organization this browser looks at: the chosen one, or the person's only one.
+pub async fn organization_of(app: &App, visit: &Visit) -> Result<Option<String>, WebError> {
+    if let Some(chosen) = &visit.session.organization {
+        return Ok(Some(chosen.clone()));
+    }
+    let Some(person) = &visit.session.person else { return Ok(None) };
+    let mut organizations = app.control_plane.organizations(person, visit.now).await?.into_iter();
+    Ok(match (organizations.next(), organizations.next()) {
+        (Some(only), None) => Some(only.id),
+        _ => None,
+    })
+}
+
+async fn with_purchase(app: &App, visit: &Visit, ready: Ready) -> Result<Answer, WebError> {
+    let organizations = app.control_plane.organizations(&ready.person, visit.now).await?;
+    // Linked already, by this landing or an earlier one: show how it stands, to those who belong there.
+    if let Some(link) = ready.purchase.active_link() {
+        let mine = organizations.iter().any(|organization| organization.id == link.doc.organization);
+        if mine && let Some(row) = app.ledger.get::<Status>(&Status::row_key(&link.doc.organization)).await? {
+            let session = Session { organization: Some(link.doc.organization.clone()), ..visit.session.clone() };
+            return Ok(status_page(&row).with_session(session));
+        }
+    }
+    let several = organizations.len() > 1 || app.policy.link.create_organization;
+    let chosen = visit.session.organization.as_ref();
+    let organization = match (chosen, organizations.as_slice()) {
+        (Some(id), all) if all.iter().any(|organization| organization.id == *id) => {
+            organizations.iter().find(|organization| organization.id == *id).cloned()
+        }
+        (_, [only]) if app.policy.link.choosing == Choosing::Implied => Some(only.clone()),
+        (_, []) if !app.policy.link.create_organization => return Ok(Answer::message(Message::NoOrganization)),
+        _ => None,
+    };
+    let Some(organization) = organization else { return Ok(Answer::redirect("/organizations")) };
+    let reasons = judged(app, visit, &ready.purchase, &organization).await?;
+    let product = title(app, &ready);
+    let word = app.policy.organization_word.clone();
+    if !reasons.is_empty() {
+        return Ok(refused(app, organization, product, &reasons, several));
+    }
+    let view = IndexView::Confirm {
+        word,
+        organization: organization.id,
+        organization_name: organization.name,
+        product,
+        account: ready.purchase.subscription.account.clone(),
+        contact: ready.person.email.clone().unwrap_or_default(),
+        may_choose: several,
+    };
+    Ok(Answer::page(Page::Index(view), StatusCode::OK, "link offered"))
+}
+
+fn title(app: &App, ready: &Ready) -> String {
+    let subscription = &ready.purchase.subscription;
+    let listing = app.policy.listing(subscription.key.provider(), &subscription.product);
+    listing.map_or_else(|| subscription.product.clone(), |listing| listing.title.clone())
+}
+
+fn refused(app: &App, organization: Organization, product: String, reasons: &[Refusal], may_choose: bool) -> Answer {
+    let word = app.policy.organization_word.clone();
+    let refusals = RefusalView::all(reasons, &word);
+    let view = IndexView::Refused { word, organization_name: organization.name, product, refusals, may_choose };
+    Answer::page(Page::Index(view), StatusCode::CONFLICT, "link refused")
+}
+
+fn status_page(row: &Row<Status>) -> Answer {
+    let status = &row.doc;
+    let view = IndexView::Status {
+        organization_name: status.organization_name.clone(),
+        product: status.product.clone(),
+        state: status.sync,
+        payment_method: status.payment_method.clone(),
+    };
+    Answer::page(Page::Index(view), StatusCode::OK, "status shown")
+}
+
+/// The person presses Link.
+pub async fn link(app: &App, visit: &Visit) -> Result<Answer, WebError> {
+    let Some(registration) = visit.session.registration.clone() else { return Ok(Answer::message(Message::PurchaseLost)) };
+    let Some(person) = visit.session.person.clone() else { return Ok(Answer::redirect("/sign-in")) };
+    let Some(contact) = visit.field("contact").as_deref().and_then(Contact::parse) else {
+        return Ok(Answer::message(Message::ContactMissing));
+    };
+    let organization = visit.field("organization").unwrap_or_default();
+    let link_id = app.fresh_id();
+    let wish = Wish {
+        registration: &registration,
+        person: &person,
+        organization: &organization,
+        contact: &contact,
+        link_id: &link_id,
+    };
+    Ok(match connect(&app.ledger, &app.policy, &app.control_plane, wish, visit.now).await? {
+        Connected::Linked { link, wake } => {
+            let session = Session { organization: Some(link.organization.clone()), ..visit.session.clone() };
+            Answer::redirect("/").with_session(session).waking(wake).called(link.state.name())
+        }
+        Connected::Refused { organization, reasons } => {
+            let product = app.policy.vendor.clone();
+            refused(app, organization, product, &reasons, app.policy.link.choosing == Choosing::List)
+        }
+        Connected::NotYours => Answer::message(Message::NotYourOrganization),
+        Connected::NothingToLink => Answer::message(Message::PurchaseLost),
+        Connected::NotYet => Answer::message(Message::PurchaseNotYet),
+    })
+}
+
+/// The status as data, for the live modal. One GetItem.
+pub async fn status(app: &App, visit: &Visit) -> Result<Answer, WebError> {
+    let Some(organization) = &visit.session.organization else {
+        return Ok(Answer::json(json!({"state": "none"}), "status: none"));
+    };
+    let row = app.ledger.get::<Status>(&Status::row_key(organization)).await?;
+    Ok(match row {
+        Some(row) => {
+            let status = row.doc;
+            let body = json!({
+                "state": status.sync,
+                "payment_method": status.payment_method,
+                "may_run": status.may_run,
+                "subscription": status.reason,
+                "product": status.product,
+                "organization_name": status.organization_name,
+                "entitlements": status.entitlements,
+                "ended_at": status.ended_at,
+            });
+            Answer::json(body, "status: known")
+        }
+        None => Answer::json(json!({"state": "none"}), "status: none"),
+    })
+}

@@ -1,0 +1,198 @@
+//! The browser's session: one encrypted, authenticated cookie. It holds ids and what signing in needs, and never
+//! more than an hour a landing token whose resolving had to wait. `__Host-`, HttpOnly, Secure, SameSite=Lax.
+
+use std::fmt;
+
+use cookie::{Cookie, CookieJar, Key as CookieKey, SameSite};
+use http::{HeaderMap, HeaderValue, header};
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::person::Person;
+use crate::retry::later;
+
+/// The cookie's name; the prefix makes browsers insist on Secure, Path=/ and no Domain.
+pub const COOKIE: &str = "__Host-tradepost";
+/// How long a session lasts.
+pub const SESSION_LIFE: SignedDuration = SignedDuration::from_hours(12);
+/// How long an unresolved landing token is kept.
+pub const TOKEN_LIFE: SignedDuration = SignedDuration::from_hours(1);
+/// Browsers drop cookies above 4096 bytes.
+const LARGEST_COOKIE: usize = 3900;
+
+/// A landing token that could not be resolved for a passing reason. `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitingToken {
+    /// The token.
+    pub token: String,
+    /// The offer type that came with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offer_type: Option<String>,
+    /// Since when it has been waiting.
+    pub since: Timestamp,
+}
+
+impl fmt::Debug for WaitingToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WaitingToken(…)")
+    }
+}
+
+/// A sign-in under way.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SigningIn {
+    /// By which method.
+    pub method: String,
+    /// Comes back with the callback.
+    pub state: String,
+    /// Comes back inside the ID token.
+    pub nonce: String,
+    /// Proves that the code is redeemed by who asked for it (PKCE).
+    pub verifier: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+impl fmt::Debug for SigningIn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SigningIn").field("method", &self.method).finish_non_exhaustive()
+    }
+}
+
+/// What the cookie holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// The landing this browser resolved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registration: Option<String>,
+    /// A landing token that still has to be resolved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<WaitingToken>,
+    /// A sign-in under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signing_in: Option<SigningIn>,
+    /// Who is signed in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person: Option<Person>,
+    /// The organization whose status this browser may see: the person belonged to it when it was chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub organization: Option<String>,
+    /// Every form of this session carries it.
+    #[serde(default)]
+    pub csrf: String,
+    /// When the session is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_at: Option<Timestamp>,
+}
+
+/// A session that does not fit into a cookie.
+#[derive(Debug, thiserror::Error)]
+#[error("the session does not fit into a cookie")]
+pub struct SessionTooLarge;
+
+/// Seals and opens sessions.
+#[derive(Clone)]
+pub struct Sessions {
+    key: CookieKey,
+}
+
+impl fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sessions(…)")
+    }
+}
+
+impl Sessions {
+    /// With a key of at least 64 random bytes; none if it is shorter.
+    pub fn new(key: &[u8]) -> Option<Self> {
+        CookieKey::try_from(key).ok().map(|key| Self { key })
+    }
+
+    /// The session a request carries; empty if it has none, or one that is over or not ours.
+    pub fn open(&self, headers: &HeaderMap, now: Timestamp) -> Session {
+        let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+        let mut jar = CookieJar::new();
+        for cookie in cookies.flat_map(Cookie::split_parse).flatten().filter(|cookie| cookie.name() == COOKIE) {
+            jar.add_original(cookie.into_owned());
+        }
+        let opened = jar.private(&self.key).get(COOKIE);
+        let session: Option<Session> = opened.and_then(|cookie| serde_json::from_str(cookie.value()).ok());
+        let session = session.filter(|session| session.ends_at.is_some_and(|at| now < at)).unwrap_or_default();
+        let waiting = session.waiting.clone().filter(|waiting| now < later(waiting.since, TOKEN_LIFE));
+        Session { waiting, ..session }
+    }
+
+    /// The Set-Cookie header of a session.
+    pub fn seal(&self, session: &Session) -> Result<HeaderValue, SessionTooLarge> {
+        let value = serde_json::to_string(session).map_err(|_| SessionTooLarge)?;
+        let cookie = Cookie::build((COOKIE, value))
+            .path("/")
+            .secure(true)
+            .http_only(true)
+            .same_site(SameSite::Lax)
+            .max_age(cookie::time::Duration::seconds(SESSION_LIFE.as_secs()));
+        let mut jar = CookieJar::new();
+        jar.private_mut(&self.key).add(cookie);
+        let sealed = jar.get(COOKIE).map(ToString::to_string).ok_or(SessionTooLarge)?;
+        if sealed.len() > LARGEST_COOKIE {
+            return Err(SessionTooLarge);
+        }
+        HeaderValue::from_str(&sealed).map_err(|_| SessionTooLarge)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn now() -> Timestamp {
+        "2026-11-21T09:00:00Z".parse().unwrap()
+    }
+
+    fn carried(sessions: &Sessions, session: &Session, at: Timestamp) -> Session {
+        let sealed = sessions.seal(session).unwrap();
+        let pair = sealed.to_str().unwrap().split(';').next().unwrap().to_owned();
+        let mut headers = HeaderMap::new();
+        headers.insert(header::COOKIE, HeaderValue::from_str(&format!("other=1; {pair}")).unwrap());
+        sessions.open(&headers, at)
+    }
+
+    #[test]
+    fn a_session_comes_back_until_it_is_over_and_only_under_its_key() {
+        let sessions = Sessions::new(&[7; 64]).unwrap();
+        let session = Session {
+            registration: Some("r".to_owned()),
+            csrf: "c".to_owned(),
+            ends_at: Some(later(now(), SESSION_LIFE)),
+            ..Session::default()
+        };
+        assert_eq!(carried(&sessions, &session, now()), session);
+        assert_eq!(carried(&sessions, &session, later(now(), SESSION_LIFE)), Session::default());
+        let sealed = sessions.seal(&session).unwrap();
+        let mut headers = HeaderMap::new();
+        headers.insert(header::COOKIE, HeaderValue::from_str(sealed.to_str().unwrap().split(';').next().unwrap()).unwrap());
+        assert_eq!(Sessions::new(&[8; 64]).unwrap().open(&headers, now()), Session::default());
+        for part in ["HttpOnly", "Secure", "SameSite=Lax", "Path=/"] {
+            assert!(sealed.to_str().unwrap().contains(part), "{part}");
+        }
+        assert!(!sealed.to_str().unwrap().contains("Domain"));
+    }
+
+    #[test]
+    fn a_waiting_token_is_kept_an_hour_and_never_shown() {
+        let sessions = Sessions::new(&[7; 64]).unwrap();
+        let waiting = WaitingToken { token: "secret".to_owned(), offer_type: None, since: now() };
+        assert!(!format!("{waiting:?}").contains("secret"));
+        let session = Session { waiting: Some(waiting), ends_at: Some(later(now(), SESSION_LIFE)), ..Session::default() };
+        assert!(carried(&sessions, &session, later(now(), SignedDuration::from_mins(59))).waiting.is_some());
+        assert!(carried(&sessions, &session, later(now(), TOKEN_LIFE)).waiting.is_none());
+    }
+
+    #[test]
+    fn what_does_not_fit_into_a_cookie_is_refused() {
+        let sessions = Sessions::new(&[7; 64]).unwrap();
+        let session = Session { csrf: "x".repeat(4000), ..Session::default() };
+        assert!(sessions.seal(&session).is_err());
+        assert!(Sessions::new(&[7; 32]).is_none());
+    }
+}

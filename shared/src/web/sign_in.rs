@@ -1,0 +1,267 @@
+//! Signing in at the vendor's identity provider: OpenID Connect, authorization code with PKCE, state and nonce, any
+//! issuer by discovery. Several methods can stand side by side; with one the page is skipped.
+//!
+//! The state of a sign-in under way is in the session's cookie, nowhere else. Discovery and keys are kept an hour.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::StatusCode;
+use jiff::{SignedDuration, Timestamp};
+use openidconnect::core::{CoreAuthenticationFlow, CoreClient, CoreProviderMetadata};
+use openidconnect::{
+    AuthorizationCode, ClientId, ClientSecret, CsrfToken, IssuerUrl, Nonce, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl,
+    Scope, TokenResponse,
+};
+use serde::{Deserialize, Serialize};
+
+use super::page::{Answer, Page};
+use super::session::{Session, SigningIn};
+use super::text::Message;
+use super::{App, Visit, WebError};
+use crate::disposition::{Dispose, Disposition};
+use crate::link::connect::signed_in;
+use crate::outbound::Outbound;
+use crate::person::Person;
+use crate::retry::later;
+
+/// How long a person may take at the identity provider.
+const SIGN_IN_LIFE: SignedDuration = SignedDuration::from_mins(15);
+/// How long a provider's metadata and keys are kept.
+const METADATA_LIFE: SignedDuration = SignedDuration::from_hours(1);
+
+/// A way to sign in.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Method {
+    /// Short, for addresses: letters, digits, hyphens.
+    pub id: String,
+    /// For people to read.
+    pub label: String,
+    /// The provider's address; everything else is discovered from it.
+    pub issuer: String,
+    /// Our id there.
+    pub client_id: String,
+}
+
+/// Signing in that did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum SignInError {
+    /// The provider does not answer, or not with what the specification asks for.
+    #[error("the identity provider cannot be reached ({0})")]
+    Unreachable(String),
+    /// The answer does not prove who the person is.
+    #[error("the sign-in is not proven ({0})")]
+    NotProven(String),
+    /// Our own settings.
+    #[error("the sign-in method is not set up ({0})")]
+    Settings(String),
+}
+
+impl Dispose for SignInError {
+    fn disposition(&self) -> Disposition {
+        match self {
+            Self::Unreachable(_) => Disposition::Retry,
+            Self::NotProven(_) => Disposition::Reject,
+            Self::Settings(_) => Disposition::Page,
+        }
+    }
+}
+
+/// The vendor's identity providers.
+pub struct SignIn {
+    methods: Vec<(Method, ClientSecret)>,
+    outbound: Arc<Outbound>,
+    known: Mutex<HashMap<String, (Timestamp, CoreProviderMetadata)>>,
+}
+
+impl fmt::Debug for SignIn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SignIn").field("methods", &self.methods.len()).finish_non_exhaustive()
+    }
+}
+
+impl SignIn {
+    /// With these methods and their client secrets.
+    pub fn new(methods: Vec<(Method, String)>, outbound: Arc<Outbound>) -> Self {
+        let methods = methods.into_iter().map(|(method, secret)| (method, ClientSecret::new(secret))).collect();
+        Self { methods, outbound, known: Mutex::default() }
+    }
+
+    fn method(&self, id: &str) -> Option<&(Method, ClientSecret)> {
+        self.methods.iter().find(|(method, _)| method.id == id)
+    }
+
+    async fn http(&self, request: openidconnect::HttpRequest) -> Result<openidconnect::HttpResponse, crate::outbound::OutboundError> {
+        Ok(self.outbound.send(request).await?.map(|body| body.to_vec()))
+    }
+
+    async fn metadata(&self, method: &Method, fresh: bool, now: Timestamp) -> Result<CoreProviderMetadata, SignInError> {
+        if !fresh {
+            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((since, metadata)) = known.get(&method.id)
+                && now < later(*since, METADATA_LIFE)
+            {
+                return Ok(metadata.clone());
+            }
+        }
+        let issuer = IssuerUrl::new(method.issuer.clone()).map_err(|error| SignInError::Settings(error.to_string()))?;
+        let metadata = CoreProviderMetadata::discover_async(issuer, &|request| self.http(request))
+            .await
+            .map_err(|error| SignInError::Unreachable(error.to_string()))?;
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(method.id.clone(), (now, metadata.clone()));
+        Ok(metadata)
+    }
+
+    /// Where to send the browser.
+    async fn authorize(&self, method: &Method, under_way: &SigningIn, redirect: &str, now: Timestamp) -> Result<String, SignInError> {
+        let metadata = self.metadata(method, false, now).await?;
+        let redirect = RedirectUrl::new(redirect.to_owned()).map_err(|error| SignInError::Settings(error.to_string()))?;
+        let client = CoreClient::from_provider_metadata(metadata, ClientId::new(method.client_id.clone()), None).set_redirect_uri(redirect);
+        let verifier = PkceCodeVerifier::new(under_way.verifier.clone());
+        let (state, nonce) = (under_way.state.clone(), under_way.nonce.clone());
+        let (url, _, _) = client
+            .authorize_url(CoreAuthenticationFlow::AuthorizationCode, || CsrfToken::new(state), || Nonce::new(nonce))
+            .add_scope(Scope::new("email".to_owned()))
+            .add_scope(Scope::new("profile".to_owned()))
+            .set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&verifier))
+            .url();
+        Ok(url.to_string())
+    }
+
+    /// Redeems the code and checks the ID token: signature, issuer, audience, expiry, nonce. A provider that has
+    /// changed its keys since we last asked is asked once more.
+    async fn redeem(&self, method: &Method, secret: &ClientSecret, under_way: &SigningIn, code: String, redirect: &str, now: Timestamp) -> Result<Person, SignInError> {
+        let metadata = self.metadata(method, false, now).await?;
+        let redirect = RedirectUrl::new(redirect.to_owned()).map_err(|error| SignInError::Settings(error.to_string()))?;
+        let id = ClientId::new(method.client_id.clone());
+        let client = CoreClient::from_provider_metadata(metadata, id.clone(), Some(secret.clone())).set_redirect_uri(redirect);
+        let answer = client
+            .exchange_code(AuthorizationCode::new(code))
+            .map_err(|error| SignInError::Settings(error.to_string()))?
+            .set_pkce_verifier(PkceCodeVerifier::new(under_way.verifier.clone()))
+            .request_async(&|request| self.http(request))
+            .await
+            .map_err(|error| match error {
+                openidconnect::RequestTokenError::ServerResponse(_) => SignInError::NotProven("the code was not accepted".to_owned()),
+                openidconnect::RequestTokenError::Request(_) => SignInError::Unreachable("token endpoint".to_owned()),
+                other => SignInError::Unreachable(other.to_string()),
+            })?;
+        let token = answer.id_token().ok_or_else(|| SignInError::NotProven("no ID token".to_owned()))?;
+        let nonce = Nonce::new(under_way.nonce.clone());
+        let present = move || chrono::DateTime::from_timestamp(now.as_second(), 0).unwrap_or_default();
+        let first = token.claims(&client.id_token_verifier().set_time_fn(present), &nonce).cloned();
+        let claims = match first {
+            Ok(claims) => claims,
+            Err(openidconnect::ClaimsVerificationError::SignatureVerification(_)) => {
+                let metadata = self.metadata(method, true, now).await?;
+                let client = CoreClient::from_provider_metadata(metadata, id, Some(secret.clone()));
+                let again = token.claims(&client.id_token_verifier().set_time_fn(present), &nonce).cloned();
+                again.map_err(|error| SignInError::NotProven(error.to_string()))?
+            }
+            Err(error) => return Err(SignInError::NotProven(error.to_string())),
+        };
+        let verified = claims.email_verified() != Some(false);
+        Ok(Person {
+            issuer: claims.issuer().to_string(),
+            subject: claims.subject().to_string(),
+            email: claims.email().filter(|_| verified).map(|email| email.to_string()),
+            name: claims.name().and_then(|name| name.get(None)).map(|name| name.to_string()),
+        })
+    }
+}
+
+/// One method on the page.
+#[derive(Debug, Serialize)]
+pub struct MethodView {
+    /// Its id, for the link.
+    pub id: String,
+    /// Its name.
+    pub label: String,
+}
+
+/// The page that offers the methods.
+#[derive(Debug, Serialize)]
+pub struct SignInView {
+    /// The methods.
+    pub methods: Vec<MethodView>,
+    /// Whether a purchase waits to be linked.
+    pub purchase_waits: bool,
+}
+
+/// Offers the methods; with one only, goes straight there.
+pub fn choose(app: &App, visit: &Visit) -> Answer {
+    if let [(only, _)] = app.sign_in.methods.as_slice()
+        && visit.session.registration.is_some()
+    {
+        return Answer::redirect(format!("/sign-in/{}", only.id));
+    }
+    let methods = app.sign_in.methods.iter().map(|(method, _)| MethodView { id: method.id.clone(), label: method.label.clone() });
+    let view = SignInView { methods: methods.collect(), purchase_waits: visit.session.registration.is_some() };
+    Answer::page(Page::SignIn(view), StatusCode::OK, "sign-in offered")
+}
+
+/// Sends the browser to the identity provider.
+pub async fn start(app: &App, visit: &Visit, id: &str) -> Result<Answer, WebError> {
+    let Some((method, _)) = app.sign_in.method(id) else { return Ok(Answer::message(Message::NotFound)) };
+    let under_way = SigningIn {
+        method: method.id.clone(),
+        state: app.fresh_secret(),
+        nonce: app.fresh_secret(),
+        verifier: app.fresh_secret(),
+        since: visit.now,
+    };
+    let to = match app.sign_in.authorize(method, &under_way, &callback_url(app), visit.now).await {
+        Ok(to) => to,
+        Err(error @ SignInError::Unreachable(_)) => return Ok(not_now(&error)),
+        Err(error) => return Err(error.into()),
+    };
+    let session = Session { signing_in: Some(under_way), ..visit.session.clone() };
+    Ok(Answer::redirect(to).with_session(session).called("sign-in begun"))
+}
+
+/// The browser comes back with a code.
+pub async fn callback(app: &App, visit: &Visit) -> Result<Answer, WebError> {
+    let failed = || Answer::message(Message::SignInFailed).with_session(Session { signing_in: None, ..visit.session.clone() });
+    let Some(under_way) = visit.session.signing_in.clone() else {
+        // Back button or a second tab: somebody already signed in is sent on instead of being told off.
+        let done = visit.session.person.is_some();
+        return Ok(if done { Answer::redirect("/") } else { Answer::message(Message::SignInFailed) });
+    };
+    let state = visit.parameter("state").unwrap_or_default();
+    let in_time = visit.now < later(under_way.since, SIGN_IN_LIFE);
+    let (Some(code), true, true) = (visit.parameter("code"), in_time, state == under_way.state) else { return Ok(failed()) };
+    let Some((method, secret)) = app.sign_in.method(&under_way.method) else { return Ok(failed()) };
+    let redeemed = app.sign_in.redeem(method, secret, &under_way, code, &callback_url(app), visit.now).await;
+    let person = match redeemed {
+        Ok(person) => person,
+        Err(error @ SignInError::Unreachable(_)) => return Ok(not_now(&error)),
+        Err(error @ SignInError::NotProven(_)) => {
+            tracing::warn!(error = %error, "a sign-in was not proven");
+            return Ok(failed());
+        }
+        Err(error) => return Err(error.into()),
+    };
+    if let Some(registration) = &visit.session.registration {
+        signed_in(&app.ledger, registration, &person).await?;
+    }
+    // A fresh CSRF token with every sign-in; whatever organization another person had chosen is forgotten.
+    let session = Session {
+        registration: visit.session.registration.clone(),
+        person: Some(person),
+        csrf: app.fresh_secret(),
+        ..Session::default()
+    };
+    Ok(Answer::redirect("/").with_session(session).called("signed in"))
+}
+
+fn callback_url(app: &App) -> String {
+    format!("{}/sign-in/callback", app.public_url)
+}
+
+fn not_now(error: &SignInError) -> Answer {
+    tracing::warn!(error = %error, "the identity provider does not answer");
+    Answer::message(Message::SignInUnreachable)
+}

@@ -90,7 +90,7 @@ pub async fn verdict<M: Marketplace>(
         other_purchase: other_purchase(worker.ledger, &slot.doc, now).await?,
         retention: worker.policy.retention(row.doc.provider),
     };
-    Ok(Some(plan(row, slot, evidence, now)))
+    Ok(Some(plan(row, *slot, evidence, now)))
 }
 
 /// Deletes a deployment whose time has come, or learns why not.

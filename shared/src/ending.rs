@@ -25,7 +25,7 @@ const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(20);
 #[derive(Debug)]
 pub enum Standing {
     /// Still ended, still the same generation: go on, and check this row in the transaction.
-    Ended(Row<Slot>),
+    Ended(Box<Row<Slot>>),
     /// Linked again, or moved on.
     Void,
 }
@@ -34,7 +34,7 @@ pub enum Standing {
 pub async fn standing(ledger: &Ledger, organization: &str, generation: u64) -> Result<Standing, LedgerError> {
     let slot = ledger.get::<Slot>(&Slot::row_key(organization)).await?;
     Ok(match slot {
-        Some(row) if row.doc.active.is_none() && row.doc.generation == generation => Standing::Ended(row),
+        Some(row) if row.doc.active.is_none() && row.doc.generation == generation => Standing::Ended(Box::new(row)),
         _ => Standing::Void,
     })
 }

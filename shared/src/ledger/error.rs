@@ -57,12 +57,11 @@ impl LedgerError {
     where
         E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
     {
-        match &error {
-            SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => {
-                return Self::Unavailable(kind_of(&error).to_owned());
-            }
-            SdkError::ConstructionFailure(_) => return Self::Refused(DisplayErrorContext(&error).to_string()),
-            _ => {}
+        if matches!(error, SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_)) {
+            return Self::Unavailable(kind_of(&error).to_owned());
+        }
+        if matches!(error, SdkError::ConstructionFailure(_)) {
+            return Self::Refused(DisplayErrorContext(&error).to_string());
         }
         let code = error.code().unwrap_or("unknown").to_owned();
         match code.as_str() {

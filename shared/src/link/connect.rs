@@ -69,7 +69,7 @@ pub enum Found {
     /// The purchase.
     Purchase(Box<Purchase>),
     /// The marketplace has not told us yet which purchase it is; its notice will.
-    NotYet(Row<Registration>),
+    NotYet,
     /// No such registration, or it is too old.
     Nothing,
 }
@@ -86,12 +86,12 @@ pub async fn purchase(ledger: &Ledger, registration: &str, now: Timestamp) -> Re
         (Some(key), _) => key.clone(),
         (None, Some(licence)) => match ledger.get::<Pointer>(&Pointer::licence_key(licence)).await? {
             Some(pointer) => pointer.doc.to,
-            None => return Ok(Found::NotYet(row)),
+            None => return Ok(Found::NotYet),
         },
         (None, None) => return Ok(Found::Nothing),
     };
     let home = Home::read(ledger, &key.partition()).await?;
-    let Some(subscription) = home.standing(&key, now) else { return Ok(Found::NotYet(row)) };
+    let Some(subscription) = home.standing(&key, now) else { return Ok(Found::NotYet) };
     let subscription = match subscription.reopened_by_landing(row.doc.resolved_at) {
         Some(state) => {
             let generation = subscription.generation.saturating_add(1);
@@ -188,7 +188,7 @@ pub async fn connect(
     for _ in 0..RACES {
         let purchase = match purchase(ledger, wish.registration, now).await? {
             Found::Purchase(purchase) => purchase,
-            Found::NotYet(_) => return Ok(Connected::NotYet),
+            Found::NotYet => return Ok(Connected::NotYet),
             Found::Nothing => return Ok(Connected::NothingToLink),
         };
         if matches!(&purchase.registration.doc.state, RegistrationState::SignedIn { person } if !wish.person.is(person)) {

@@ -70,7 +70,7 @@ pub async fn ready(app: &App, visit: &Visit) -> Result<Result<Ready, Answer>, We
     let Some(person) = visit.session.person.clone() else { return Ok(Err(Answer::redirect("/sign-in"))) };
     Ok(match purchase(&app.ledger, registration, visit.now).await? {
         Found::Purchase(purchase) => Ok(Ready { person, purchase }),
-        Found::NotYet(_) => Err(Answer::message(Message::PurchaseNotYet)),
+        Found::NotYet => Err(Answer::message(Message::PurchaseNotYet)),
         Found::Nothing => Err(Answer::message(Message::PurchaseLost)),
     })
 }

@@ -5,13 +5,15 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
 use openidconnect::core::{CoreAuthenticationFlow, CoreClient, CoreProviderMetadata};
 use openidconnect::{
-    AuthorizationCode, ClientId, ClientSecret, CsrfToken, IssuerUrl, Nonce, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl,
+    AsyncHttpClient, AuthorizationCode, ClientId, ClientSecret, CsrfToken, HttpRequest, HttpResponse, IssuerUrl, Nonce, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl,
     Scope, TokenResponse,
 };
 use serde::{Deserialize, Serialize};
@@ -22,7 +24,7 @@ use super::text::Message;
 use super::{App, Visit, WebError};
 use crate::disposition::{Dispose, Disposition};
 use crate::link::connect::signed_in;
-use crate::outbound::Outbound;
+use crate::outbound::{Outbound, OutboundError};
 use crate::person::Person;
 use crate::retry::later;
 
@@ -93,10 +95,6 @@ impl SignIn {
         self.methods.iter().find(|(method, _)| method.id == id)
     }
 
-    async fn http(&self, request: openidconnect::HttpRequest) -> Result<openidconnect::HttpResponse, crate::outbound::OutboundError> {
-        Ok(self.outbound.send(request).await?.map(|body| body.to_vec()))
-    }
-
     async fn metadata(&self, method: &Method, fresh: bool, now: Timestamp) -> Result<CoreProviderMetadata, SignInError> {
         if !fresh {
             let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -107,7 +105,7 @@ impl SignIn {
             }
         }
         let issuer = IssuerUrl::new(method.issuer.clone()).map_err(|error| SignInError::Settings(error.to_string()))?;
-        let metadata = CoreProviderMetadata::discover_async(issuer, &|request| self.http(request))
+        let metadata = CoreProviderMetadata::discover_async(issuer, &Client(&self.outbound))
             .await
             .map_err(|error| SignInError::Unreachable(error.to_string()))?;
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -142,12 +140,14 @@ impl SignIn {
             .exchange_code(AuthorizationCode::new(code))
             .map_err(|error| SignInError::Settings(error.to_string()))?
             .set_pkce_verifier(PkceCodeVerifier::new(under_way.verifier.clone()))
-            .request_async(&|request| self.http(request))
+            .request_async(&Client(&self.outbound))
             .await
             .map_err(|error| match error {
                 openidconnect::RequestTokenError::ServerResponse(_) => SignInError::NotProven("the code was not accepted".to_owned()),
                 openidconnect::RequestTokenError::Request(_) => SignInError::Unreachable("token endpoint".to_owned()),
-                other => SignInError::Unreachable(other.to_string()),
+                other @ (openidconnect::RequestTokenError::Parse(..) | openidconnect::RequestTokenError::Other(_)) => {
+                    SignInError::Unreachable(other.to_string())
+                }
             })?;
         let token = answer.id_token().ok_or_else(|| SignInError::NotProven("no ID token".to_owned()))?;
         let nonce = Nonce::new(under_way.nonce.clone());
@@ -170,6 +170,18 @@ impl SignIn {
             email: claims.email().filter(|_| verified).map(|email| email.to_string()),
             name: claims.name().and_then(|name| name.get(None)).map(|name| name.to_string()),
         })
+    }
+}
+
+/// Our HTTP client, as `openidconnect` wants one.
+struct Client<'a>(&'a Outbound);
+
+impl<'c> AsyncHttpClient<'c> for Client<'_> {
+    type Error = OutboundError;
+    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, OutboundError>> + Send + 'c>>;
+
+    fn call(&'c self, request: HttpRequest) -> Self::Future {
+        Box::pin(async move { Ok(self.0.send(request).await?.map(|body| body.to_vec())) })
     }
 }
 

@@ -1,0 +1,29 @@
+//! Wiring of the function `notifications`.
+
+use std::sync::Arc;
+
+use aws_config::BehaviorVersion;
+use jiff::Timestamp;
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+use serde_json::Value;
+use tradepost_aws::config::{self, Settings};
+use tradepost_aws::marketplace::AwsMarketplace;
+use tradepost_aws::notifications::Notifications;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    lambda_runtime::tracing::init_default_subscriber();
+    let settings = Settings::read(|name| std::env::var(name).ok())?;
+    let sdk = aws_config::load_defaults(BehaviorVersion::latest()).await;
+    let notifications = Notifications {
+        ledger: config::ledger(&sdk, &settings),
+        policy: Arc::clone(&settings.policy),
+        marketplace: AwsMarketplace::new(&sdk),
+        queue: config::work_queue(&sdk, &settings),
+    };
+    let notifications = &notifications;
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| async move {
+        Ok::<_, Error>(notifications.handle(&event.payload, Timestamp::now()).await?)
+    }))
+    .await
+}

@@ -1,0 +1,32 @@
+//! Wiring of the function `sweeper`. It stops half a minute before Lambda would stop it.
+
+use std::time::{Duration, SystemTime};
+
+use aws_config::BehaviorVersion;
+use jiff::Timestamp;
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+use serde_json::Value;
+use tokio::sync::OnceCell;
+use tradepost::sweeper::Rails;
+use tradepost_aws::config::{self, Settings};
+use tradepost_aws::marketplace::AwsMarketplace;
+use tradepost_aws::worker::Work;
+
+const SPARE: Duration = Duration::from_secs(30);
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    lambda_runtime::tracing::init_default_subscriber();
+    let settings = Settings::read(|name| std::env::var(name).ok())?;
+    let sdk = aws_config::load_defaults(BehaviorVersion::latest()).await;
+    let (settings, sdk, made) = (&settings, &sdk, &OnceCell::<Work<AwsMarketplace>>::new());
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| async move {
+        let work = made.get_or_try_init(|| config::work(sdk, settings)).await?;
+        let deadline: SystemTime = event.context.deadline();
+        let until = Timestamp::try_from(deadline.checked_sub(SPARE).unwrap_or(deadline))?;
+        let rails = Rails::new(settings.deletions, settings.deletion_cap);
+        let report = work.sweep(&event.payload, &rails, until, Timestamp::now).await?;
+        Ok::<_, Error>(serde_json::to_value(report)?)
+    }))
+    .await
+}

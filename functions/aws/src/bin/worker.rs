@@ -1,0 +1,23 @@
+//! Wiring of the function `worker`. Secrets are fetched with the first batch, not while starting.
+
+use aws_config::BehaviorVersion;
+use jiff::Timestamp;
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+use serde_json::Value;
+use tokio::sync::OnceCell;
+use tradepost_aws::config::{self, Settings};
+use tradepost_aws::marketplace::AwsMarketplace;
+use tradepost_aws::worker::Work;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    lambda_runtime::tracing::init_default_subscriber();
+    let settings = Settings::read(|name| std::env::var(name).ok())?;
+    let sdk = aws_config::load_defaults(BehaviorVersion::latest()).await;
+    let (settings, sdk, made) = (&settings, &sdk, &OnceCell::<Work<AwsMarketplace>>::new());
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| async move {
+        let work = made.get_or_try_init(|| config::work(sdk, settings)).await?;
+        Ok::<_, Error>(work.handle(&event.payload, Timestamp::now()).await?)
+    }))
+    .await
+}

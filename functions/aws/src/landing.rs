@@ -1,0 +1,194 @@
+//! The function `landing`: the buyer's way. `POST /aws/landing` is where AWS Marketplace sends the browser with a
+//! token: it is resolved at once, answered with an encrypted cookie and a 303, and never seen again. Everything else
+//! is the provider-neutral pages.
+//!
+//! When resolving fails for a passing reason the token waits in the encrypted cookie, at most an hour, and is tried
+//! again by a POST of our own page; the buyer need not go back.
+
+use bytes::Bytes;
+use http::{Method, Request, Response, header};
+use jiff::Timestamp;
+use lambda_http::{Body, RequestExt as _};
+use tradepost::disposition::{Dispose, Disposition, chain};
+use tradepost::landing::register;
+use tradepost::web::page::Answer;
+use tradepost::web::session::{Session, WaitingToken};
+use tradepost::web::text::Message;
+use tradepost::web::{App, LARGEST_FORM, Reply, Visit};
+
+use crate::marketplace::{ResolveError, resolve};
+use crate::queue::WorkQueue;
+
+const TOKEN_FIELD: &str = "x-amzn-marketplace-token";
+const OFFER_TYPE_FIELD: &str = "x-amzn-marketplace-offer-type";
+/// No token AWS has been seen to send comes near this.
+const LARGEST_TOKEN: usize = 8 * 1024;
+
+/// What the function is made from.
+#[derive(Debug)]
+pub struct Landing {
+    /// The pages.
+    pub app: App,
+    /// ResolveCustomer.
+    pub metering: aws_sdk_marketplacemetering::Client,
+    /// Wakes the worker.
+    pub queue: WorkQueue,
+}
+
+impl Landing {
+    /// Answers one request. Never fails: every problem is a page that says what to do.
+    pub async fn handle(&self, request: lambda_http::Request, now: Timestamp) -> Response<Bytes> {
+        let path = request.raw_http_path().to_owned();
+        let request = plain(request);
+        let reply = self.answer(&request, now).await;
+        tracing::info!(method = %request.method(), path = %known(&path), status = reply.response.status().as_u16(), outcome = reply.outcome, "page");
+        self.queue.wake(&reply.wake).await;
+        reply.response
+    }
+
+    async fn answer(&self, request: &Request<Bytes>, now: Timestamp) -> Reply {
+        let visit = self.app.visit(request, now);
+        let posted = *request.method() == Method::POST;
+        match (visit.path.trim_end_matches('/'), posted) {
+            ("/aws/landing", false) => self.app.reply(&visit, Answer::message(Message::OpenFromMarketplace)),
+            ("/aws/landing", true) => {
+                let answer = self.arrive(request, &visit).await;
+                self.app.reply(&visit, answer)
+            }
+            ("/aws/landing/retry", true) => {
+                let answer = self.retry(&visit).await;
+                self.app.reply(&visit, answer)
+            }
+            _ => self.app.handle(request, now).await,
+        }
+    }
+
+    /// A buyer arrives. The POST is cross-site, so it carries neither our cookie nor a CSRF token; it changes nothing
+    /// but what this browser may link, and linking is a deliberate press of a button later.
+    async fn arrive(&self, request: &Request<Bytes>, visit: &Visit) -> Answer {
+        if request.body().len() > LARGEST_FORM {
+            return Answer::message(Message::TooLarge);
+        }
+        let form = Form::read(request).await;
+        let Some(token) = form.token else { return Answer::message(Message::OpenFromMarketplace).called("no token") };
+        if token.len() > LARGEST_TOKEN {
+            return Answer::message(Message::TokenInvalid).called("token too long");
+        }
+        self.resolve(visit, WaitingToken { token, offer_type: form.offer_type, since: visit.now }).await
+    }
+
+    /// The buyer presses Try again.
+    async fn retry(&self, visit: &Visit) -> Answer {
+        let genuine = !visit.session.csrf.is_empty() && visit.field("csrf").as_deref() == Some(visit.session.csrf.as_str());
+        match visit.session.waiting.clone() {
+            Some(waiting) if genuine => self.resolve(visit, waiting).await,
+            Some(_) => Answer::message(Message::FormExpired),
+            None => Answer::message(Message::PurchaseLost),
+        }
+    }
+
+    async fn resolve(&self, visit: &Visit, waiting: WaitingToken) -> Answer {
+        let free_trial = waiting.offer_type.as_deref() == Some("free-trial");
+        let resolved = match resolve(&self.metering, &self.app.policy, &waiting.token, free_trial).await {
+            Ok(resolved) => resolved,
+            Err(ResolveError::Expired) => return forgotten(Message::TokenExpired),
+            Err(ResolveError::Invalid) => return forgotten(Message::TokenInvalid),
+            Err(error @ ResolveError::ProductUnknown(_)) => {
+                tracing::error!(error = %error, "a landing for a product that is not ours");
+                return forgotten(Message::ProductUnknown);
+            }
+            Err(error @ ResolveError::Unavailable(_)) => {
+                tracing::warn!(error = %error, "a landing has to wait");
+                return self.kept(waiting);
+            }
+            Err(error @ ResolveError::Refused(_)) => {
+                tracing::error!(error = %error, "landings cannot be resolved");
+                return self.kept(waiting);
+            }
+        };
+        let id = self.app.fresh_secret();
+        match register(&self.app.ledger, &id, &resolved, visit.now).await {
+            Ok(_) => {
+                // A person signed in in this browser stays so (the cookie is there only on a retry).
+                let person = visit.session.person.clone();
+                let session = Session { registration: Some(id), person, csrf: self.app.fresh_secret(), ..Session::default() };
+                Answer::redirect("/").with_session(session).called("landed")
+            }
+            Err(error) => {
+                if error.disposition() == Disposition::Page {
+                    tracing::error!(error = %chain(&error), "a landing cannot be stored");
+                } else {
+                    tracing::warn!(error = %chain(&error), "a landing has to wait");
+                }
+                self.kept(waiting)
+            }
+        }
+    }
+
+    /// Keeps the buyer's place: the token, encrypted, in the cookie.
+    fn kept(&self, waiting: WaitingToken) -> Answer {
+        let session = Session { waiting: Some(waiting), csrf: self.app.fresh_secret(), ..Session::default() };
+        match self.app.sessions.seal(&session) {
+            Ok(_) => Answer::redirect("/try-again").with_session(session).called("place kept"),
+            Err(_) => Answer::message(Message::PlaceNotKept),
+        }
+    }
+}
+
+/// The token is of no more use; the browser holds nothing.
+fn forgotten(message: Message) -> Answer {
+    Answer::message(message).with_session(Session::default())
+}
+
+/// The fields of the landing form.
+#[derive(Default)]
+struct Form {
+    token: Option<String>,
+    offer_type: Option<String>,
+}
+
+impl Form {
+    /// Reads a form, URL-encoded or multipart. What does not read counts as empty.
+    async fn read(request: &Request<Bytes>) -> Self {
+        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let mut form = Self::default();
+        if let Ok(boundary) = multer::parse_boundary(kind) {
+            let mut parts = multer::Multipart::with_reader(request.body().as_ref(), boundary);
+            while let Ok(Some(part)) = parts.next_field().await {
+                let name = part.name().unwrap_or_default().to_owned();
+                form.take(&name, part.text().await.unwrap_or_default());
+            }
+            return form;
+        }
+        for (name, value) in url::form_urlencoded::parse(request.body()) {
+            form.take(&name, value.into_owned());
+        }
+        form
+    }
+
+    /// The first of each counts.
+    fn take(&mut self, name: &str, value: String) {
+        let value = Some(value).filter(|value| !value.is_empty());
+        match name {
+            TOKEN_FIELD if self.token.is_none() => self.token = value,
+            OFFER_TYPE_FIELD if self.offer_type.is_none() => self.offer_type = value.filter(|value| value.len() <= 64),
+            _ => {}
+        }
+    }
+}
+
+/// A request without Lambda's envelope.
+fn plain(request: lambda_http::Request) -> Request<Bytes> {
+    request.map(|body| match body {
+        Body::Empty => Bytes::new(),
+        Body::Text(text) => Bytes::from(text),
+        Body::Binary(bytes) => Bytes::from(bytes),
+        _ => Bytes::new(),
+    })
+}
+
+/// The path for the log: ours as it is, anybody else's not at all.
+fn known(path: &str) -> &str {
+    let ours = path.len() <= 64 && path.bytes().all(|b| b.is_ascii_lowercase() || b == b'/' || b == b'-' || b == b'.');
+    if ours { path } else { "(another)" }
+}

@@ -1,0 +1,207 @@
+//! What we ask AWS Marketplace: who stands behind a token (ResolveCustomer), what a contract entitles to
+//! (GetEntitlements), where an agreement stands (DescribeAgreement). Errors are classified once; what is unknown is
+//! for a person to look at.
+
+use aws_sdk_marketplaceagreement::types::AgreementStatus;
+use aws_sdk_marketplaceentitlement::types::{EntitlementValue, GetEntitlementFilterName};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use jiff::Timestamp;
+use tradepost::entitlement::Entitlement;
+use tradepost::landing::Resolved;
+use tradepost::ledger::Provider;
+use tradepost::marketplace::{Marketplace, MarketplaceError, Standing};
+use tradepost::policy::{Notices, Policy};
+use tradepost::subscription::{EndReason, Subscription, SubscriptionKey};
+
+/// Pages of entitlements we are ready to read; a list without an end must not hold us for ever.
+const PAGES: usize = 400;
+
+/// The clients.
+#[derive(Clone, Debug)]
+pub struct AwsMarketplace {
+    /// ResolveCustomer.
+    pub metering: aws_sdk_marketplacemetering::Client,
+    /// GetEntitlements.
+    pub entitlement: aws_sdk_marketplaceentitlement::Client,
+    /// DescribeAgreement.
+    pub agreement: aws_sdk_marketplaceagreement::Client,
+}
+
+impl AwsMarketplace {
+    /// Clients of one configuration. The entitlement and agreement services live in us-east-1 only.
+    pub fn new(config: &aws_config::SdkConfig) -> Self {
+        let us_east_1 = config.to_builder().region(aws_config::Region::from_static("us-east-1")).build();
+        Self {
+            metering: aws_sdk_marketplacemetering::Client::new(config),
+            entitlement: aws_sdk_marketplaceentitlement::Client::new(&us_east_1),
+            agreement: aws_sdk_marketplaceagreement::Client::new(&us_east_1),
+        }
+    }
+}
+
+/// Why a token did not lead to a purchase.
+#[derive(Debug, thiserror::Error)]
+pub enum ResolveError {
+    /// Older than AWS keeps it.
+    #[error("the token has expired")]
+    Expired,
+    /// Not a token AWS knows for our account.
+    #[error("the token is not valid")]
+    Invalid,
+    /// A product that is not one of the policy's listings.
+    #[error("the product {0} is not one of the policy's listings")]
+    ProductUnknown(String),
+    /// Throttled, timed out, an outage.
+    #[error("ResolveCustomer cannot be reached just now ({0})")]
+    Unavailable(String),
+    /// Denied, switched off, or an answer that lacks what the listing needs.
+    #[error("ResolveCustomer is not usable ({0})")]
+    Refused(String),
+}
+
+/// Asks who stands behind a token. The token is never logged.
+pub async fn resolve(
+    client: &aws_sdk_marketplacemetering::Client,
+    policy: &Policy,
+    token: &str,
+    free_trial: bool,
+) -> Result<Resolved, ResolveError> {
+    let answer = client.resolve_customer().registration_token(token).send().await.map_err(|error| {
+        match error.as_service_error().and_then(|inner| inner.meta().code()) {
+            Some("ExpiredTokenException") => ResolveError::Expired,
+            Some("InvalidTokenException" | "ValidationException") => ResolveError::Invalid,
+            code => match passing(&error, code) {
+                true => ResolveError::Unavailable(code.unwrap_or("no answer").to_owned()),
+                false => ResolveError::Refused(code.unwrap_or("unknown").to_owned()),
+            },
+        }
+    })?;
+    let product = answer.product_code().unwrap_or_default().to_owned();
+    let Some(listing) = policy.listing(Provider::Aws, &product) else { return Err(ResolveError::ProductUnknown(product)) };
+    let account = answer.customer_aws_account_id().filter(|text| !text.is_empty());
+    if listing.notices == Notices::Sns {
+        let customer = answer.customer_identifier().filter(|text| !text.is_empty());
+        let customer = customer.ok_or_else(|| ResolveError::Refused("no CustomerIdentifier for an SNS listing".to_owned()))?;
+        let key = SubscriptionKey::AwsLegacy { product: product.clone(), customer: customer.to_owned() };
+        let account = customer.to_owned();
+        return Ok(Resolved { subscription: Some(key), licence: None, licence_arn: None, product, account, free_trial });
+    }
+    let arn = answer.license_arn().filter(|text| !text.is_empty());
+    let arn = arn.ok_or_else(|| ResolveError::Refused("no LicenseArn for an EventBridge listing".to_owned()))?;
+    let licence = licence_id(arn).to_owned();
+    let agreement = answer.metadata().and_then(|metadata| metadata.agreement_id()).filter(|text| !text.is_empty());
+    let subscription = agreement.map(|agreement| SubscriptionKey::AwsLicence { agreement: agreement.to_owned(), licence: licence.clone() });
+    Ok(Resolved {
+        subscription,
+        licence: Some(licence),
+        licence_arn: Some(arn.to_owned()),
+        product,
+        account: account.unwrap_or_default().to_owned(),
+        free_trial,
+    })
+}
+
+/// The trailing `l-…` of a licence ARN. Some of AWS's own messages shorten the ARN, never this.
+pub fn licence_id(arn: &str) -> &str {
+    arn.rsplit([':', '/']).next().unwrap_or(arn)
+}
+
+/// Whether an error may pass by itself.
+fn passing<E>(error: &SdkError<E, HttpResponse>, code: Option<&str>) -> bool {
+    let by_code = matches!(code, Some("ThrottlingException" | "InternalServiceErrorException" | "InternalServerException" | "RequestLimitExceeded"));
+    let by_status = error.raw_response().is_some_and(|raw| raw.status().is_server_error() || raw.status().as_u16() == 429);
+    by_code || by_status || matches!(error, SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_))
+}
+
+fn classify<E>(error: &SdkError<E, HttpResponse>, code: Option<&str>) -> MarketplaceError {
+    let name = code.unwrap_or("no answer").to_owned();
+    if passing(error, code) { MarketplaceError::Unavailable(name) } else { MarketplaceError::Refused(name) }
+}
+
+impl Marketplace for AwsMarketplace {
+    async fn entitlements(&self, subscription: &Subscription) -> Result<Vec<Entitlement>, MarketplaceError> {
+        let (name, value) = match (&subscription.key, &subscription.licence_arn) {
+            (SubscriptionKey::AwsLegacy { customer, .. }, _) => (GetEntitlementFilterName::CustomerIdentifier, customer.clone()),
+            (_, Some(arn)) => (GetEntitlementFilterName::LicenseArn, arn.clone()),
+            (_, None) => return Err(MarketplaceError::Refused("no licence ARN is known".to_owned())),
+        };
+        let mut all = Vec::new();
+        let mut next: Option<String> = None;
+        for _ in 0..PAGES {
+            let request = self.entitlement.get_entitlements().product_code(&subscription.product).filter(name.clone(), vec![value.clone()]);
+            let page = request.set_next_token(next).send().await.map_err(|error| {
+                let code = error.as_service_error().and_then(|inner| inner.meta().code()).map(str::to_owned);
+                classify(&error, code.as_deref())
+            })?;
+            // An empty page may still name a next one.
+            all.extend(page.entitlements().iter().filter_map(entitlement));
+            match page.next_token() {
+                Some(token) if !token.is_empty() => next = Some(token.to_owned()),
+                _ => return Ok(all),
+            }
+        }
+        Err(MarketplaceError::Refused("a list of entitlements without an end".to_owned()))
+    }
+
+    async fn standing(&self, subscription: &Subscription) -> Result<Standing, MarketplaceError> {
+        let SubscriptionKey::AwsLicence { agreement, .. } = &subscription.key else { return Ok(Standing::Unknown) };
+        let answer = match self.agreement.describe_agreement().agreement_id(agreement).send().await {
+            Ok(answer) => answer,
+            Err(error) => {
+                let code = error.as_service_error().and_then(|inner| inner.meta().code()).map(str::to_owned);
+                return match code.as_deref() {
+                    // A reseller's agreement may not be ours to read.
+                    Some("ResourceNotFoundException" | "AccessDeniedException") => Ok(Standing::Unknown),
+                    code => Err(classify(&error, code)),
+                };
+            }
+        };
+        Ok(answer.status().map_or(Standing::Unknown, standing))
+    }
+}
+
+/// What an agreement's status means for its licence.
+fn standing(status: &AgreementStatus) -> Standing {
+    match status.as_str() {
+        "ACTIVE" => Standing::Live,
+        "CANCELLED" | "ROLLED_BACK" => Standing::Ended(EndReason::Cancelled),
+        "EXPIRED" => Standing::Ended(EndReason::Expired),
+        "TERMINATED" => Standing::Ended(EndReason::Terminated),
+        "RENEWED" | "REPLACED" | "SUPERSEDED" => Standing::Superseded,
+        _ => Standing::Unknown,
+    }
+}
+
+fn entitlement(row: &aws_sdk_marketplaceentitlement::types::Entitlement) -> Option<Entitlement> {
+    let value = row.value().and_then(shown).unwrap_or_default();
+    let expires = row.expiration_date().and_then(|at| Timestamp::from_second(at.secs()).ok());
+    Some(Entitlement { dimension: row.dimension()?.to_owned(), value, expires })
+}
+
+/// Exactly one of the four is set.
+fn shown(value: &EntitlementValue) -> Option<String> {
+    let number = value.integer_value().map(|number| number.to_string());
+    let decimal = || value.double_value().map(|number| number.to_string());
+    let truth = || value.boolean_value().map(|truth| truth.to_string());
+    number.or_else(decimal).or_else(truth).or_else(|| value.string_value().map(str::to_owned))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_licence_is_known_by_its_trailing_id() {
+        let whole = "arn:aws:license-manager::294406891311:license:l-5c0ffee0d15ea5e0b0bacafe00c0de01";
+        assert_eq!(licence_id(whole), "l-5c0ffee0d15ea5e0b0bacafe00c0de01");
+        assert_eq!(licence_id("aws:license-manager::1:license/l-5c"), "l-5c");
+        assert_eq!(licence_id("l-5c"), "l-5c");
+    }
+
+    #[test]
+    fn an_unknown_status_ends_nothing() {
+        assert_eq!(standing(&AgreementStatus::from("SOMETHING_NEW")), Standing::Unknown);
+        assert_eq!(standing(&AgreementStatus::Renewed), Standing::Superseded);
+    }
+}

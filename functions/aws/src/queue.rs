@@ -1,0 +1,40 @@
+//! Waking the worker: the keys of rows that are due at once, over SQS. Best effort; what is not woken is found by
+//! the sweeper.
+
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::error::DisplayErrorContext;
+use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
+use tradepost::ledger::Key;
+
+/// SQS takes ten messages in one call.
+const BATCH: usize = 10;
+
+/// The queue the worker reads.
+#[derive(Clone, Debug)]
+pub struct WorkQueue {
+    client: Client,
+    url: String,
+}
+
+impl WorkQueue {
+    /// The queue at `url`.
+    pub fn new(client: Client, url: String) -> Self {
+        Self { client, url }
+    }
+
+    /// Wakes the worker for each key.
+    pub async fn wake(&self, keys: &[Key]) {
+        for batch in keys.chunks(BATCH) {
+            let entries = batch.iter().enumerate().filter_map(|(number, key)| {
+                let body = serde_json::to_string(key).ok()?;
+                SendMessageBatchRequestEntry::builder().id(number.to_string()).message_body(body).build().ok()
+            });
+            let sent = self.client.send_message_batch().queue_url(&self.url).set_entries(Some(entries.collect())).send().await;
+            match sent {
+                Ok(answer) if answer.failed().is_empty() => {}
+                Ok(answer) => tracing::warn!(failed = answer.failed().len(), "the worker was not woken for all rows"),
+                Err(error) => tracing::warn!(error = %DisplayErrorContext(&error), "the worker was not woken"),
+            }
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! The function `worker`: rows to work on at once, from SQS. A message is only a row's key; what is to be done, and
+//! whether it still is, the row itself says. A failure is written into the row, so that only a ledger that cannot be
+//! reached hands a message back.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::Value;
+use tradepost::control_plane::ControlPlane;
+use tradepost::disposition::{Disposition, chain};
+use tradepost::ledger::{Key, Ledger, LedgerError};
+use tradepost::marketplace::Marketplace;
+use tradepost::policy::Policy;
+use tradepost::sweeper::Rails;
+use tradepost::work::Worker;
+
+use crate::event::read;
+use crate::notifications::{BatchResponse, NotABatch, records};
+
+/// What worker and sweeper are made from.
+#[derive(Debug)]
+pub struct Work<M> {
+    /// The ledger.
+    pub ledger: Ledger,
+    /// The vendor's rules.
+    pub policy: Arc<Policy>,
+    /// The vendor's product.
+    pub control_plane: Arc<ControlPlane>,
+    /// AWS Marketplace.
+    pub marketplace: M,
+}
+
+impl<M: Marketplace> Work<M> {
+    /// A worker within `rails`.
+    pub fn within<'a>(&'a self, rails: &'a Rails) -> Worker<'a, M> {
+        Worker {
+            ledger: &self.ledger,
+            policy: &self.policy,
+            control_plane: &self.control_plane,
+            marketplace: &self.marketplace,
+            read_notice: read,
+            rails,
+        }
+    }
+
+    /// Takes a batch of keys, and what each wakes.
+    pub async fn handle(&self, event: &Value, now: Timestamp) -> Result<BatchResponse, NotABatch> {
+        let rails = Rails::none();
+        let worker = self.within(&rails);
+        let mut response = BatchResponse::default();
+        for record in records(event)? {
+            let Ok(key) = serde_json::from_str::<Key>(&record.body) else {
+                tracing::error!(message = %record.message_id, "a message that is not a row's key");
+                continue;
+            };
+            if let Err(error) = run(&worker, key, now).await {
+                tracing::warn!(message = %record.message_id, error = %chain(&error), "the ledger cannot be reached");
+                response.hand_back(&record.message_id);
+            }
+        }
+        Ok(response)
+    }
+}
+
+async fn run<M: Marketplace>(worker: &Worker<'_, M>, key: Key, now: Timestamp) -> Result<(), LedgerError> {
+    let mut queue = vec![key];
+    while let Some(key) = queue.pop() {
+        let ran = worker.run(&key, now).await?;
+        match ran.failed {
+            Some(Disposition::Page | Disposition::Reject) => {
+                tracing::error!(row = %key, kind = %ran.kind, outcome = %ran.outcome, "work");
+            }
+            Some(Disposition::Retry | Disposition::Done) => {
+                tracing::warn!(row = %key, kind = %ran.kind, outcome = %ran.outcome, "work");
+            }
+            None => tracing::info!(row = %key, kind = %ran.kind, outcome = %ran.outcome, "work"),
+        }
+        queue.extend(ran.wake);
+    }
+    Ok(())
+}

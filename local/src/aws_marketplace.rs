@@ -13,6 +13,8 @@
 mod admin;
 mod agreement_api;
 mod agreement_search;
+#[cfg(test)]
+mod bench;
 mod buyer;
 mod cbor;
 mod entitlements;
@@ -20,7 +22,6 @@ mod event_bridge;
 mod identifiers;
 mod lifecycle;
 mod metering;
-
 mod outbox;
 mod pages;
 mod renewal;
@@ -189,5 +190,44 @@ impl AwsMarketplace {
 impl<'a> Desk<'a> {
     fn product(&self, code: &str) -> Option<&'a Product> {
         self.config.products.iter().find(|product| product.code == code)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bench::{instant, market, market_with};
+    use crate::clock::Clock;
+    use jiff::SignedDuration;
+    use serde_json::json;
+
+    #[test]
+    fn the_clock_moves_it() {
+        let clock = Clock::default();
+        let market = market_with(clock.clone());
+        market.buy("payg", &clock.now().to_string());
+        assert!(market.take_due().is_empty());
+        let due = market.next_due().unwrap();
+        clock.push(SignedDuration::from_secs(12));
+        assert_eq!(market.take_due()[0].due, due);
+        clock.push(SignedDuration::from_mins(2));
+        assert_eq!(market.take_due().len(), 1);
+        assert_eq!(market.next_due(), None);
+    }
+
+    #[test]
+    fn a_saved_state_goes_on_where_it_was() {
+        let first = market();
+        let (agreement, _) = first.buy("seats", "2026-11-21T09:00:00Z");
+        first.at("2026-11-21T09:00:00Z", |desk| desk.state.switches.duplicate = true);
+        let saved = first.save();
+        let second = market();
+        second.load(saved.clone()).unwrap();
+        assert_eq!(second.save(), saved);
+        assert_eq!(second.heard("2026-11-21T10:00:00Z").len(), 4);
+        assert!(second.lock().agreements.contains_key(&agreement));
+        let (third, _) = second.buy("payg", "2026-11-21T10:00:00Z");
+        assert_ne!(third, agreement);
+        assert!(second.load(json!({"nonsense": true})).is_err());
+        assert_eq!(second.at("2026-11-21T10:00:00Z", |desk| desk.next_due()), Some(instant("2026-11-21T10:00:11Z")));
     }
 }

@@ -1,0 +1,16 @@
+//! The whole of Tradepost on one machine: the real functions, an embedded DynamoDB, a simulated AWS Marketplace, a
+//! queue like SQS, a demo vendor (identity provider, control plane, product) and a clock that can be pushed.
+//!
+//! [`stack`] puts it together, [`serve`] answers HTTP for all parties by host name, [`demo`] plays a vendor's page as
+//! a browser would. Nothing of the product knows this crate.
+
+pub mod aws_marketplace;
+pub mod clock;
+pub mod connector;
+pub mod demo;
+pub mod dynamo;
+pub mod progress;
+pub mod queue;
+pub mod serve;
+pub mod stack;
+pub mod vendor;

@@ -140,3 +140,73 @@ impl Desk<'_> {
 pub(super) fn behaviour(agreement: &Agreement) -> &'static str {
     if agreement.auto_renewal { "RENEW" } else { "EXPIRE" }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::aws_marketplace::bench::{BUYER, SELLER, caller, instant, market, order};
+    use crate::aws_marketplace::seller_call::Operation;
+    use crate::aws_marketplace::state::Status;
+    use serde_json::{Value, json};
+
+    const BOUGHT: &str = "2026-11-21T09:00:00Z";
+
+    fn kinds(answer: &Value) -> Vec<String> {
+        let terms = answer["acceptedTerms"].as_array().unwrap();
+        terms.iter().map(|term| term.as_object().unwrap().keys().next().unwrap().clone()).collect()
+    }
+
+    #[test]
+    fn an_agreement_of_pay_as_you_go_has_no_end_until_it_ends() {
+        let market = market();
+        let (id, _) = market.buy("payg", BOUGHT);
+        let describe = || market.call(Operation::DescribeAgreement, "2026-11-21T10:00:00Z", json!({"agreementId": id}));
+        let answer = describe().unwrap();
+        assert_eq!(answer["status"], "ACTIVE");
+        assert_eq!(answer["acceptor"]["accountId"], BUYER);
+        assert_eq!(answer["proposer"]["accountId"], SELLER);
+        assert_eq!(answer["startTime"], json!(instant(BOUGHT).as_second()));
+        assert_eq!(answer["proposalSummary"]["resources"], json!([{"id": "prod-payg", "type": "SaaSProduct"}]));
+        assert!(answer.get("endTime").is_none() && answer.get("endTimeBehavior").is_none());
+        market.at("2026-11-21T09:30:00Z", |desk| desk.end(&id, Status::Cancelled, desk.now)).unwrap();
+        let answer = describe().unwrap();
+        assert_eq!(answer["status"], "CANCELLED");
+        assert_eq!(answer["endTime"], json!(instant("2026-11-21T09:30:01Z").as_second()));
+    }
+
+    #[test]
+    fn only_the_terms_tell_a_trial() {
+        let market = market();
+        let mut trial = order("payg");
+        trial.free_trial = true;
+        let id = market.at(BOUGHT, |desk| desk.accept(&trial)).unwrap();
+        let terms = |input| market.call(Operation::GetAgreementTerms, BOUGHT, input).unwrap();
+        let answer = terms(json!({"agreementId": id}));
+        assert_eq!(kinds(&answer), ["legalTerm", "supportTerm", "freeTrialPricingTerm", "usageBasedPricingTerm"]);
+        assert_eq!(answer["acceptedTerms"][2]["freeTrialPricingTerm"]["duration"], "P14D");
+        let first = terms(json!({"agreementId": id, "maxResults": 3}));
+        let rest = terms(json!({"agreementId": id, "maxResults": 3, "nextToken": first["nextToken"]}));
+        assert_eq!((kinds(&first).len(), kinds(&rest).len()), (3, 1));
+        let (contract, _) = market.buy("mixed", BOUGHT);
+        let kinds = kinds(&terms(json!({"agreementId": contract})));
+        assert!(kinds.contains(&"configurableUpfrontPricingTerm".to_owned()) && kinds.contains(&"renewalTerm".to_owned()));
+    }
+
+    #[test]
+    fn who_may_read_what() {
+        let market = market();
+        let code = |id: &str| {
+            let input = json!({"agreementId": id});
+            market.call(Operation::DescribeAgreement, BOUGHT, input).unwrap_err().code
+        };
+        assert_eq!(code("agmt-unknown"), "ResourceNotFoundException");
+        assert_eq!(code(""), "ValidationException");
+        let mut resold = order("payg");
+        resold.reseller = Some("333344445555".to_owned());
+        let id = market.at(BOUGHT, |desk| desk.accept(&resold)).unwrap();
+        assert_eq!(code(&id), "AccessDeniedException");
+        let mut buyer = caller();
+        buyer.account = BUYER.to_owned();
+        let input = json!({"agreementId": id});
+        assert!(market.at(BOUGHT, |desk| desk.describe_agreement(&buyer, &input)).is_ok());
+    }
+}

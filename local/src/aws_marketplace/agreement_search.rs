@@ -141,3 +141,66 @@ fn sort(found: &mut [&Agreement], input: &Value) -> Result<(), ApiError> {
         _ => Err(ApiError::invalid("sortOrder must be ASCENDING or DESCENDING.")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::aws_marketplace::AwsMarketplace;
+    use crate::aws_marketplace::bench::market;
+    use crate::aws_marketplace::seller_call::Operation;
+    use crate::aws_marketplace::state::Status;
+    use serde_json::{Value, json};
+
+    const NOW: &str = "2026-11-21T12:00:00Z";
+
+    fn search(market: &AwsMarketplace, more: Value, paging: Value) -> Result<Value, &'static str> {
+        let mut filters = vec![
+            json!({"name": "PartyType", "values": ["Proposer"]}),
+            json!({"name": "AgreementType", "values": ["PurchaseAgreement"]}),
+        ];
+        filters.extend(more.as_array().unwrap().iter().cloned());
+        let mut input = json!({"catalog": "AWSMarketplace", "filters": filters});
+        input.as_object_mut().unwrap().extend(paging.as_object().unwrap().clone());
+        market.call(Operation::SearchAgreements, NOW, input).map_err(|error| error.code)
+    }
+
+    fn count(market: &AwsMarketplace, name: &str, value: &str) -> usize {
+        let found = search(market, json!([{"name": name, "values": [value]}]), json!({})).unwrap();
+        found["agreementViewSummaries"].as_array().unwrap().len()
+    }
+
+    #[test]
+    fn filters_and_pages() {
+        let market = market();
+        for hour in 1..6 {
+            market.buy("payg", &format!("2026-11-21T0{hour}:00:00Z"));
+        }
+        let (cancelled, licence) = market.buy("seats", "2026-11-21T09:00:00Z");
+        market.at(NOW, |desk| desk.end(&cancelled, Status::Cancelled, desk.now)).unwrap();
+        assert_eq!(count(&market, "Status", "ACTIVE"), 5);
+        assert_eq!(count(&market, "Status", "CANCELLED"), 1);
+        assert_eq!(count(&market, "ResourceIdentifier", "prod-payg"), 5);
+        assert_eq!(count(&market, "LicenseArn", &licence), 1);
+        assert_eq!(count(&market, "AcceptorAccountId", "999988887777"), 0);
+        assert_eq!(count(&market, "AfterLastUpdateTime", "2026-11-21T05:30:00Z"), 1);
+        assert_eq!(count(&market, "BeforeEndTime", "2027-01-01T00:00:00Z"), 1);
+        assert_eq!(search(&market, json!([{"name": "Nonsense", "values": ["a"]}]), json!({})), Err("ValidationException"));
+        let newest = json!({"sortBy": "LastUpdateTime", "sortOrder": "DESCENDING"});
+        let first = search(&market, json!([]), json!({"maxResults": 4, "sort": newest})).unwrap();
+        assert_eq!(first["agreementViewSummaries"][0]["agreementId"], json!(cancelled));
+        assert_eq!(first["agreementViewSummaries"][0]["entitlements"][0]["licenseArn"], json!(licence));
+        let next = json!({"maxResults": 4, "sort": newest, "nextToken": first["nextToken"]});
+        let rest = search(&market, json!([]), next).unwrap();
+        assert_eq!(rest["agreementViewSummaries"].as_array().unwrap().len(), 2);
+        assert!(rest.get("nextToken").is_none());
+    }
+
+    #[test]
+    fn what_must_be_given() {
+        let market = market();
+        let call = |input| market.call(Operation::SearchAgreements, NOW, input).map_err(|error| error.code);
+        assert_eq!(call(json!({})), Err("ValidationException"));
+        assert_eq!(call(json!({"catalog": "AWSMarketplace"})), Err("ValidationException"));
+        assert_eq!(search(&market, json!([]), json!({"maxResults": 51})), Err("ValidationException"));
+        assert_eq!(search(&market, json!([]), json!({"nextToken": "x"})), Err("ValidationException"));
+    }
+}

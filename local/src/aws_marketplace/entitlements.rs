@@ -161,3 +161,99 @@ pub(super) fn epoch(at: Timestamp) -> Value {
     }
     format!("{seconds}.{rest:03}").parse::<f64>().map_or_else(|_| json!(seconds), |fraction| json!(fraction))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aws_marketplace::AwsMarketplace;
+    use crate::aws_marketplace::bench::{BUYER, instant, market};
+    use crate::aws_marketplace::seller_call::Operation;
+    use crate::aws_marketplace::state::Status;
+
+    const BOUGHT: &str = "2026-11-21T09:00:00Z";
+    const NOW: &str = "2026-11-21T10:00:00Z";
+
+    fn ask(market: &AwsMarketplace, now: &str, input: Value) -> Result<Value, &'static str> {
+        market.call(Operation::GetEntitlements, now, input).map_err(|error| error.code)
+    }
+
+    /// Every row, paging on through empty pages; and how many pages were empty.
+    fn all(market: &AwsMarketplace, now: &str, mut input: Value) -> (Vec<Value>, usize) {
+        let (mut rows, mut empty) = (Vec::new(), 0);
+        loop {
+            let page = ask(market, now, input.clone()).unwrap();
+            let listed = page["Entitlements"].as_array().unwrap();
+            empty += usize::from(listed.is_empty());
+            rows.extend(listed.iter().cloned());
+            match page.get("NextToken") {
+                Some(token) => input["NextToken"] = token.clone(),
+                None => return (rows, empty),
+            }
+        }
+    }
+
+    fn grant(market: &AwsMarketplace, agreement: &str, dimension: &str, value: Value) {
+        let row = Entitled { dimension: dimension.to_owned(), value, expires: instant("2027-01-01T00:00:00.5Z") };
+        market.at(NOW, |desk| desk.set_entitlement(agreement, row)).unwrap();
+    }
+
+    #[test]
+    fn rows_of_living_contracts_only() {
+        let market = market();
+        let (agreement, licence) = market.buy("seats", BOUGHT);
+        market.buy("payg", BOUGHT);
+        let input = json!({"ProductCode": "seats"});
+        assert!(all(&market, "2026-11-21T09:01:11Z", input.clone()).0.is_empty(), "not active yet");
+        let (rows, _) = all(&market, "2026-11-21T09:01:12Z", input.clone());
+        let expires = instant("2027-11-21T09:00:00Z").as_second();
+        assert_eq!(rows, [json!({
+            "ProductCode": "seats", "Dimension": "seats", "CustomerAWSAccountId": BUYER, "LicenseArn": licence,
+            "Value": {"IntegerValue": 10}, "ExpirationDate": expires,
+        })]);
+        grant(&market, &agreement, "support", json!(true));
+        grant(&market, &agreement, "seats", json!(2.5));
+        let (rows, _) = all(&market, NOW, input.clone());
+        assert_eq!(rows[0]["Value"], json!({"BooleanValue": true}));
+        assert_eq!(rows[1]["Value"], json!({"DoubleValue": 2.5}));
+        assert_eq!(rows[1]["ExpirationDate"].as_f64(), Some(1_798_761_600.5));
+        assert!(all(&market, "2027-01-01T00:00:01Z", input.clone()).0.is_empty(), "expired rows are not listed");
+        market.at(NOW, |desk| desk.end(&agreement, Status::Terminated, desk.now)).unwrap();
+        assert!(all(&market, "2026-11-21T10:00:01Z", input.clone()).0.is_empty(), "ended");
+        assert!(all(&market, NOW, json!({"ProductCode": "payg"})).0.is_empty(), "pay as you go has none");
+    }
+
+    #[test]
+    fn paging_with_an_empty_page_now_and_then() {
+        let market = market();
+        let (agreement, licence) = market.buy("seats", BOUGHT);
+        for number in 0..7 {
+            grant(&market, &agreement, &format!("d{number}"), json!(number));
+        }
+        let input = json!({"ProductCode": "seats", "MaxResults": 3, "Filter": {"LICENSE_ARN": [licence]}});
+        let walks: Vec<_> = (0..3).map(|_| all(&market, NOW, input.clone())).collect();
+        assert!(walks.iter().all(|(rows, _)| rows.len() == 8));
+        assert_eq!(walks.iter().map(|(_, empty)| empty).sum::<usize>(), 1, "one query in three");
+        let filtered = json!({"ProductCode": "seats", "Filter": {"DIMENSION": ["d1", "d2", "no"], "CUSTOMER_AWS_ACCOUNT_ID": [BUYER]}});
+        assert_eq!(all(&market, NOW, filtered).0.len(), 2);
+    }
+
+    #[test]
+    fn what_is_refused() {
+        let market = market();
+        market.at(NOW, |desk| desk.state.switches.empty_pages = EmptyPages::Always);
+        let token = ask(&market, NOW, json!({"ProductCode": "seats"})).unwrap()["NextToken"].clone();
+        for input in [
+            json!({}),
+            json!({"ProductCode": "unknown"}),
+            json!({"ProductCode": "seats", "MaxResults": 0}),
+            json!({"ProductCode": "seats", "MaxResults": 26}),
+            json!({"ProductCode": "seats", "Filter": {"COLOUR": ["red"]}}),
+            json!({"ProductCode": "seats", "Filter": {"DIMENSION": []}}),
+            json!({"ProductCode": "seats", "Filter": {"CUSTOMER_IDENTIFIER": ["a"], "CUSTOMER_AWS_ACCOUNT_ID": ["b"]}}),
+            json!({"ProductCode": "seats", "NextToken": "nonsense"}),
+            json!({"ProductCode": "mixed", "NextToken": token}),
+        ] {
+            assert_eq!(ask(&market, NOW, input.clone()), Err("InvalidParameterException"), "{input}");
+        }
+    }
+}

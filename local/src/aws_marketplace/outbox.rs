@@ -158,3 +158,78 @@ impl Outbox {
         log
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::aws_marketplace::bench::market;
+    use crate::aws_marketplace::outbox::Fate;
+    use crate::aws_marketplace::{AwsMarketplace, Notice};
+    use serde_json::Value;
+
+    const BOUGHT: &str = "2026-11-21T09:00:00Z";
+    const LATER: &str = "2026-11-21T10:00:00Z";
+
+    fn names(notices: &[Notice]) -> Vec<&str> {
+        notices.iter().map(|notice| notice.summary.split(" - ").next().unwrap()).collect()
+    }
+
+    fn take(market: &AwsMarketplace, now: &str) -> Vec<Notice> {
+        market.at(now, |desk| desk.take_due())
+    }
+
+    #[test]
+    fn duplicates_have_the_same_event_id_and_another_message_id() {
+        let market = market();
+        market.at(BOUGHT, |desk| desk.state.switches.duplicate = true);
+        market.buy("payg", BOUGHT);
+        let notices = take(&market, LATER);
+        assert_eq!(notices.len(), 4);
+        assert_eq!(notices[0].body, notices[1].body);
+        assert_ne!(notices[0].message_id, notices[1].message_id);
+        assert!(take(&market, LATER).is_empty(), "taken once");
+    }
+
+    #[test]
+    fn lost_delayed_and_reordered() {
+        let market = market();
+        market.at(BOUGHT, |desk| desk.state.switches.lose = 1);
+        market.buy("payg", BOUGHT);
+        assert_eq!(names(&take(&market, LATER)), ["License Updated"]);
+        assert_eq!(market.lock().outbox.log[0].fate, Fate::Lost);
+
+        market.at(LATER, |desk| desk.state.switches.delay_seconds = 3600);
+        market.buy("payg", LATER);
+        assert!(take(&market, "2026-11-21T11:00:10Z").is_empty());
+        let late = take(&market, "2026-11-21T11:00:11Z");
+        let body: Value = serde_json::from_str(&late[0].body).unwrap();
+        assert_eq!(body["time"], "2026-11-21T10:00:11Z", "a late notice tells the true time");
+
+        market.at(LATER, |desk| {
+            desk.state.switches.delay_seconds = 0;
+            desk.state.switches.reorder = true;
+        });
+        let orders: Vec<Vec<String>> = (0..8)
+            .map(|_| {
+                take(&market, "2026-11-21T13:00:00Z");
+                market.buy("payg", LATER);
+                names(&take(&market, "2026-11-21T13:00:00Z")).iter().map(|name| (*name).to_owned()).collect()
+            })
+            .collect();
+        assert!(orders.iter().any(|order| order[0] == "License Updated"));
+        assert!(orders.iter().all(|order| order.len() == 2));
+    }
+
+    #[test]
+    fn held_notices_go_one_by_one_or_all_together() {
+        let market = market();
+        market.at(BOUGHT, |desk| desk.state.outbox.held = true);
+        market.buy("payg", BOUGHT);
+        assert!(take(&market, LATER).is_empty());
+        assert_eq!(market.at(LATER, |desk| desk.next_due()), None);
+        market.at(LATER, |desk| desk.state.outbox.let_through = 1);
+        assert_eq!(names(&take(&market, LATER)), ["Purchase Agreement Created"]);
+        assert!(take(&market, LATER).is_empty());
+        market.at(LATER, |desk| desk.state.outbox.held = false);
+        assert_eq!(names(&take(&market, LATER)), ["License Updated"]);
+    }
+}

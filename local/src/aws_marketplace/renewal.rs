@@ -136,3 +136,87 @@ impl Desk<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aws_marketplace::bench::{BUYER, caller, market};
+    use crate::aws_marketplace::signals::Amendment;
+    use serde_json::{Value, json};
+
+    const RENEWED: &str = "2026-11-22T09:00:00Z";
+
+    fn renew(keep_licence: bool) -> (Vec<Value>, Agreement, Agreement, crate::aws_marketplace::AwsMarketplace) {
+        let market = market();
+        let (old, _) = market.buy("seats", "2026-11-21T09:00:00Z");
+        market.heard("2026-11-21T10:00:00Z");
+        let order = Some(vec![Step::Updated, Step::Ended, Step::Created]);
+        let how = Renewal { keep_licence, order, ..Renewal::default() };
+        let new = market.at(RENEWED, |desk| desk.renew(&old, &how, desk.now)).unwrap();
+        let notices = market.at("2026-11-22T10:00:00Z", |desk| desk.take_due());
+        let bodies = notices.iter().map(|notice| serde_json::from_str(&notice.body).unwrap()).collect();
+        let named = |id: &String| market.lock().agreements[id].clone();
+        let (old, new) = (named(&old), named(&new));
+        (bodies, old, new, market)
+    }
+
+    #[test]
+    fn a_renewal_is_a_new_agreement_with_a_new_licence_and_no_gap() {
+        let (bodies, old, new, market) = renew(false);
+        let names: Vec<&str> = bodies.iter().map(|body| body["detail-type"].as_str().unwrap()).collect();
+        assert_eq!(names, [
+            "License Updated - Manufacturer",
+            "Purchase Agreement Ended - Proposer",
+            "Purchase Agreement Created - Proposer",
+        ]);
+        assert_ne!(old.licence, new.licence);
+        assert_eq!(bodies[0]["detail"]["license"]["arn"], json!(new.licence));
+        assert_eq!(bodies[1]["detail"]["agreement"], json!({"id": old.id, "status": "RENEWED"}));
+        assert_eq!(bodies[2]["detail"]["agreement"]["intent"], "RENEW");
+        assert_eq!(bodies[2]["detail"]["agreement"]["previousAgreementId"], json!(old.id));
+        assert_eq!(bodies[2]["detail"]["product"]["id"], "prod-seats");
+        assert_eq!(new.initial, old.id);
+        market.at("2026-11-22T09:00:00Z", |desk| {
+            desk.state.switches.empty_pages = crate::aws_marketplace::switches::EmptyPages::Never;
+            let rows = desk.get_entitlements(&json!({"ProductCode": "seats"})).unwrap();
+            let rows = rows["Entitlements"].as_array().unwrap().clone();
+            assert_eq!(rows.len(), 1, "in the very second of the renewal");
+            assert_eq!(rows[0]["LicenseArn"], json!(new.licence));
+            assert_eq!(rows[0]["CustomerAWSAccountId"], BUYER);
+            let described = desk.describe_agreement(&caller(), &json!({"agreementId": new.id})).unwrap();
+            assert_eq!(described["initialAgreementId"], json!(old.id));
+        });
+    }
+
+    #[test]
+    fn the_licence_may_stay_and_a_replacement_has_another_offer() {
+        let (bodies, old, new, market) = renew(true);
+        assert_eq!(old.licence, new.licence);
+        assert_eq!(bodies[0]["detail"]["license"]["arn"], json!(old.licence));
+        assert!(market.lock().licences[&old.licence].ended.is_none());
+        let how = Renewal { replace: true, deprovision_old: true, ..Renewal::default() };
+        let replaced = market.at("2026-11-23T09:00:00Z", |desk| desk.renew(&new.id, &how, desk.now)).unwrap();
+        let replaced = market.lock().agreements[&replaced].clone();
+        assert_ne!(replaced.offer, new.offer);
+        assert_eq!(replaced.initial, old.id);
+        let names: Vec<String> = market.heard("2026-11-24T00:00:00Z").into_iter().map(|(_, name)| name).collect();
+        assert_eq!(names.len(), 4);
+        assert!(names.contains(&"License Deprovisioned - Manufacturer".to_owned()));
+    }
+
+    #[test]
+    fn a_contract_with_automatic_renewal_goes_on() {
+        let market = market();
+        let (id, _) = market.buy("seats", "2026-11-21T09:00:00Z");
+        let amendment = Amendment { agreement: id.clone(), auto_renewal: Some(true), entitlements: None };
+        market.at("2026-11-21T10:00:00Z", |desk| desk.amend(amendment)).unwrap();
+        let told = market.heard("2026-11-21T11:00:00Z");
+        assert_eq!(told[2].1, "Purchase Agreement Amended - Proposer");
+        assert_eq!(market.heard("2027-11-22T00:00:00Z").len(), 3);
+        let active = |market: &crate::aws_marketplace::AwsMarketplace| {
+            market.lock().agreements.values().filter(|agreement| agreement.status == Status::Active).count()
+        };
+        assert_eq!(active(&market), 1);
+        assert_eq!(market.lock().agreements[&id].status, Status::Renewed);
+    }
+}

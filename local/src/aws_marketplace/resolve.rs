@@ -46,3 +46,64 @@ impl Desk<'_> {
         Ok(answer)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::aws_marketplace::AwsMarketplace;
+    use crate::aws_marketplace::bench::{BUYER, caller, market};
+    use crate::aws_marketplace::seller_call::Operation;
+    use serde_json::{Value, json};
+
+    const BOUGHT: &str = "2026-11-21T09:00:00Z";
+
+    fn token(market: &AwsMarketplace, licence: &str) -> String {
+        market.at(BOUGHT, |desk| desk.state.issue_token(licence, desk.now))
+    }
+
+    fn resolve(market: &AwsMarketplace, now: &str, token: &str) -> Result<Value, &'static str> {
+        let input = json!({"RegistrationToken": token});
+        market.call(Operation::ResolveCustomer, now, input).map_err(|error| error.code)
+    }
+
+    #[test]
+    fn a_token_gives_the_same_answer_for_four_hours() {
+        let market = market();
+        let (agreement, licence) = market.buy("payg", BOUGHT);
+        let token = token(&market, &licence);
+        let expected = json!({
+            "CustomerAWSAccountId": BUYER, "ProductCode": "payg", "LicenseArn": licence,
+            "Metadata": {"AgreementId": agreement},
+        });
+        assert_eq!(resolve(&market, BOUGHT, &token), Ok(expected.clone()));
+        assert_eq!(resolve(&market, "2026-11-21T13:00:00Z", &token), Ok(expected));
+        assert_eq!(resolve(&market, "2026-11-21T13:00:01Z", &token), Err("ExpiredTokenException"));
+        assert_eq!(resolve(&market, BOUGHT, "garbage"), Err("InvalidTokenException"));
+        assert_eq!(resolve(&market, BOUGHT, ""), Err("ValidationException"));
+        market.at(BOUGHT, |desk| desk.state.switches.token_ttl_seconds = 1800);
+        assert_eq!(resolve(&market, "2026-11-21T09:30:01Z", &token), Err("ExpiredTokenException"));
+    }
+
+    #[test]
+    fn only_the_publisher_may_and_only_legacy_listings_have_the_old_identifier() {
+        let market = market();
+        let (_, licence) = market.buy("old", BOUGHT);
+        let token = token(&market, &licence);
+        let mut stranger = caller();
+        stranger.account = "999988887777".to_owned();
+        let input = json!({"RegistrationToken": token});
+        let refused = market.at(BOUGHT, |desk| desk.resolve_customer(&stranger, &input)).unwrap_err();
+        assert_eq!(refused.code, "InvalidTokenException");
+        market.at(BOUGHT, |desk| desk.state.switches.omit_agreement_id = true);
+        let answer = resolve(&market, BOUGHT, &token).unwrap();
+        assert_eq!(answer["CustomerIdentifier"].as_str().unwrap().len(), 11);
+        assert!(answer.get("Metadata").is_none());
+    }
+
+    #[test]
+    fn the_throttle_switch_counts_down() {
+        let market = market();
+        market.at(BOUGHT, |desk| desk.state.switches.throttle = 2);
+        let codes: Vec<_> = (0..3).map(|_| resolve(&market, BOUGHT, "x").unwrap_err()).collect();
+        assert_eq!(codes, ["ThrottlingException", "ThrottlingException", "InvalidTokenException"]);
+    }
+}

@@ -136,3 +136,114 @@ fn refusal(protocol: Protocol, operation: Option<Operation>, error: &ApiError) -
     response.headers_mut().insert(ERROR_TYPE, HeaderValue::from_static(error.code));
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aws_marketplace::bench::{Answer, market, send};
+    use crate::aws_marketplace::switches::EmptyPages;
+
+    const BOUGHT: &str = "2026-01-01T00:00:00Z";
+    const SIGNED: &str = "AWS4-HMAC-SHA256 Credential=AKIDTEST/20261121/us-east-1/aws-marketplace/aws4_request, SignedHeaders=host, Signature=00";
+
+    async fn json_post(market: &AwsMarketplace, target: &str, version: &str, input: &Value) -> Answer {
+        let content_type = format!("application/x-amz-json-{version}");
+        let headers = [("x-amz-target", target), ("content-type", &content_type), ("authorization", SIGNED)];
+        send(market.api(), "POST", "/", &headers, input.to_string().as_bytes()).await
+    }
+
+    async fn cbor_post(market: &AwsMarketplace, path: &str, input: &[u8]) -> Answer {
+        let headers = [
+            ("smithy-protocol", "rpc-v2-cbor"),
+            ("content-type", "application/cbor"),
+            ("accept", "application/cbor"),
+            ("authorization", SIGNED),
+        ];
+        send(market.api(), "POST", &format!("/service/{path}"), &headers, input).await
+    }
+
+    #[tokio::test]
+    async fn errors_name_their_code_twice_and_every_answer_has_a_request_id() {
+        let market = market();
+        let token = json!({"RegistrationToken": "nonsense"});
+        let answer = json_post(&market, "AWSMPMeteringService.ResolveCustomer", "1.1", &token).await;
+        assert_eq!(answer.status, 400);
+        assert_eq!(answer.json()["__type"], "InvalidTokenException");
+        assert!(answer.json()["message"].is_string());
+        assert_eq!(answer.header("x-amzn-errortype"), Some("InvalidTokenException"));
+        assert_eq!(answer.header("content-type"), Some("application/x-amz-json-1.1"));
+        assert_eq!(answer.header("x-amzn-RequestId").unwrap().len(), 36);
+        market.desk(|desk| desk.state.switches.fail_5xx = 1);
+        let answer = json_post(&market, "AWSMPMeteringService.ResolveCustomer", "1.1", &token).await;
+        assert_eq!((answer.status, answer.json()["__type"].as_str()), (500, Some("InternalServiceErrorException")));
+    }
+
+    #[tokio::test]
+    async fn unknown_unsigned_and_unreadable_calls() {
+        let market = market();
+        let code = |answer: Answer| answer.header("x-amzn-errortype").unwrap().to_owned();
+        let empty = json!({});
+        let unknown = json_post(&market, "AWSMPMeteringService.Nonsense", "1.1", &empty).await;
+        assert_eq!(code(unknown), "UnknownOperationException");
+        let version = json_post(&market, "AWSMPMeteringService.ResolveCustomer", "1.0", &empty).await;
+        assert_eq!(code(version), "UnknownOperationException");
+        let metering = cbor_post(&market, "AWSMPMeteringService/operation/ResolveCustomer", &[0xa0]).await;
+        assert_eq!(code(metering), "UnknownOperationException");
+        let headers = [("x-amz-target", "AWSMPMeteringService.ResolveCustomer"), ("content-type", "application/x-amz-json-1.1")];
+        let unsigned = send(market.api(), "POST", "/", &headers, b"{}").await;
+        assert_eq!(code(unsigned), "MissingAuthenticationTokenException");
+        let headers = [headers[0], headers[1], ("authorization", SIGNED)];
+        let unreadable = send(market.api(), "POST", "/", &headers, b"{").await;
+        assert_eq!(code(unreadable), "SerializationException");
+    }
+
+    #[tokio::test]
+    async fn entitlements_in_both_protocols() {
+        let market = market();
+        let (_, licence) = market.buy("seats", BOUGHT);
+        market.desk(|desk| desk.state.switches.empty_pages = EmptyPages::Never);
+        let input = json!({"ProductCode": "seats", "Filter": {"LICENSE_ARN": [licence]}});
+        let plain = json_post(&market, "AWSMPEntitlementService.GetEntitlements", "1.1", &input).await;
+        let path = "AWSMPEntitlementService/operation/GetEntitlements";
+        let packed = cbor_post(&market, path, &cbor::write(&input)).await;
+        assert_eq!((plain.status, packed.status), (200, 200));
+        assert_eq!(packed.header("smithy-protocol"), Some("rpc-v2-cbor"));
+        assert_eq!(packed.header("content-type"), Some("application/cbor"));
+        let unpacked = cbor::read(&packed.body).unwrap();
+        assert_eq!(unpacked["Entitlements"][0]["LicenseArn"], plain.json()["Entitlements"][0]["LicenseArn"]);
+        assert_eq!(
+            unpacked["Entitlements"][0]["ExpirationDate"].as_f64(),
+            plain.json()["Entitlements"][0]["ExpirationDate"].as_f64()
+        );
+        let refused = cbor_post(&market, path, &[0xbf, 0xff]).await;
+        assert_eq!(refused.status, 400);
+        let error = cbor::read(&refused.body).unwrap();
+        assert_eq!(error["__type"], "com.amazonaws.mpentitlementservice#InvalidParameterException");
+    }
+
+    #[tokio::test]
+    async fn agreements_in_both_protocols() {
+        let market = market();
+        let (id, _) = market.buy("payg", BOUGHT);
+        let input = json!({"agreementId": id});
+        let plain = json_post(&market, "AWSMPCommerceService_v20200301.DescribeAgreement", "1.0", &input).await;
+        assert_eq!(plain.header("content-type"), Some("application/x-amz-json-1.0"));
+        assert_eq!(plain.json()["status"], "ACTIVE");
+        let path = "AWSMPCommerceService_v20200301/operation/GetAgreementTerms";
+        let packed = cbor_post(&market, path, &cbor::write(&input)).await;
+        assert_eq!(packed.status, 200);
+        assert!(cbor::read(&packed.body).unwrap()["acceptedTerms"].is_array());
+    }
+
+    #[test]
+    fn quotas_of_metering_and_entitlements() {
+        let market = market();
+        for (operation, quota) in [(Operation::BatchMeterUsage, 10), (Operation::GetEntitlements, 20)] {
+            let refused = |_: &usize| {
+                let answer = market.at(BOUGHT, |desk| desk.answer(operation, &super::super::bench::caller(), &json!({})));
+                answer.unwrap_err().code != "ThrottlingException"
+            };
+            assert_eq!((0..30).filter(refused).count(), quota);
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! A stage for a scenario: a fresh stack on a free port, browsers, the clock, and a line for each step.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use anyhow::{Context, anyhow, ensure};
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+
+use super::Scenario;
+use super::browser::Browser;
+use crate::progress::Terminal;
+use crate::serve::{bind, serve};
+use crate::stack::{Addresses, Options, Stack, loopback_client};
+
+/// A scenario under way.
+pub struct Play {
+    /// The stack it plays on.
+    pub stack: Arc<Stack>,
+    /// Where everybody is.
+    pub at: Addresses,
+    /// The listing's code.
+    pub code: String,
+    /// The listing's title.
+    pub title: String,
+    /// The code of another listing of the same vendor.
+    pub other_code: String,
+    terminal: Terminal,
+    client: reqwest::Client,
+    server: tokio::task::JoinHandle<()>,
+    failed: u32,
+}
+
+impl Play {
+    /// A fresh stack in memory, served on a free port.
+    pub async fn begin(scenario: &Scenario, terminal: Terminal) -> anyhow::Result<Self> {
+        let listener = bind(0).await?;
+        let port = listener.local_addr()?.port();
+        let stack = Arc::new(Stack::new(Options { port, data: None, policy: scenario.policy.to_owned() }).await?);
+        let served = Arc::clone(&stack);
+        let server = tokio::spawn(async move {
+            if let Err(error) = serve(listener, served).await {
+                tracing::error!(%error, "the stack is not served any more");
+            }
+        });
+        let listing = stack.policy.listings.get(scenario.listing).context("the policy has no such listing")?;
+        let (code, title) = (listing.code.clone(), listing.title.clone());
+        let other = stack.policy.listings.iter().find(|other| other.code != code).context("the policy has no second listing")?;
+        let other_code = other.code.clone();
+        Ok(Self { at: stack.addresses(), code, title, other_code, stack, terminal, client: loopback_client()?, server, failed: 0 })
+    }
+
+    /// Plays one step and writes its line.
+    pub async fn step<T>(&mut self, what: &str, act: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+        match act.await {
+            Ok(value) => {
+                self.terminal.step(what, Ok(""));
+                Ok(value)
+            }
+            Err(error) => {
+                self.failed = self.failed.saturating_add(1);
+                self.terminal.step(what, Err(&format!("{error:#}")));
+                Err(error)
+            }
+        }
+    }
+
+    /// Something that must hold now.
+    pub fn holds(&mut self, what: &str, truth: anyhow::Result<bool>) -> anyhow::Result<()> {
+        let seen = truth.and_then(|truth| if truth { Ok(()) } else { Err(anyhow!("it does not hold")) });
+        match seen {
+            Ok(()) => self.terminal.step(what, Ok("")),
+            Err(error) => {
+                self.failed = self.failed.saturating_add(1);
+                self.terminal.step(what, Err(&format!("{error:#}")));
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Pushes the clock; everything that comes due on the way happens.
+    pub async fn push(&mut self, seconds: i64, what: &str) -> anyhow::Result<()> {
+        let (terminal, stack) = (self.terminal, Arc::clone(&self.stack));
+        let start = stack.clock.now();
+        let all = u64::try_from(seconds)?;
+        let bar = move |now: jiff::Timestamp| {
+            let done = u64::try_from(now.duration_since(start).as_secs()).unwrap_or(0);
+            terminal.bar(what, done, all);
+        };
+        let pushed = stack.push(SignedDuration::from_secs(seconds), bar).await;
+        self.holds(what, pushed.map(|()| true))
+    }
+
+    /// A call to the marketplace's test bench.
+    pub async fn marketplace(&self, call: &str, body: Value) -> anyhow::Result<Value> {
+        self.admin(&format!("{}/sim/{call}", self.at.aws), body).await
+    }
+
+    /// A call to the demo vendor's test bench.
+    pub async fn vendor(&self, call: &str, body: Value) -> anyhow::Result<Value> {
+        self.admin(&format!("{}/sim/{call}", self.at.vendor), body).await
+    }
+
+    async fn admin(&self, url: &str, body: Value) -> anyhow::Result<Value> {
+        let request = self.client.post(url).header("content-type", "application/json").body(body.to_string());
+        let answer = request.send().await?;
+        let (status, text) = (answer.status(), answer.text().await?);
+        ensure!(status.is_success(), "{url}: {status} {text}");
+        Ok(serde_json::from_str(&text).unwrap_or_else(|_| json!({})))
+    }
+
+    /// Everything the demo vendor knows.
+    pub async fn vendor_state(&self) -> anyhow::Result<Value> {
+        let text = self.client.get(format!("{}/sim/state", self.at.vendor)).send().await?.text().await?;
+        Ok(serde_json::from_str(&text)?)
+    }
+
+    /// A fresh browser.
+    pub fn browser(&self) -> anyhow::Result<Browser> {
+        Browser::new()
+    }
+
+    /// The end: nothing may be left for an operator or in the dead letters. True if every step held.
+    pub async fn end(mut self) -> bool {
+        let parked = self.stack.parked().await;
+        let dead = self.stack.notices.dead_letters().len() + self.stack.work_queue.dead_letters().len();
+        let clean = parked.map(|parked| parked == 0 && dead == 0);
+        let _ = self.holds("Nothing is parked, nothing is in the dead letters", clean);
+        self.server.abort();
+        self.failed == 0
+    }
+}

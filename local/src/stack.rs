@@ -1,0 +1,443 @@
+//! Everything put together, in one process: the parties, the queues between them, the real functions, and what drives
+//! them as time goes by. Every AWS client is the SDK's own; only its transport is in-process.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, anyhow};
+use aws_credential_types::Credentials;
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use base64::Engine as _;
+use jiff::{SignedDuration, Timestamp};
+use reqwest::redirect;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::sync::Mutex;
+use tower::ServiceExt as _;
+use tradepost::ledger::{Ledger, Provider};
+use tradepost::outbound::Outbound;
+use tradepost::policy::Policy;
+use tradepost::sweeper::{Rails, Report};
+use tradepost_aws::config::{Secrets, Settings, app, control_plane, random};
+use tradepost_aws::landing::Landing;
+use tradepost_aws::marketplace::AwsMarketplace as AwsClients;
+use tradepost_aws::notifications::Notifications;
+use tradepost_aws::queue::WorkQueue;
+use tradepost_aws::worker::Work;
+
+use crate::aws_marketplace::{AwsMarketplace, Config as AwsConfig, Model, Product};
+use crate::clock::Clock;
+use crate::connector::{Wire, client};
+use crate::dynamo::{Dynamo, TABLE};
+use crate::queue::Queue;
+use crate::vendor::{Config as VendorConfig, Vendor};
+
+/// How often the sweeper runs, in simulated time.
+const SWEEP_EVERY: SignedDuration = SignedDuration::from_mins(15);
+/// The seller's account in the simulated AWS.
+const SELLER: &str = "111122223333";
+const METHOD: &str = "demo";
+
+/// Where everything is, and where it is kept.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The port all parties are served on, 127.0.0.1.
+    pub port: u16,
+    /// The folder the state is kept in; none for memory only.
+    pub data: Option<PathBuf>,
+    /// The vendor's rules.
+    pub policy: String,
+}
+
+/// What is kept between runs, beside the ledger.
+#[derive(Default, Serialize, Deserialize)]
+struct Kept {
+    #[serde(default)]
+    ahead_seconds: i64,
+    #[serde(default)]
+    cookie_key: String,
+    #[serde(default)]
+    control_plane: String,
+    #[serde(default)]
+    client_secret: String,
+    #[serde(default)]
+    aws: Value,
+    #[serde(default)]
+    vendor: Value,
+    #[serde(default)]
+    notices: Value,
+    #[serde(default)]
+    work: Value,
+}
+
+/// The whole system.
+pub struct Stack {
+    /// The time everybody reads.
+    pub clock: Clock,
+    /// The ledger's engine.
+    pub dynamo: Dynamo,
+    /// The ledger.
+    pub ledger: Ledger,
+    /// The vendor's rules.
+    pub policy: Arc<Policy>,
+    /// The simulated AWS Marketplace.
+    pub aws: AwsMarketplace,
+    /// The calls to its services.
+    pub aws_wire: Arc<Wire>,
+    /// The demo vendor.
+    pub vendor: Vendor,
+    /// From EventBridge and SNS to `notifications`.
+    pub notices: Queue,
+    /// From all functions to `worker`.
+    pub work_queue: Queue,
+    /// The function `landing`.
+    pub landing: Landing,
+    /// The function `notifications`.
+    pub notifications: Notifications<AwsClients>,
+    /// The functions `worker` and `sweeper`.
+    pub work: Work<AwsClients>,
+    options: Options,
+    secrets: Kept,
+    driving: Mutex<Driven>,
+}
+
+#[derive(Debug)]
+struct Driven {
+    swept_at: Timestamp,
+    saved: String,
+}
+
+impl Stack {
+    /// Puts everything together. Nothing is served yet.
+    pub async fn new(options: Options) -> anyhow::Result<Self> {
+        let mut kept = kept(options.data.as_deref())?;
+        if kept.cookie_key.is_empty() {
+            let key: Vec<u8> = [random(), random()].concat();
+            kept.cookie_key = base64::engine::general_purpose::STANDARD.encode(key);
+            kept.control_plane = format!("whsec_{}", base64::engine::general_purpose::STANDARD.encode(random()));
+            kept.client_secret = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(random());
+        }
+        let clock = Clock::new(SignedDuration::from_secs(kept.ahead_seconds));
+        let policy = Arc::new(Policy::parse(&options.policy)?);
+        let dynamo = match &options.data {
+            Some(folder) => Dynamo::file(&folder.join("ledger.db"))?,
+            None => Dynamo::memory()?,
+        };
+        let ledger = dynamo.ledger().await?;
+        let at = Addresses::new(options.port);
+        let aws = AwsMarketplace::new(aws_config(&policy, &at), clock.clone());
+        let vendor = Vendor::new(vendor_config(&policy, &at, &kept), clock.clone());
+        let (notices, work_queue) = (Queue::new("notices", clock.clone()), Queue::new("work", clock.clone()));
+        restore(&kept, &aws, &vendor, &notices, &work_queue)?;
+
+        let aws_wire = Arc::new(Wire::default());
+        let sdk = sdk_config(Arc::clone(&aws_wire), aws.clone());
+        let queue = WorkQueue::new(sqs(&work_queue), "http://sqs.local/111122223333/work".to_owned());
+        let settings = Settings {
+            table: TABLE.to_owned(),
+            policy: Arc::clone(&policy),
+            public_url: at.tradepost.clone(),
+            control_plane_url: format!("{}/control-plane", at.vendor),
+            sign_in: vec![tradepost::web::sign_in::Method {
+                id: METHOD.to_owned(),
+                label: format!("Sign in with {}", policy.vendor),
+                issuer: at.vendor.clone(),
+                client_id: "tradepost".to_owned(),
+            }],
+            secret_id: String::new(),
+            work_queue_url: String::new(),
+            deletions: true,
+            deletion_cap: 100,
+        };
+        let secrets = Secrets {
+            cookie_key: kept.cookie_key.clone(),
+            control_plane: kept.control_plane.clone(),
+            sign_in: [(METHOD.to_owned(), kept.client_secret.clone())].into(),
+        };
+        let outbound = Arc::new(Outbound::with(loopback_client()?));
+        let control_plane = Arc::new(control_plane(&settings, &secrets, Arc::clone(&outbound))?);
+        Ok(Self {
+            landing: Landing {
+                app: app(&settings, &secrets, ledger.clone(), outbound)?,
+                metering: aws_sdk_marketplacemetering::Client::new(&sdk),
+                queue: queue.clone(),
+            },
+            notifications: Notifications {
+                ledger: ledger.clone(),
+                policy: Arc::clone(&policy),
+                marketplace: AwsClients::new(&sdk),
+                queue,
+            },
+            work: Work { ledger: ledger.clone(), policy: Arc::clone(&policy), control_plane, marketplace: AwsClients::new(&sdk) },
+            driving: Mutex::new(Driven { swept_at: clock.now(), saved: String::new() }),
+            clock,
+            dynamo,
+            ledger,
+            policy,
+            aws,
+            aws_wire,
+            vendor,
+            notices,
+            work_queue,
+            options,
+            secrets: kept,
+        })
+    }
+
+    /// The addresses of the parties.
+    pub fn addresses(&self) -> Addresses {
+        Addresses::new(self.options.port)
+    }
+
+    /// Delivers and works on everything that is due now, until nothing moves.
+    pub async fn settle(&self) -> anyhow::Result<()> {
+        let driven = self.driving.lock().await;
+        self.deliver().await?;
+        drop(driven);
+        Ok(())
+    }
+
+    async fn deliver(&self) -> anyhow::Result<()> {
+        loop {
+            for notice in self.aws.take_due() {
+                self.notices.send(notice.body);
+            }
+            let now = self.clock.now();
+            let notices = self.notices.receive();
+            if !notices.is_empty() {
+                let answer = self.notifications.handle(&self.notices.event(&notices), now).await?;
+                delete_handled(&self.notices, &notices, &answer);
+            }
+            let work = self.work_queue.receive();
+            if !work.is_empty() {
+                let answer = self.work.handle(&self.work_queue.event(&work), now).await?;
+                delete_handled(&self.work_queue, &work, &answer);
+            }
+            if notices.is_empty() && work.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Runs the sweeper once, whatever its schedule says.
+    pub async fn sweep(&self, event: &Value) -> anyhow::Result<Report> {
+        let mut driven = self.driving.lock().await;
+        self.deliver().await?;
+        let report = self.run_sweeper(event).await?;
+        driven.swept_at = self.clock.now();
+        Ok(report)
+    }
+
+    async fn run_sweeper(&self, event: &Value) -> anyhow::Result<Report> {
+        let rails = Rails::new(true, 100);
+        Ok(self.work.sweep(event, &rails, Timestamp::MAX, || self.clock.now()).await?)
+    }
+
+    /// What the schedules would do by now: deliver, and sweep if its time has come. Called again and again.
+    pub async fn tick(&self) -> anyhow::Result<()> {
+        let mut driven = self.driving.lock().await;
+        self.deliver().await?;
+        if self.clock.now() >= driven.swept_at.checked_add(SWEEP_EVERY)? {
+            self.run_sweeper(&json!({})).await?;
+            driven.swept_at = self.clock.now();
+        }
+        self.keep(&mut driven)
+    }
+
+    /// Pushes the clock, stopping wherever something is due on the way, as real time would. `step` is told the time
+    /// now and then.
+    pub async fn push(&self, by: SignedDuration, mut step: impl FnMut(Timestamp) + Send) -> anyhow::Result<()> {
+        let target = self.clock.now().checked_add(by)?;
+        let mut driven = self.driving.lock().await;
+        loop {
+            self.deliver().await?;
+            let now = self.clock.now();
+            let sweep = driven.swept_at.checked_add(SWEEP_EVERY)?;
+            if now >= sweep {
+                self.run_sweeper(&json!({})).await?;
+                self.deliver().await?;
+                driven.swept_at = now;
+                step(now);
+                continue;
+            }
+            if now >= target {
+                return self.keep(&mut driven);
+            }
+            let waiting = [self.aws.next_due(), self.notices.next_visible(), self.work_queue.next_visible(), Some(sweep)];
+            let next = waiting.into_iter().flatten().min().unwrap_or(target).min(target);
+            self.clock.advance_to(next.max(now.checked_add(SignedDuration::from_millis(1))?));
+        }
+    }
+
+    /// The state, as it is kept: without the ledger, which is a file of its own.
+    fn keep(&self, driven: &mut Driven) -> anyhow::Result<()> {
+        let Some(folder) = &self.options.data else { return Ok(()) };
+        let kept = Kept {
+            ahead_seconds: self.clock.offset().as_secs(),
+            cookie_key: self.secrets.cookie_key.clone(),
+            control_plane: self.secrets.control_plane.clone(),
+            client_secret: self.secrets.client_secret.clone(),
+            aws: self.aws.save(),
+            vendor: self.vendor.save(),
+            notices: self.notices.save(),
+            work: self.work_queue.save(),
+        };
+        let text = serde_json::to_string(&kept)?;
+        if text != driven.saved {
+            let path = folder.join("state.json");
+            let fresh = folder.join("state.json.new");
+            std::fs::write(&fresh, &text).and_then(|()| std::fs::rename(&fresh, &path)).context("the state cannot be kept")?;
+            driven.saved = text;
+        }
+        Ok(())
+    }
+
+    /// Rows of the ledger that wait for an operator: parked tasks, notices and deployments.
+    pub async fn parked(&self) -> anyhow::Result<usize> {
+        let notices = self.ledger.all_listed::<tradepost::notice::RawNotice>("parked").await?.len();
+        let tasks = self.ledger.all_listed::<tradepost::task::Task>("parked").await?.len();
+        let deployments = self.ledger.all_listed::<tradepost::deployment::Deployment>("parked").await?.len();
+        Ok(notices + tasks + deployments)
+    }
+}
+
+fn delete_handled(queue: &Queue, batch: &[crate::queue::Message], answer: &tradepost_aws::notifications::BatchResponse) {
+    for message in batch {
+        if !answer.batch_item_failures.iter().any(|failure| failure.item_identifier == message.id) {
+            queue.delete(&message.id);
+        }
+    }
+}
+
+/// Where the parties are: different names, so that cookies behave as they will.
+#[derive(Clone, Debug)]
+pub struct Addresses {
+    /// The start page and the clock.
+    pub start: String,
+    /// Tradepost's own pages.
+    pub tradepost: String,
+    /// The simulated AWS Marketplace.
+    pub aws: String,
+    /// The demo vendor.
+    pub vendor: String,
+}
+
+impl Addresses {
+    fn new(port: u16) -> Self {
+        let at = |name: &str| format!("http://{name}:{port}");
+        Self {
+            start: at("localhost"),
+            tradepost: at("tradepost.localhost"),
+            aws: at("aws.localhost"),
+            vendor: at("vendor.localhost"),
+        }
+    }
+}
+
+fn kept(folder: Option<&Path>) -> anyhow::Result<Kept> {
+    let Some(folder) = folder else { return Ok(Kept::default()) };
+    std::fs::create_dir_all(folder).with_context(|| format!("the folder {} cannot be made", folder.display()))?;
+    let path = folder.join("state.json");
+    match std::fs::read_to_string(&path) {
+        Ok(text) => serde_json::from_str(&text).with_context(|| format!("{} is damaged; delete the folder to start afresh", path.display())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Kept::default()),
+        Err(error) => Err(anyhow!(error)).with_context(|| format!("{} cannot be read", path.display())),
+    }
+}
+
+fn restore(kept: &Kept, aws: &AwsMarketplace, vendor: &Vendor, notices: &Queue, work: &Queue) -> anyhow::Result<()> {
+    let damaged = "the kept state is of another version; delete the folder to start afresh";
+    if !kept.aws.is_null() {
+        aws.load(kept.aws.clone()).context(damaged)?;
+    }
+    if !kept.vendor.is_null() {
+        vendor.load(kept.vendor.clone()).context(damaged)?;
+    }
+    if !kept.notices.is_null() {
+        notices.load(kept.notices.clone()).context(damaged)?;
+        work.load(kept.work.clone()).context(damaged)?;
+    }
+    Ok(())
+}
+
+fn aws_config(policy: &Policy, at: &Addresses) -> AwsConfig {
+    let products = policy.listings.iter().filter(|listing| listing.marketplace == Provider::Aws).enumerate();
+    let products = products.map(|(number, listing)| Product {
+        code: listing.code.clone(),
+        id: format!("prod-local{number:08}"),
+        title: listing.title.clone(),
+        fulfillment_url: format!("{}/aws/landing", at.tradepost),
+        model: match listing.model {
+            tradepost::policy::Model::Subscription => Model::Subscription,
+            tradepost::policy::Model::Contract => Model::Contract,
+            tradepost::policy::Model::ContractWithConsumption => Model::ContractWithConsumption,
+        },
+        legacy: listing.notices == tradepost::policy::Notices::Sns,
+        dimensions: vec!["units".to_owned(), "gb".to_owned()],
+    });
+    AwsConfig { publisher_account: SELLER.to_owned(), base_url: at.aws.clone(), products: products.collect() }
+}
+
+fn vendor_config(policy: &Policy, at: &Addresses, kept: &Kept) -> VendorConfig {
+    let listings = policy.listings.iter().filter(|listing| listing.marketplace == Provider::Aws);
+    let product = policy.listings.first().map_or_else(|| policy.vendor.clone(), |listing| listing.product.clone());
+    VendorConfig {
+        product_name: product,
+        base_url: at.vendor.clone(),
+        tradepost_url: at.tradepost.clone(),
+        listings: listings
+            .map(|listing| (format!("{} on AWS Marketplace", listing.title), format!("{}/product/{}", at.aws, listing.code)))
+            .collect(),
+        client_id: "tradepost".to_owned(),
+        client_secret: kept.client_secret.clone(),
+        redirect_uris: vec![format!("{}/sign-in/callback", at.tradepost)],
+        control_plane_secret: kept.control_plane.clone(),
+    }
+}
+
+/// The SDK's configuration with AWS Marketplace's services in this process.
+fn sdk_config(wire: Arc<Wire>, aws: AwsMarketplace) -> aws_config::SdkConfig {
+    let http = client(wire, move |request| {
+        let api = aws.api();
+        Box::pin(async move {
+            let response = api.oneshot(request.map(axum::body::Body::from)).await;
+            let (parts, body) = match response {
+                Ok(response) => response.into_parts(),
+                Err(never) => match never {},
+            };
+            let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
+            http::Response::from_parts(parts, bytes)
+        })
+    });
+    sdk(http)
+}
+
+/// The SDK's real SQS client, sending into `queue`.
+fn sqs(queue: &Queue) -> aws_sdk_sqs::Client {
+    let queue = queue.clone();
+    let http = client(Arc::default(), move |request| {
+        let answer = queue.api(&request);
+        Box::pin(async move { answer })
+    });
+    aws_sdk_sqs::Client::new(&sdk(http))
+}
+
+fn sdk(http: SharedHttpClient) -> aws_config::SdkConfig {
+    let credentials = aws_credential_types::provider::SharedCredentialsProvider::new(Credentials::from_keys("AKIALOCAL", "local", None));
+    aws_config::SdkConfig::builder()
+        .behavior_version(aws_config::BehaviorVersion::latest())
+        .region(aws_config::Region::from_static("us-east-1"))
+        .credentials_provider(credentials)
+        .retry_config(aws_config::retry::RetryConfig::standard().with_max_attempts(1))
+        .http_client(http)
+        .build()
+}
+
+/// An HTTP client for which every `.localhost` name is this machine (RFC 6761).
+pub fn loopback_client() -> anyhow::Result<reqwest::Client> {
+    let mut builder = reqwest::Client::builder().redirect(redirect::Policy::none()).timeout(std::time::Duration::from_secs(8)).no_proxy();
+    for name in ["tradepost.localhost", "aws.localhost", "vendor.localhost"] {
+        builder = builder.resolve(name, std::net::SocketAddr::from(([127, 0, 0, 1], 0)));
+    }
+    Ok(builder.build()?)
+}

@@ -1,0 +1,194 @@
+//! The demo vendor, simulated: the company whose product Tradepost sells through the marketplaces.
+//!
+//! It plays three parts that a real vendor has. The *identity provider* signs people in (OpenID Connect, code flow
+//! with PKCE). The *product* keeps organizations and their deployments, with a few pages to see and change them.
+//! The *control plane* is the API through which Tradepost reads the product and tells it to stop, start and delete.
+//!
+//! The rule of this fake: it is never kinder than a careful vendor. Signatures, ages and ids of calls are checked,
+//! codes work once, lists come in short pages, and a deletion is refused when the deployment is not stopped since
+//! exactly the instant the caller believes.
+//!
+//! Everything is kept in one `State` behind one lock and moves on the local clock. `sim` is the test bench.
+
+mod account;
+mod authorize;
+mod billing_page;
+mod control_operations;
+mod control_plane;
+mod demo_people;
+mod deployment;
+mod deployments_page;
+mod discovery;
+mod faults;
+mod grant;
+mod idempotency;
+mod index_page;
+mod organization;
+mod page;
+mod paging;
+mod person;
+mod random;
+mod session;
+mod sign_in;
+mod sign_up;
+mod signed_call;
+mod signing_key;
+mod sim;
+mod state;
+mod token;
+mod userinfo;
+
+#[cfg(test)]
+mod bench;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::Router;
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::clock::Clock;
+use signed_call::Receiver;
+use signing_key::SigningKey;
+use state::State;
+
+/// The simulated vendor. Cloning shares it.
+#[derive(Clone)]
+pub struct Vendor {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    config: Config,
+    clock: Clock,
+    key: SigningKey,
+    receiver: Receiver,
+    state: Mutex<State>,
+}
+
+/// What is fixed for the life of the stack; not part of [`Vendor::save`].
+#[derive(Clone)]
+pub struct Config {
+    /// What the product is called on its pages.
+    pub product_name: String,
+    /// Where the vendor is served, without a trailing slash; also the issuer of its ID tokens.
+    pub base_url: String,
+    /// Where Tradepost is served, without a trailing slash.
+    pub tradepost_url: String,
+    /// Label and address of each marketplace listing, for the foot of the sign-in and sign-up pages.
+    pub listings: Vec<(String, String)>,
+    /// Tradepost as a client of the identity provider.
+    pub client_id: String,
+    /// Its secret.
+    pub client_secret: String,
+    /// Where it may be sent back to; compared as text.
+    pub redirect_uris: Vec<String>,
+    /// The Standard Webhooks secret (`whsec_…`) that signs control plane calls.
+    pub control_plane_secret: String,
+}
+
+impl Vendor {
+    /// A vendor with its ready-made people. Its ID token key is made anew each time and never kept.
+    pub fn new(config: Config, clock: Clock) -> Self {
+        let state = Mutex::new(demo_people::state(to_millisecond(clock.now())));
+        let receiver = Receiver::new(&config.control_plane_secret);
+        Self { shared: Arc::new(Shared { config, clock, key: SigningKey::generate(), receiver, state }) }
+    }
+
+    /// Everything the vendor serves: pages, identity provider, control plane and test bench.
+    pub fn router(&self) -> Router {
+        Router::new()
+            .merge(page::guarded(
+                Router::new()
+                    .merge(index_page::router())
+                    .merge(deployments_page::router())
+                    .merge(billing_page::router())
+                    .merge(sign_in::router())
+                    .merge(sign_up::router())
+                    .merge(sim::router()),
+                self,
+            ))
+            .merge(page::stylesheet())
+            .merge(discovery::router())
+            .merge(authorize::router())
+            .merge(token::router())
+            .merge(userinfo::router())
+            .merge(control_plane::router())
+            .fallback(page::not_found)
+            .with_state(self.clone())
+    }
+
+    /// Everything that changes, to be kept over a restart of the stack.
+    pub fn save(&self) -> Value {
+        serde_json::to_value(&*self.lock()).unwrap_or_default()
+    }
+
+    /// Takes back what [`Vendor::save`] gave; on an error nothing changes.
+    pub fn load(&self, saved: Value) -> Result<(), serde_json::Error> {
+        let state: State = serde_json::from_value(saved)?;
+        *self.lock() = state;
+        Ok(())
+    }
+
+    fn config(&self) -> &Config {
+        &self.shared.config
+    }
+
+    fn key(&self) -> &SigningKey {
+        &self.shared.key
+    }
+
+    fn receiver(&self) -> &Receiver {
+        &self.shared.receiver
+    }
+
+    /// Works on the state at one instant, with every deployment moved on to that instant first.
+    fn at_desk<T>(&self, work: impl FnOnce(&mut State, Timestamp) -> T) -> T {
+        let mut state = self.lock();
+        // Read under the lock, so that no later piece of work sees an earlier instant.
+        let now = to_millisecond(self.shared.clock.now());
+        state.settle(now);
+        work(&mut state, now)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Instants go over the wire and come back to be compared, so they carry no more than everybody keeps.
+fn to_millisecond(instant: Timestamp) -> Timestamp {
+    Timestamp::from_millisecond(instant.as_millisecond()).unwrap_or(instant)
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::bench::Bench;
+
+    #[test]
+    fn what_is_saved_can_be_loaded_by_another_vendor() {
+        let bench = Bench::new();
+        bench.vendor.at_desk(|state, now| state.stop_as_user("dep-clean-orders-prod", now)).unwrap();
+        let other = Bench::new();
+        other.vendor.load(bench.vendor.save()).unwrap();
+        assert_eq!(other.vendor.save(), bench.vendor.save());
+    }
+
+    #[test]
+    fn nonsense_is_refused_and_changes_nothing() {
+        let bench = Bench::new();
+        let before = bench.vendor.save();
+        bench.vendor.load(serde_json::json!({"people": 3})).unwrap_err();
+        assert_eq!(bench.vendor.save(), before);
+    }
+
+    #[test]
+    fn the_clock_moves_everything() {
+        let bench = Bench::new();
+        let before = bench.vendor.at_desk(|_, now| now);
+        bench.clock.push(SignedDuration::from_hours(72));
+        assert!(bench.vendor.at_desk(|_, now| now).duration_since(before) >= SignedDuration::from_hours(72));
+    }
+}

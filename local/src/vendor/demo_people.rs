@@ -1,0 +1,134 @@
+//! The ready-made people of the demo vendor: one for each thing that can stand in the way of linking a purchase, or
+//! happen when one ends. Their ids are fixed so that a scenario can name them. Everybody's password is `demo`.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::deployment::{Condition, Deployment, StoppedBy};
+use super::organization::{Billing, Membership, Organization, Role};
+use super::person::Person;
+use super::state::State;
+
+/// The password of every ready-made person.
+pub(super) const PASSWORD: &str = "demo";
+
+/// The vendor as it is at the start and after a reset.
+pub(super) fn state(now: Timestamp) -> State {
+    let mut state = State::default();
+    with_clean(&mut state, now);
+    with_other_ways_to_pay(&mut state);
+    with_owner_of_three(&mut state);
+    with_others(&mut state);
+    state
+}
+
+fn with_clean(state: &mut State, now: Timestamp) {
+    add_person(state, "clean", "Clara Clean", "owns Clean Co: no card, no credits, four deployments, one of them a trial");
+    add_organization(state, "org-clean", "Clean Co", "clean", Role::Owner, Billing::default());
+    let stopped = Condition::Stopped { by: StoppedBy::User, since: days(now, -20) };
+    state.deployments.extend([
+        deployment("clean", "orders-prod"),
+        deployment("clean", "events-staging"),
+        Deployment { condition: stopped, ..deployment("clean", "old-archive") },
+        Deployment { trial_ends_at: Some(days(now, 10)), ..deployment("clean", "trial-sandbox") },
+    ]);
+}
+
+fn with_other_ways_to_pay(state: &mut State) {
+    let cases = [
+        ("card", "Carl Card", "Card Co", "owns Card Co, which has a card on file", Billing { card_on_file: true, ..Billing::default() }),
+        (
+            "credits",
+            "Cora Credits",
+            "Credits Co",
+            "owns Credits Co, which has 250.00 of available credits",
+            Billing { credits: 25_000, ..Billing::default() },
+        ),
+        (
+            "invoice",
+            "Ivo Invoice",
+            "Invoice Co",
+            "owns Invoice Co, which has one unpaid invoice",
+            Billing { unpaid_invoices: 1, ..Billing::default() },
+        ),
+        (
+            "contract",
+            "Conny Contract",
+            "Contract Co",
+            "owns Contract Co, which pays by a contract with the vendor",
+            Billing { pays_otherwise: true, ..Billing::default() },
+        ),
+    ];
+    for (key, name, company, about, billing) in cases {
+        add_person(state, key, name, about);
+        add_organization(state, &format!("org-{key}"), company, key, Role::Owner, billing);
+        state.deployments.push(deployment(key, "main"));
+    }
+}
+
+fn with_owner_of_three(state: &mut State) {
+    add_person(state, "owner", "Olga Owner", "owns three organizations: one on the starter plan, one on a paid plan, one with a card");
+    let paid = Billing { plan: Some("standard".to_owned()), ..Billing::default() };
+    let card = Billing { card_on_file: true, ..Billing::default() };
+    add_organization(state, "org-owner-starter", "Owner Starter", "owner", Role::Owner, Billing::default());
+    add_organization(state, "org-owner-paid", "Owner Paid", "owner", Role::Owner, paid);
+    add_organization(state, "org-owner-card", "Owner Card", "owner", Role::Owner, card);
+    state.deployments.push(Deployment::new("dep-owner-search", "org-owner-starter", "search"));
+}
+
+fn with_others(state: &mut State) {
+    add_person(state, "member", "Mia Member", "is only a member of Member Co, a sister of Clean Co");
+    add_organization(state, "org-member", "Member Co", "member", Role::Member, Billing::default());
+    add_person(state, "fresh", "Frida Fresh", "has no organization at all");
+    add_person(state, "second", "Sam Second", "owns Second Co: no card, no credits, two deployments");
+    add_organization(state, "org-second", "Second Co", "second", Role::Owner, Billing::default());
+    state.deployments.extend([deployment("second", "web"), deployment("second", "worker")]);
+}
+
+fn add_person(state: &mut State, key: &str, name: &str, about: &str) {
+    let person = Person::new(&format!("person-{key}"), &format!("{key}@demo.example"), name, PASSWORD);
+    state.people.push(Person { demo: Some(about.to_owned()), ..person });
+}
+
+fn add_organization(state: &mut State, id: &str, name: &str, person: &str, role: Role, billing: Billing) {
+    let members = vec![Membership { person: format!("person-{person}"), role }];
+    state.organizations.push(Organization { id: id.to_owned(), name: name.to_owned(), billing, members });
+}
+
+fn deployment(organization: &str, name: &str) -> Deployment {
+    Deployment::new(&format!("dep-{organization}-{name}"), &format!("org-{organization}"), name)
+}
+
+fn days(now: Timestamp, days: i64) -> Timestamp {
+    now.checked_add(SignedDuration::from_hours(days.saturating_mul(24))).unwrap_or(now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everybody_is_as_described() {
+        let now = Timestamp::from_second(1_795_000_000).unwrap();
+        let state = state(now);
+        let clean: Vec<_> = state.deployments.iter().filter(|deployment| deployment.organization == "org-clean").collect();
+        assert_eq!(clean.len(), 4);
+        assert_eq!(clean[2].condition, Condition::Stopped { by: StoppedBy::User, since: now - SignedDuration::from_hours(480) });
+        assert_eq!(clean[3].trial_ends_at, Some(now + SignedDuration::from_hours(240)));
+        assert_eq!(state.organizations_of("person-owner").count(), 3);
+        assert_eq!(state.organizations_of("person-fresh").count(), 0);
+        assert_eq!(state.organization("org-credits").unwrap().billing.credits, 25_000);
+        assert_eq!(state.organization("org-member").unwrap().role_of("person-member"), Some(Role::Member));
+        assert!(state.people.iter().all(|person| state.person_by_password(&person.email, PASSWORD).is_some()));
+    }
+
+    #[test]
+    fn no_id_is_used_twice() {
+        let state = state(Timestamp::UNIX_EPOCH);
+        let mut ids: Vec<_> = state.deployments.iter().map(|deployment| &deployment.id).collect();
+        ids.extend(state.organizations.iter().map(|organization| &organization.id));
+        let count = ids.len();
+        ids.sort();
+        ids.dedup();
+        assert_eq!(ids.len(), count);
+    }
+}

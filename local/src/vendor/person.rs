@@ -1,0 +1,82 @@
+//! People who can sign in at the demo vendor. What they may do depends on their role in an organization, which the
+//! organization keeps.
+//!
+//! Passwords are kept as a salted digest, not because the demo needs it but because somebody will type a real one.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::state::State;
+
+/// Somebody with an account.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Person {
+    /// The subject of their ID tokens.
+    pub id: String,
+    /// Unique, compared without regard to case.
+    pub email: String,
+    /// For people to read.
+    pub name: String,
+    password: Vec<u8>,
+    /// Of a ready-made person: what is special about them, shown beside their one-click button.
+    pub demo: Option<String>,
+}
+
+impl Person {
+    pub fn new(id: &str, email: &str, name: &str, password: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            email: email.to_owned(),
+            name: name.to_owned(),
+            password: digest(id, password),
+            demo: None,
+        }
+    }
+
+    /// The last part of the id, for element ids on pages.
+    pub fn key(&self) -> &str {
+        self.id.strip_prefix("person-").unwrap_or(&self.id)
+    }
+
+    fn knows(&self, password: &str) -> bool {
+        self.password == digest(&self.id, password)
+    }
+}
+
+impl State {
+    pub fn person(&self, id: &str) -> Option<&Person> {
+        self.people.iter().find(|person| person.id == id)
+    }
+
+    pub fn person_by_email(&self, email: &str) -> Option<&Person> {
+        self.people.iter().find(|person| person.email.eq_ignore_ascii_case(email.trim()))
+    }
+
+    /// Whose e-mail address and password these are.
+    pub fn person_by_password(&self, email: &str, password: &str) -> Option<&Person> {
+        self.person_by_email(email).filter(|person| person.knows(password))
+    }
+}
+
+fn digest(id: &str, password: &str) -> Vec<u8> {
+    Sha256::new().chain_update(id).chain_update([0]).chain_update(password).finalize().to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_e_mail_address_and_its_password_find_the_person() {
+        let state = State { people: vec![Person::new("person-a", "a@demo.example", "A", "demo")], ..State::default() };
+        assert!(state.person_by_password(" A@Demo.example", "demo").is_some());
+        assert!(state.person_by_password("a@demo.example", "Demo").is_none());
+        assert!(state.person_by_password("b@demo.example", "demo").is_none());
+    }
+
+    #[test]
+    fn the_password_itself_is_not_kept() {
+        let person = Person::new("person-a", "a@demo.example", "A", "a real one");
+        assert!(!serde_json::to_string(&person).unwrap().contains("a real one"));
+    }
+}

@@ -10,7 +10,7 @@
 //!
 //! Everything is kept in one `State` behind one lock and moves on the local clock. `sim` is the test bench.
 
-mod account;
+mod authorization_request;
 mod authorize;
 mod billing_page;
 mod control_operations;

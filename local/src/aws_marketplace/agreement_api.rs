@@ -38,7 +38,9 @@ impl Desk<'_> {
         let most = page_size(input, MOST_TERMS).ok_or_else(|| ApiError::invalid("maxResults must be 1 to 50."))?;
         let from = match input.get("nextToken").filter(|token| !token.is_null()) {
             None => 0,
-            Some(token) => read_token(token, &agreement.id).ok_or_else(|| ApiError::invalid("nextToken is not valid."))?,
+            Some(token) => {
+                read_token(token, &agreement.id).ok_or_else(|| ApiError::invalid("nextToken is not valid."))?
+            }
         };
         let terms = self.product(&agreement.product).map_or_else(Vec::new, |product| self.terms(agreement, product));
         let page: Vec<&Value> = terms.iter().skip(from).take(most).collect();
@@ -74,7 +76,10 @@ impl Desk<'_> {
 
     fn readable_agreement(&self, caller: &Caller, input: &Value) -> Result<&Agreement, ApiError> {
         let id = input.get("agreementId").and_then(Value::as_str).unwrap_or("");
-        if id.is_empty() || id.len() > 64 || !id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_/-".contains(&byte)) {
+        if id.is_empty()
+            || id.len() > 64
+            || !id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_/-".contains(&byte))
+        {
             return Err(ApiError::invalid("agreementId is missing or malformed."));
         }
         let agreement = self.state.agreements.get(id);
@@ -101,8 +106,11 @@ impl Desk<'_> {
         terms.push(json!({"supportTerm": {"type": kind, "id": id(kind), "refundPolicy": "No refunds are offered."}}));
         if agreement.free_trial {
             let kind = "FreeTrialPricingTerm";
-            let grants: Vec<Value> = product.dimensions.iter().map(|name| json!({"dimensionKey": name})).collect();
-            terms.push(json!({"freeTrialPricingTerm": {"type": kind, "id": id(kind), "duration": TRIAL, "grants": grants}}));
+            let grants: Vec<Value> =
+                product.dimensions.iter().map(|name| json!({"dimensionKey": name, "maxQuantity": 1000})).collect();
+            terms.push(
+                json!({"freeTrialPricingTerm": {"type": kind, "id": id(kind), "duration": TRIAL, "grants": grants}}),
+            );
         }
         if product.model.is_metered() {
             let kind = "UsageBasedPricingTerm";
@@ -122,7 +130,9 @@ impl Desk<'_> {
     fn contract_term(&self, agreement: &Agreement, id: &str, prices: Vec<Value>) -> Value {
         let bought = self.state.licences.get(&agreement.licence).map_or_else(Vec::new, |licence| {
             let bought = licence.entitlements.iter();
-            bought.map(|row| json!({"dimensionKey": row.dimension, "dimensionValue": row.value.as_i64().unwrap_or(1)})).collect()
+            bought
+                .map(|row| json!({"dimensionKey": row.dimension, "dimensionValue": row.value.as_i64().unwrap_or(1)}))
+                .collect()
         });
         json!({"configurableUpfrontPricingTerm": {
             "type": "ConfigurableUpfrontPricingTerm", "id": id, "currencyCode": "USD",
@@ -188,7 +198,9 @@ mod tests {
         assert_eq!((kinds(&first).len(), kinds(&rest).len()), (3, 1));
         let (contract, _) = market.buy("mixed", BOUGHT);
         let kinds = kinds(&terms(json!({"agreementId": contract})));
-        assert!(kinds.contains(&"configurableUpfrontPricingTerm".to_owned()) && kinds.contains(&"renewalTerm".to_owned()));
+        assert!(
+            kinds.contains(&"configurableUpfrontPricingTerm".to_owned()) && kinds.contains(&"renewalTerm".to_owned())
+        );
     }
 
     #[test]

@@ -97,7 +97,10 @@ impl AwsMarketplace {
                 message["action"].as_str().unwrap().to_owned()
             }
         };
-        notices.iter().map(|notice| (notice.due.to_string(), name(&serde_json::from_str(&notice.body).unwrap()))).collect()
+        notices
+            .iter()
+            .map(|notice| (notice.due.to_string(), name(&serde_json::from_str(&notice.body).unwrap())))
+            .collect()
     }
 }
 
@@ -135,7 +138,10 @@ pub(super) async fn send(router: Router, method: &str, path: &str, headers: &[(&
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let server = tokio::spawn(async move { axum::serve(listener, router).await });
-    let mut head = format!("{method} {path} HTTP/1.1\r\nhost: aws.localhost\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
+    let mut head = format!(
+        "{method} {path} HTTP/1.1\r\nhost: aws.localhost\r\nconnection: close\r\ncontent-length: {}\r\n",
+        body.len()
+    );
     for (name, value) in headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }

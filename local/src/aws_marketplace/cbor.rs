@@ -160,7 +160,8 @@ mod tests {
     #[test]
     fn what_is_written_reads_back() {
         let long = "x".repeat(70_000);
-        let value = json!({"a": [1, 23, 24, 255, 256, 65_536, 5_000_000_000_u64, -1, -500, 0.5, true, null], "b": long});
+        let value =
+            json!({"a": [1, 23, 24, 255, 256, 65_536, 5_000_000_000_u64, -1, -500, 0.5, true, null], "b": long});
         assert_eq!(read(&write(&value)), Some(value));
     }
 }

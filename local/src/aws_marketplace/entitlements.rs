@@ -8,8 +8,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 
-use super::seller_call::ApiError;
+use super::seller_call::{ApiError, Caller};
 use super::state::{Entitled, Licence};
 use super::switches::EmptyPages;
 use super::{Desk, Product};
@@ -25,9 +26,11 @@ struct Filter {
 }
 
 impl Desk<'_> {
-    pub(super) fn get_entitlements(&mut self, input: &Value) -> Result<Value, ApiError> {
-        let code = input.get("ProductCode").and_then(Value::as_str).ok_or_else(|| invalid("ProductCode is required."))?;
-        let product = self.product(code).ok_or_else(|| invalid("ProductCode is not one of this account's."))?;
+    pub(super) fn get_entitlements(&mut self, caller: &Caller, input: &Value) -> Result<Value, ApiError> {
+        let code =
+            input.get("ProductCode").and_then(Value::as_str).ok_or_else(|| invalid("ProductCode is required."))?;
+        let product = self.product(code).filter(|_| caller.account == self.config.publisher_account);
+        let product = product.ok_or_else(|| invalid("ProductCode is not one of this account's."))?;
         let filter = read_filter(input.get("Filter").filter(|filter| !filter.is_null()))?;
         let most = page_size(input, MOST_ROWS).ok_or_else(|| invalid("MaxResults must be 1 to 25."))?;
         let query = format!("{code} {filter:?}");
@@ -143,13 +146,15 @@ pub(super) fn page_size(input: &Value, most: u64) -> Option<usize> {
 
 /// Where to go on, bound to the query it belongs to.
 pub(super) fn token(from: usize, query: &str) -> String {
+    let query = URL_SAFE_NO_PAD.encode(Sha256::digest(query));
     URL_SAFE_NO_PAD.encode(format!("{from}|{query}"))
 }
 
-pub(super) fn read_token(token: &Value, query: &str) -> Option<usize> {
-    let text = String::from_utf8(URL_SAFE_NO_PAD.decode(token.as_str()?).ok()?).ok()?;
-    let (from, of) = text.split_once('|')?;
-    (of == query).then(|| from.parse().ok())?
+pub(super) fn read_token(sent: &Value, query: &str) -> Option<usize> {
+    let sent = sent.as_str()?;
+    let text = String::from_utf8(URL_SAFE_NO_PAD.decode(sent).ok()?).ok()?;
+    let from = text.split_once('|')?.0.parse().ok()?;
+    (token(from, query) == sent).then_some(from)
 }
 
 /// Epoch seconds as awsJson writes them, with a fraction when there is one.
@@ -206,10 +211,13 @@ mod tests {
         assert!(all(&market, "2026-11-21T09:01:11Z", input.clone()).0.is_empty(), "not active yet");
         let (rows, _) = all(&market, "2026-11-21T09:01:12Z", input.clone());
         let expires = instant("2027-11-21T09:00:00Z").as_second();
-        assert_eq!(rows, [json!({
-            "ProductCode": "seats", "Dimension": "seats", "CustomerAWSAccountId": BUYER, "LicenseArn": licence,
-            "Value": {"IntegerValue": 10}, "ExpirationDate": expires,
-        })]);
+        assert_eq!(
+            rows,
+            [json!({
+                "ProductCode": "seats", "Dimension": "seats", "CustomerAWSAccountId": BUYER, "LicenseArn": licence,
+                "Value": {"IntegerValue": 10}, "ExpirationDate": expires,
+            })]
+        );
         grant(&market, &agreement, "support", json!(true));
         grant(&market, &agreement, "seats", json!(2.5));
         let (rows, _) = all(&market, NOW, input.clone());

@@ -32,6 +32,9 @@ impl<'a> Desk<'a> {
     pub(super) fn batch_meter_usage(&mut self, caller: &Caller, input: &Value) -> Result<Value, ApiError> {
         let records = read_all(caller, input)?;
         self.check_region(caller)?;
+        if caller.account != self.config.publisher_account {
+            return Err(invalid_licence("The caller has not published this product."));
+        }
         let product_code = input.get("ProductCode").and_then(Value::as_str).filter(|code| !code.is_empty());
         let mut billed = Vec::new();
         for record in records {
@@ -66,7 +69,8 @@ impl<'a> Desk<'a> {
             return Err(ApiError::refused("InvalidCustomerIdentifierException", message));
         }
         let Some(arn) = record.licence.as_deref() else {
-            let no_product = || ApiError::refused("InvalidProductCodeException", "Neither LicenseArn nor ProductCode is given.");
+            let no_product =
+                || ApiError::refused("InvalidProductCodeException", "Neither LicenseArn nor ProductCode is given.");
             let product = named.ok_or_else(no_product)?;
             if !product.legacy {
                 return Err(invalid_licence("This product's usage must name a LicenseArn."));
@@ -91,7 +95,8 @@ impl<'a> Desk<'a> {
     /// A legacy customer's newest licence of the product.
     fn legacy_licence(&self, product: &Product, record: &UsageRecord) -> Option<&Licence> {
         let theirs = |licence: &&Licence| licence.product == product.code && self.is_customer(licence, record);
-        let accepted = |licence: &&Licence| self.state.agreements.get(&licence.agreement).map(|agreement| agreement.accepted);
+        let accepted =
+            |licence: &&Licence| self.state.agreements.get(&licence.agreement).map(|agreement| agreement.accepted);
         self.state.licences.values().filter(theirs).max_by_key(accepted)
     }
 
@@ -134,7 +139,9 @@ impl<'a> Desk<'a> {
 
     /// A licence that is not active yet is answered record by record, not here.
     fn is_in_active_period(&self, billed: &Billed<'_>) -> bool {
-        let Some(licence) = billed.licence.as_ref().filter(|licence| licence.has_started(self.now)) else { return true };
+        let Some(licence) = billed.licence.as_ref().filter(|licence| licence.has_started(self.now)) else {
+            return true;
+        };
         let at = second(billed.record.at);
         licence.active_from.is_some_and(|from| from <= at) && licence.ended.is_none_or(|ended| at <= ended)
     }

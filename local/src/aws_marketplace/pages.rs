@@ -210,7 +210,9 @@ fn listing<'a>(market: &'a AwsMarketplace, code: &str) -> Option<Listing<'a>> {
 pub(super) fn refused(buyer: &Buyer, refusal: Refusal, back: &str) -> Response {
     let status = match refusal {
         Refusal::UnknownProduct | Refusal::UnknownAgreement => StatusCode::NOT_FOUND,
-        Refusal::NotActive | Refusal::AlreadySubscribed | Refusal::TrialUsed => StatusCode::CONFLICT,
+        Refusal::NotActive | Refusal::RunsToItsEnd | Refusal::AlreadySubscribed | Refusal::TrialUsed => {
+            StatusCode::CONFLICT
+        }
     };
     message(status, buyer, refusal.sentence(), back)
 }

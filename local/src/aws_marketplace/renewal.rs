@@ -7,8 +7,8 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
-use super::state::{Agreement, Intent, Licence, Status, later, second};
 use super::lifecycle::{Refusal, a_year_after};
+use super::state::{Agreement, Intent, Licence, Status, later, second};
 use super::{Desk, Product};
 
 /// How an agreement is continued.
@@ -99,7 +99,8 @@ impl Desk<'_> {
     }
 
     fn continue_licence(&mut self, old: &Agreement, new: &Agreement, start: Timestamp) {
-        let mut entitlements = self.state.licences.get(&old.licence).map_or_else(Vec::new, |old| old.entitlements.clone());
+        let mut entitlements =
+            self.state.licences.get(&old.licence).map_or_else(Vec::new, |old| old.entitlements.clone());
         entitlements.iter_mut().for_each(|row| row.expires = new.term_end.unwrap_or(row.expires));
         let licence = Licence {
             arn: new.licence.clone(),
@@ -164,11 +165,14 @@ mod tests {
     fn a_renewal_is_a_new_agreement_with_a_new_licence_and_no_gap() {
         let (bodies, old, new, market) = renew(false);
         let names: Vec<&str> = bodies.iter().map(|body| body["detail-type"].as_str().unwrap()).collect();
-        assert_eq!(names, [
-            "License Updated - Manufacturer",
-            "Purchase Agreement Ended - Proposer",
-            "Purchase Agreement Created - Proposer",
-        ]);
+        assert_eq!(
+            names,
+            [
+                "License Updated - Manufacturer",
+                "Purchase Agreement Ended - Proposer",
+                "Purchase Agreement Created - Proposer",
+            ]
+        );
         assert_ne!(old.licence, new.licence);
         assert_eq!(bodies[0]["detail"]["license"]["arn"], json!(new.licence));
         assert_eq!(bodies[1]["detail"]["agreement"], json!({"id": old.id, "status": "RENEWED"}));
@@ -178,7 +182,7 @@ mod tests {
         assert_eq!(new.initial, old.id);
         market.at("2026-11-22T09:00:00Z", |desk| {
             desk.state.switches.empty_pages = crate::aws_marketplace::switches::EmptyPages::Never;
-            let rows = desk.get_entitlements(&json!({"ProductCode": "seats"})).unwrap();
+            let rows = desk.get_entitlements(&caller(), &json!({"ProductCode": "seats"})).unwrap();
             let rows = rows["Entitlements"].as_array().unwrap().clone();
             assert_eq!(rows.len(), 1, "in the very second of the renewal");
             assert_eq!(rows[0]["LicenseArn"], json!(new.licence));

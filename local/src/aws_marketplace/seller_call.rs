@@ -123,7 +123,7 @@ impl Desk<'_> {
         match operation {
             Operation::ResolveCustomer => self.resolve_customer(caller, input),
             Operation::BatchMeterUsage => self.batch_meter_usage(caller, input),
-            Operation::GetEntitlements => self.get_entitlements(input),
+            Operation::GetEntitlements => self.get_entitlements(caller, input),
             Operation::DescribeAgreement => self.describe_agreement(caller, input),
             Operation::GetAgreementTerms => self.get_agreement_terms(caller, input),
             Operation::SearchAgreements => self.search_agreements(caller, input),

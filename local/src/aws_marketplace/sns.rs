@@ -47,7 +47,15 @@ impl Desk<'_> {
         self.send_sns("entitlement", product, at, action, &message.to_string(), None);
     }
 
-    fn send_sns(&mut self, topic: &str, product: &Product, at: Timestamp, action: &str, message: &str, key: Option<String>) {
+    fn send_sns(
+        &mut self,
+        topic: &str,
+        product: &Product,
+        at: Timestamp,
+        action: &str,
+        message: &str,
+        key: Option<String>,
+    ) {
         let identifiers = &mut self.state.identifiers;
         let topic = format!("arn:aws:sns:us-east-1:{TOPIC_OWNER}:aws-mp-{topic}-notification-{}", product.code);
         let subscription = identifiers.uuid();

@@ -10,8 +10,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::identifiers::Identifiers;
-use super::switches::Switches;
 use super::outbox::Outbox;
+use super::switches::Switches;
 use super::throttle::Bucket;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -71,11 +71,7 @@ pub(super) struct Agreement {
 impl Agreement {
     /// What the Agreement API and the buyer's page call it at `now`.
     pub(super) fn status_at(&self, now: Timestamp) -> Status {
-        if self.payment_failed && now >= later(self.accepted, PAYMENT) {
-            Status::RolledBack
-        } else {
-            self.status
-        }
+        if self.payment_failed && now >= later(self.accepted, PAYMENT) { Status::RolledBack } else { self.status }
     }
 
     pub(super) fn is_active_at(&self, now: Timestamp) -> bool {

@@ -21,11 +21,7 @@ impl Desk<'_> {
         let now = self.now;
         let full = Bucket { level: rate * REQUEST, at: now };
         let bucket = self.state.buckets.entry(format!("{operation:?} {region}")).or_insert(full);
-        if bucket.take(rate, now) {
-            Ok(())
-        } else {
-            Err(ApiError::refused("ThrottlingException", "Rate exceeded"))
-        }
+        if bucket.take(rate, now) { Ok(()) } else { Err(ApiError::refused("ThrottlingException", "Rate exceeded")) }
     }
 }
 

@@ -104,8 +104,7 @@ fn read_allocations(value: &Value, is_decimal: bool) -> Result<Vec<Allocation>, 
         return Err(ApiError::invalid("UsageAllocations must have 1 to 2500 members."));
     }
     let read = |sent: &Value| {
-        let (micros, _, decimal) =
-            quantity(sent, "AllocatedUsageQuantity", "AllocatedUsageQuantityAsDecimal")?;
+        let (micros, _, decimal) = quantity(sent, "AllocatedUsageQuantity", "AllocatedUsageQuantityAsDecimal")?;
         if decimal != is_decimal {
             return Err(ApiError::invalid("A record's quantities must all be decimal, or none."));
         }
@@ -196,7 +195,13 @@ mod tests {
 
     #[test]
     fn decimals_by_the_published_pattern() {
-        for (text, micros) in [("0", 0), ("17", 17_000_000), ("17.00", 17_000_000), ("0.000001", 1), ("9999999999.999999", 9_999_999_999_999_999)] {
+        for (text, micros) in [
+            ("0", 0),
+            ("17", 17_000_000),
+            ("17.00", 17_000_000),
+            ("0.000001", 1),
+            ("9999999999.999999", 9_999_999_999_999_999),
+        ] {
             assert_eq!(decimal_micros(text), Some(micros), "{text}");
         }
         for text in ["", "017", "1.", ".5", "1.0000001", "12345678901", "-1", "1e3", "+1", "1,5"] {
@@ -244,12 +249,11 @@ mod tests {
             read(&sent).unwrap()
         };
         let tag = |key: &str| json!([{"Key": key, "Value": "a"}]);
-        let split = |a: u32, b: u32| {
-            json!([{"AllocatedUsageQuantity": a, "Tags": tag("x")}, {"AllocatedUsageQuantity": b, "Tags": tag("y")}])
-        };
+        let split = |a: u32, b: u32| json!([{"AllocatedUsageQuantity": a, "Tags": tag("x")}, {"AllocatedUsageQuantity": b, "Tags": tag("y")}]);
         assert!(record(split(1, 2)).allocations_are_valid());
         assert!(!record(split(1, 1)).allocations_are_valid());
-        let twice = json!([{"AllocatedUsageQuantity": 1, "Tags": tag("x")}, {"AllocatedUsageQuantity": 2, "Tags": tag("x")}]);
+        let twice =
+            json!([{"AllocatedUsageQuantity": 1, "Tags": tag("x")}, {"AllocatedUsageQuantity": 2, "Tags": tag("x")}]);
         assert!(!record(twice).allocations_are_valid());
         assert!(!record(json!([{"AllocatedUsageQuantity": 3, "Tags": tag("a!b")}])).tags_are_valid());
         let six: Vec<Value> = (0..6).map(|n| json!({"Key": format!("k{n}"), "Value": "v"})).collect();

@@ -85,8 +85,8 @@ async fn cbor_call(
     body: Bytes,
 ) -> Response {
     let speaks_cbor = headers.get(SMITHY_PROTOCOL) == Some(&RPC_V2_CBOR);
-    let operation = Operation::find(&service, &name)
-        .filter(|operation| speaks_cbor && operation.service() != Service::Metering);
+    let operation =
+        Operation::find(&service, &name).filter(|operation| speaks_cbor && operation.service() != Service::Metering);
     reply(&market, Protocol::Cbor, operation, &headers, &body)
 }
 
@@ -189,7 +189,8 @@ mod tests {
         assert_eq!(code(version), "UnknownOperationException");
         let metering = cbor_post(&market, "AWSMPMeteringService/operation/ResolveCustomer", &[0xa0]).await;
         assert_eq!(code(metering), "UnknownOperationException");
-        let headers = [("x-amz-target", "AWSMPMeteringService.ResolveCustomer"), ("content-type", "application/x-amz-json-1.1")];
+        let headers =
+            [("x-amz-target", "AWSMPMeteringService.ResolveCustomer"), ("content-type", "application/x-amz-json-1.1")];
         let unsigned = send(market.api(), "POST", "/", &headers, b"{}").await;
         assert_eq!(code(unsigned), "MissingAuthenticationTokenException");
         let headers = [headers[0], headers[1], ("authorization", SIGNED)];
@@ -240,7 +241,8 @@ mod tests {
         let market = market();
         for (operation, quota) in [(Operation::BatchMeterUsage, 10), (Operation::GetEntitlements, 20)] {
             let refused = |_: &usize| {
-                let answer = market.at(BOUGHT, |desk| desk.answer(operation, &super::super::bench::caller(), &json!({})));
+                let answer =
+                    market.at(BOUGHT, |desk| desk.answer(operation, &super::super::bench::caller(), &json!({})));
                 answer.unwrap_err().code != "ThrottlingException"
             };
             assert_eq!((0..30).filter(refused).count(), quota);

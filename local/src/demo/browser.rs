@@ -91,6 +91,13 @@ impl Browser {
         self.go(to, body, &from).await
     }
 
+    /// Posts fields to an address of the present page's site.
+    pub async fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> anyhow::Result<()> {
+        let (to, from) = (self.url.join(path)?, self.url.clone());
+        let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        self.go(to, Some(fields), &from).await
+    }
+
     /// What a form would send, without sending it.
     pub fn form(&self, css: &str, fill: &[(&str, &str)]) -> anyhow::Result<(Url, String, Vec<(String, String)>)> {
         let page = Html::parse_document(&self.html);

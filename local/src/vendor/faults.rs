@@ -49,14 +49,13 @@ impl Faults {
         if !concerns {
             return Mode::Ok;
         }
-        let mode = self.mode;
+        let mode = if self.next == Some(0) { Mode::Ok } else { self.mode };
         match self.next {
+            Some(left @ 2..) => self.next = Some(left.saturating_sub(1)),
+            Some(_) => *self = Self::default(),
             None => {}
-            Some(0) => *self = Self::default(),
-            Some(left) => self.next = Some(left.saturating_sub(1)),
         }
-        // The last counted call still goes wrong; the one after it does not.
-        if self.mode == Mode::Ok { Mode::Ok } else { mode }
+        mode
     }
 
     /// How late a slow answer is.

@@ -74,11 +74,20 @@ fn one_bad_record_poisons_the_call() {
     let allocated = |allocations: Value| with(good.clone(), "UsageAllocations", allocations);
     let cases = [
         (with(good.clone(), "LicenseArn", json!("nonsense")), "InvalidLicenseException"),
-        (with(good.clone(), "LicenseArn", json!("arn:aws:license-manager::294406891311:license:l-00")), "InvalidLicenseException"),
+        (
+            with(good.clone(), "LicenseArn", json!("arn:aws:license-manager::294406891311:license:l-00")),
+            "InvalidLicenseException",
+        ),
         (with(good.clone(), "CustomerAWSAccountId", json!("999988887777")), "InvalidLicenseException"),
-        (with(with(good.clone(), "LicenseArn", json!(other)), "Dimension", json!("overage")), "InvalidLicenseException"),
+        (
+            with(with(good.clone(), "LicenseArn", json!(other)), "Dimension", json!("overage")),
+            "InvalidLicenseException",
+        ),
         (with(good.clone(), "Dimension", json!("GB")), "InvalidUsageDimensionException"),
-        (allocated(json!([{"AllocatedUsageQuantity": 3, "Tags": [{"Key": "a!", "Value": "b"}]}])), "InvalidTagException"),
+        (
+            allocated(json!([{"AllocatedUsageQuantity": 3, "Tags": [{"Key": "a!", "Value": "b"}]}])),
+            "InvalidTagException",
+        ),
         (allocated(json!([{"AllocatedUsageQuantity": 2}])), "InvalidUsageAllocationsException"),
         (record(&licence, "2026-11-20T12:30:00Z", 1), "TimestampOutOfBoundsException"),
         (record(&licence, "2026-11-21T12:30:01Z", 1), "TimestampOutOfBoundsException"),
@@ -124,6 +133,19 @@ fn size_and_number_of_records() {
     let large = market.at(NOW, |desk| desk.batch_meter_usage(&caller, &json!({"UsageRecords": [one]})));
     assert_eq!(large.unwrap_err().code, "ValidationException");
     assert_eq!(statuses(&meter(&market, NOW, &[]).unwrap()), [""; 0]);
+}
+
+#[test]
+fn only_the_publisher_may_meter() {
+    let market = market();
+    let (_, licence) = market.buy("payg", BOUGHT);
+    let mut stranger = caller();
+    stranger.account = "999988887777".to_owned();
+    let input = json!({"UsageRecords": [record(&licence, "2026-11-21T11:00:00Z", 1)]});
+    let refused = market.at(NOW, |desk| desk.batch_meter_usage(&stranger, &input)).unwrap_err();
+    assert_eq!(refused.code, "InvalidLicenseException");
+    let asked = market.at(NOW, |desk| desk.get_entitlements(&stranger, &json!({"ProductCode": "seats"})));
+    assert_eq!(asked.unwrap_err().code, "InvalidParameterException");
 }
 
 #[test]
@@ -177,7 +199,10 @@ fn a_product_code_beside_a_licence_bills_twice_and_is_flagged() {
     let named = json!({"ProductCode": "payg", "UsageRecords": [without_licence]});
     assert_eq!(call(named.clone()), "InvalidLicenseException");
     assert_eq!(call(json!({"UsageRecords": named["UsageRecords"]})), "InvalidProductCodeException");
-    assert_eq!(call(json!({"ProductCode": "none", "UsageRecords": named["UsageRecords"]})), "InvalidProductCodeException");
+    assert_eq!(
+        call(json!({"ProductCode": "none", "UsageRecords": named["UsageRecords"]})),
+        "InvalidProductCodeException"
+    );
 }
 
 #[test]

@@ -40,6 +40,12 @@ mod userinfo;
 
 #[cfg(test)]
 mod bench;
+#[cfg(test)]
+mod control_plane_tests;
+#[cfg(test)]
+mod page_tests;
+#[cfg(test)]
+mod provider_tests;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -170,7 +176,7 @@ mod tests {
     #[test]
     fn what_is_saved_can_be_loaded_by_another_vendor() {
         let bench = Bench::new();
-        bench.vendor.at_desk(|state, now| state.stop_as_user("dep-clean-orders-prod", now)).unwrap();
+        bench.vendor.at_desk(|state, now| state.stop_as_user("dep-clean-orders-prod", now).map(|_| ())).unwrap();
         let other = Bench::new();
         other.vendor.load(bench.vendor.save()).unwrap();
         assert_eq!(other.vendor.save(), bench.vendor.save());

@@ -85,8 +85,9 @@ fn with_others(state: &mut State) {
 }
 
 fn add_person(state: &mut State, key: &str, name: &str, about: &str) {
-    let person = Person::new(&format!("person-{key}"), &format!("{key}@demo.example"), name, PASSWORD);
-    state.people.push(Person { demo: Some(about.to_owned()), ..person });
+    let mut person = Person::new(&format!("person-{key}"), &format!("{key}@demo.example"), name, PASSWORD);
+    person.demo = Some(about.to_owned());
+    state.people.push(person);
 }
 
 fn add_organization(state: &mut State, id: &str, name: &str, person: &str, role: Role, billing: Billing) {

@@ -73,7 +73,11 @@ impl Deployment {
             // Not `now`: whenever somebody looks, it has been stopped since the same instant.
             Condition::Stopping { by, until } if until <= now => self.condition = Condition::Stopped { by, since: until },
             Condition::Starting { until } if until <= now => self.condition = Condition::Running,
-            _ => {}
+            Condition::Running
+            | Condition::Stopping { .. }
+            | Condition::Stopped { .. }
+            | Condition::Starting { .. }
+            | Condition::Deleted { .. } => {}
         }
     }
 

@@ -25,7 +25,7 @@ impl SigningKey {
         let key = p256::ecdsa::SigningKey::generate();
         let (x, y) = coordinates(&key);
         // The RFC 7638 thumbprint: a new key has a new name, so no client mistakes it for the one it has cached.
-        let id = encode(&Sha256::digest(format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#)));
+        let id = encode(Sha256::digest(format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#)));
         Self { key, id }
     }
 

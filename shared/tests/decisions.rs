@@ -1,0 +1,34 @@
+//! The pure decisions, through the crate's public API: tables at their boundaries, and every order and repetition
+//! of what a marketplace may tell. Nothing here does any I/O; [`world`] applies a decision's writes as DynamoDB
+//! would, condition by condition, to rows in memory.
+
+#![cfg(test)]
+
+#[path = "decisions/deletion.rs"]
+mod deletion;
+#[path = "decisions/deployment.rs"]
+mod deployment;
+#[path = "decisions/link.rs"]
+mod link;
+#[path = "decisions/order.rs"]
+mod order;
+#[path = "decisions/subscription.rs"]
+mod subscription;
+#[path = "decisions/time.rs"]
+mod time;
+#[path = "decisions/world.rs"]
+mod world;
+
+use jiff::Timestamp;
+use tradepost::policy::Policy;
+
+/// The preset that stops and deletes.
+pub const EMQX: &str = include_str!("../../policies/emqx.toml");
+
+pub fn t(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+pub fn policy() -> Policy {
+    Policy::parse(EMQX).unwrap()
+}

@@ -1,0 +1,255 @@
+//! A stack in memory, served on a free port, and the moves a test makes on it: buy, land, sign in, link, cancel, let
+//! time pass. Everything goes over HTTP as it would; only looking at the ledger is direct.
+
+use std::sync::Arc;
+
+use anyhow::{Context, ensure};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use tradepost::deployment::{Deployment, DeploymentState};
+use tradepost::home::Home;
+use tradepost::ledger::{Ledger, Row};
+use tradepost::link::{Link, Slot};
+use tradepost::status::Status;
+use tradepost::subscription::{Subscription, SubscriptionKey};
+use tradepost_aws::marketplace::licence_id;
+use tradepost_local::demo::Browser;
+use tradepost_local::serve::{bind, serve};
+use tradepost_local::stack::{Addresses, Options, Stack, loopback_client};
+
+/// The EMQX preset.
+pub const EMQX: &str = include_str!("../../policies/emqx.toml");
+/// The buyer's account.
+pub const ACCOUNT: &str = "210987654321";
+
+/// One hour, in seconds.
+pub const HOUR: i64 = 3600;
+/// One day, in seconds.
+pub const DAY: i64 = 24 * HOUR;
+
+/// A stack under test.
+pub struct World {
+    /// The stack.
+    pub stack: Arc<Stack>,
+    /// Where everybody is.
+    pub at: Addresses,
+    client: reqwest::Client,
+    server: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+/// A purchase in the simulated marketplace.
+#[derive(Clone, Debug)]
+pub struct Bought {
+    /// The agreement's id.
+    pub agreement: String,
+    /// The licence's ARN.
+    pub licence: String,
+    /// A landing token.
+    pub token: String,
+}
+
+impl Bought {
+    /// Its subscription.
+    pub fn key(&self) -> SubscriptionKey {
+        SubscriptionKey::AwsLicence { agreement: self.agreement.clone(), licence: licence_id(&self.licence).to_owned() }
+    }
+}
+
+impl World {
+    /// With the EMQX preset.
+    pub async fn new() -> anyhow::Result<Self> {
+        Self::with_policy(EMQX).await
+    }
+
+    /// With other rules.
+    pub async fn with_policy(policy: &str) -> anyhow::Result<Self> {
+        let listener = bind(0).await?;
+        let port = listener.local_addr()?.port();
+        let stack = Arc::new(Stack::new(Options { port, data: None, policy: policy.to_owned() }).await?);
+        let served = Arc::clone(&stack);
+        let server = tokio::spawn(async move {
+            if let Err(error) = serve(listener, served).await {
+                eprintln!("serving stopped: {error:#}");
+            }
+        });
+        Ok(Self { at: stack.addresses(), client: loopback_client()?, stack, server })
+    }
+
+    /// The ledger.
+    pub fn ledger(&self) -> &Ledger {
+        &self.stack.ledger
+    }
+
+    /// The simulated present.
+    pub fn now(&self) -> Timestamp {
+        self.stack.clock.now()
+    }
+
+    /// The code of the policy's first listing.
+    pub fn code(&self) -> String {
+        self.stack.policy.listings.first().map(|listing| listing.code.clone()).unwrap_or_default()
+    }
+
+    /// Lets time pass; everything that comes due on the way happens.
+    pub async fn pass(&self, seconds: i64) -> anyhow::Result<()> {
+        self.stack.push(SignedDuration::from_secs(seconds), |_| {}).await
+    }
+
+    /// Pushes the clock with nobody at work.
+    pub fn sleep(&self, seconds: i64) {
+        self.stack.clock.push(SignedDuration::from_secs(seconds));
+    }
+
+    /// A call to the marketplace's test bench.
+    pub async fn aws(&self, call: &str, body: Value) -> anyhow::Result<Value> {
+        self.admin(&format!("{}/sim/{call}", self.at.aws), body).await
+    }
+
+    /// A call to the demo vendor's test bench.
+    pub async fn vendor(&self, call: &str, body: Value) -> anyhow::Result<Value> {
+        self.admin(&format!("{}/sim/{call}", self.at.vendor), body).await
+    }
+
+    async fn admin(&self, url: &str, body: Value) -> anyhow::Result<Value> {
+        let answer = self.client.post(url).header("content-type", "application/json").body(body.to_string()).send().await?;
+        let (status, text) = (answer.status(), answer.text().await?);
+        ensure!(status.is_success(), "{url}: {status} {text}");
+        Ok(serde_json::from_str(&text).unwrap_or_else(|_| json!({})))
+    }
+
+    /// Everything the demo vendor knows.
+    pub async fn vendor_state(&self) -> anyhow::Result<Value> {
+        let text = self.client.get(format!("{}/sim/state", self.at.vendor)).send().await?.text().await?;
+        Ok(serde_json::from_str(&text)?)
+    }
+
+    /// A deployment as the vendor has it, by name; none if it is gone.
+    pub async fn deployment(&self, name: &str) -> anyhow::Result<Option<String>> {
+        let state = self.vendor_state().await?;
+        let all = state.get("deployments").and_then(Value::as_array).context("no deployments")?.clone();
+        let found = all.iter().find(|deployment| deployment.get("name").and_then(Value::as_str) == Some(name));
+        Ok(found.and_then(|deployment| deployment.get("state")).and_then(Value::as_str).map(str::to_owned))
+    }
+
+    /// Accepts an offer for the first listing.
+    pub async fn buy(&self) -> anyhow::Result<Bought> {
+        self.bought(json!({"product": self.code(), "account": ACCOUNT})).await
+    }
+
+    /// Accepts an offer.
+    pub async fn bought(&self, order: Value) -> anyhow::Result<Bought> {
+        read_bought(&self.aws("accept", order).await?)
+    }
+
+    /// Renews an agreement.
+    pub async fn renew(&self, order: Value) -> anyhow::Result<Bought> {
+        read_bought(&self.aws("renew", order).await?)
+    }
+
+    /// A browser that has posted the landing form.
+    pub async fn land(&self, token: &str) -> anyhow::Result<Browser> {
+        let mut browser = Browser::new()?;
+        browser.open(&format!("{}/", self.at.aws)).await?;
+        browser.post(&format!("{}/aws/landing", self.at.tradepost), &[("x-amzn-marketplace-token", token)]).await?;
+        Ok(browser)
+    }
+
+    /// A ready browser with a fresh token of that purchase, for when its first one is too old.
+    pub async fn fresh_landing(&self, bought: &Bought, person: &str) -> anyhow::Result<Browser> {
+        let answer = self.aws("token", json!({"agreement": bought.agreement})).await?;
+        let token = answer.get("token").and_then(Value::as_str).context("no token")?.to_owned();
+        self.ready(&token, person).await
+    }
+
+    /// The request `lambda_http` reads from an HTTP API event.
+    pub fn request(&self, event: &Value) -> anyhow::Result<lambda_http::Request> {
+        Ok(lambda_http::request::from_str(&event.to_string())?)
+    }
+
+    /// Signs in where the browser was sent.
+    pub async fn sign_in(&self, browser: &mut Browser, person: &str) -> anyhow::Result<()> {
+        ensure!(browser.url.host_str() == Some("vendor.localhost"), "no sign-in, but {}: {}", browser.url, browser.text());
+        let email = format!("{person}@demo.example");
+        browser.submit("form#sign-in", &[("email", &email), ("password", "demo")]).await
+    }
+
+    /// Lands and signs in: a browser that could link.
+    pub async fn ready(&self, token: &str, person: &str) -> anyhow::Result<Browser> {
+        let mut browser = self.land(token).await?;
+        self.sign_in(&mut browser, person).await?;
+        Ok(browser)
+    }
+
+    /// Buys, lands, signs in and links, before any notice has come.
+    pub async fn syncing(&self, person: &str) -> anyhow::Result<(Bought, Browser)> {
+        let bought = self.buy().await?;
+        let mut browser = self.ready(&bought.token, person).await?;
+        browser.submit("form#link-form", &[]).await?;
+        ensure!(browser.status == 200, "{}: {}", browser.status, browser.text());
+        Ok((bought, browser))
+    }
+
+    /// The same, and the notices have come.
+    pub async fn linked(&self, person: &str) -> anyhow::Result<(Bought, Browser)> {
+        let (bought, browser) = self.syncing(person).await?;
+        self.pass(120).await?;
+        let status = self.status(&format!("org-{person}")).await?.context("no status")?;
+        ensure!(status.payment_method.is_some(), "not linked: {status:?}");
+        Ok((bought, browser))
+    }
+
+    /// Cancels in the marketplace and lets the notices come.
+    pub async fn cancel(&self, bought: &Bought) -> anyhow::Result<()> {
+        self.aws("cancel", json!({"agreement": bought.agreement})).await?;
+        self.pass(60).await
+    }
+
+    /// The subscription's row.
+    pub async fn subscription(&self, bought: &Bought) -> anyhow::Result<Option<Subscription>> {
+        Ok(self.ledger().get::<Subscription>(&bought.key().key()).await?.map(|row| row.doc))
+    }
+
+    /// The purchase's link.
+    pub async fn link_of(&self, bought: &Bought) -> anyhow::Result<Option<Link>> {
+        Ok(self.ledger().get::<Link>(&Link::row_key(&bought.key())).await?.map(|row| row.doc))
+    }
+
+    /// The organization's slot.
+    pub async fn slot(&self, organization: &str) -> anyhow::Result<Option<Slot>> {
+        Ok(self.ledger().get::<Slot>(&Slot::row_key(organization)).await?.map(|row| row.doc))
+    }
+
+    /// The organization's status.
+    pub async fn status(&self, organization: &str) -> anyhow::Result<Option<Status>> {
+        Ok(self.ledger().get::<Status>(&Status::row_key(organization)).await?.map(|row| row.doc))
+    }
+
+    /// The row of a deployment.
+    pub async fn row(&self, organization: &str, id: &str) -> anyhow::Result<Option<Row<Deployment>>> {
+        Ok(self.ledger().get::<Deployment>(&Deployment::row_key(organization, id)).await?)
+    }
+
+    /// Since when a row says its deployment is stopped.
+    pub async fn stopped_since(&self, organization: &str, id: &str) -> anyhow::Result<Option<Timestamp>> {
+        Ok(match self.row(organization, id).await?.map(|row| row.doc.state) {
+            Some(DeploymentState::Stopped(stop)) => Some(stop.since),
+            _ => None,
+        })
+    }
+
+    /// Everything known of a purchase.
+    pub async fn home(&self, bought: &Bought) -> anyhow::Result<Home> {
+        Ok(Home::read(self.ledger(), &bought.key().partition()).await?)
+    }
+}
+
+fn read_bought(answer: &Value) -> anyhow::Result<Bought> {
+    let text = |name: &str| answer.get(name).and_then(Value::as_str).map(str::to_owned).with_context(|| format!("no {name}"));
+    Ok(Bought { agreement: text("agreement")?, licence: text("licence")?, token: text("token")? })
+}

@@ -1,0 +1,200 @@
+//! The one step that cannot be taken back, at its boundaries.
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+use system_tests::world::{DAY, HOUR, World};
+use tradepost::sweeper::{Rails, Report};
+
+const ORG: &str = "org-clean";
+const PROD: &str = "dep-clean-orders-prod";
+const THREE_DAYS: SignedDuration = SignedDuration::from_hours(72);
+
+/// One sweep at exactly `at`, with everybody's clock there.
+async fn sweep_at(world: &World, at: Timestamp, rails: &Rails) -> anyhow::Result<Report> {
+    world.stack.clock.advance_to(at);
+    Ok(world.stack.work.sweep(&json!({}), rails, Timestamp::MAX, || at).await?)
+}
+
+async fn exists(world: &World, name: &str) -> anyhow::Result<bool> {
+    Ok(world.deployment(name).await?.is_some())
+}
+
+/// Linked, cancelled, stopped; gives the instant of the stop and the last one at which nothing may be deleted.
+async fn stopped(world: &World) -> anyhow::Result<(system_tests::world::Bought, Timestamp)> {
+    let (bought, _) = world.linked("clean").await?;
+    world.cancel(&bought).await?;
+    let since = world.stopped_since(ORG, PROD).await?.expect("stopped");
+    Ok((bought, since))
+}
+
+#[tokio::test]
+async fn exactly_three_days_is_kept_and_one_second_more_is_deleted() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let (_, since) = stopped(&world).await?;
+    sweep_at(&world, since + THREE_DAYS, &Rails::new(true, 100)).await?;
+    assert!(exists(&world, "orders-prod").await?, "deleted at exactly three days");
+    sweep_at(&world, since + THREE_DAYS + SignedDuration::from_secs(1), &Rails::new(true, 100)).await?;
+    assert!(!exists(&world, "orders-prod").await?, "kept though its time has come");
+    assert!(exists(&world, "trial-sandbox").await?, "a trial was deleted");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_card_added_within_the_three_days_keeps_everything() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    stopped(&world).await?;
+    world.pass(2 * DAY).await?;
+    world.vendor("organization", json!({"organization": ORG, "card_on_file": true})).await?;
+    world.pass(3 * DAY).await?;
+    for name in ["orders-prod", "events-staging", "old-archive"] {
+        assert!(exists(&world, name).await?, "{name} was deleted though a card is on file");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn linked_again_a_second_before_keeps_everything() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let (_, since) = stopped(&world).await?;
+    let again = world.buy().await?;
+    world.stack.clock.advance_to(since + THREE_DAYS - SignedDuration::from_secs(100));
+    world.stack.settle().await?;
+    let mut browser = world.fresh_landing(&again, "clean").await?;
+    browser.submit("form#link-form", &[]).await?;
+    assert_eq!(browser.status, 200, "{}", browser.text());
+    sweep_at(&world, since + THREE_DAYS + SignedDuration::from_secs(1), &Rails::new(true, 100)).await?;
+    world.pass(DAY).await?;
+    for name in ["orders-prod", "events-staging", "old-archive"] {
+        assert!(exists(&world, name).await?, "{name} was deleted though linked again");
+    }
+    assert_eq!(world.deployment("orders-prod").await?.as_deref(), Some("running"));
+    assert_eq!(world.deployment("old-archive").await?.as_deref(), Some("stopped"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_vendors_refusal_is_honoured() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let (_, since) = stopped(&world).await?;
+    // Somebody at the vendor starts it again and says nothing: our row still calls it stopped.
+    world.vendor(&format!("deployment/{PROD}/start"), json!({})).await?;
+    sweep_at(&world, since + THREE_DAYS + SignedDuration::from_secs(1), &Rails::new(true, 100)).await?;
+    world.pass(DAY).await?;
+    assert_eq!(world.deployment("orders-prod").await?.as_deref(), Some("running"), "a running deployment was deleted");
+    assert!(!exists(&world, "events-staging").await?, "one refusal held up the rest");
+    Ok(())
+}
+
+#[tokio::test]
+async fn stopped_again_by_the_user_counts_anew() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let (_, since) = stopped(&world).await?;
+    world.pass(2 * DAY).await?;
+    world.vendor(&format!("deployment/{PROD}/start"), json!({})).await?;
+    world.vendor(&format!("deployment/{PROD}/stop"), json!({})).await?;
+    sweep_at(&world, since + THREE_DAYS + SignedDuration::from_secs(1), &Rails::new(true, 100)).await?;
+    assert!(exists(&world, "orders-prod").await?, "the stop of the day before was not respected");
+    world.pass(3 * DAY).await?;
+    assert!(!exists(&world, "orders-prod").await?, "it should be gone three days after its own stop");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_control_plane_down_for_a_day_loses_nothing() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let (bought, _) = world.linked("clean").await?;
+    world.vendor("control-plane", json!({"mode": "down"})).await?;
+    world.cancel(&bought).await?;
+    world.pass(DAY).await?;
+    assert_eq!(world.deployment("orders-prod").await?.as_deref(), Some("running"));
+    assert_eq!(world.stack.parked().await?, 0, "given up after a day");
+    world.vendor("control-plane", json!({"mode": "ok"})).await?;
+    world.pass(2 * HOUR).await?;
+    assert_eq!(world.deployment("orders-prod").await?.as_deref(), Some("stopped"));
+    let since = world.stopped_since(ORG, PROD).await?.expect("stopped");
+    world.pass(2 * DAY).await?;
+    assert!(exists(&world, "orders-prod").await?, "the retention counts from the confirmed stop ({since})");
+    world.pass(DAY).await?;
+    assert!(!exists(&world, "orders-prod").await?);
+    Ok(())
+}
+
+#[tokio::test]
+async fn no_answer_from_the_vendor_means_no_deletion() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    stopped(&world).await?;
+    world.pass(2 * DAY).await?;
+    world.vendor("control-plane", json!({"mode": "down"})).await?;
+    world.pass(2 * DAY).await?;
+    for name in ["orders-prod", "events-staging", "old-archive"] {
+        assert!(exists(&world, name).await?, "{name}");
+    }
+    world.vendor("control-plane", json!({"mode": "ok"})).await?;
+    world.pass(HOUR).await?;
+    assert!(!exists(&world, "orders-prod").await?, "done afterwards");
+    Ok(())
+}
+
+#[tokio::test]
+async fn lost_answers_of_the_vendor_do_no_harm() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let (bought, _) = world.linked("clean").await?;
+    world.vendor("control-plane", json!({"mode": "lose-answer", "next": 3})).await?;
+    world.cancel(&bought).await?;
+    world.pass(2 * HOUR).await?;
+    assert_eq!(world.deployment("orders-prod").await?.as_deref(), Some("stopped"));
+    world.pass(3 * DAY - HOUR).await?;
+    world.vendor("control-plane", json!({"mode": "lose-answer", "next": 4})).await?;
+    world.pass(3 * HOUR).await?;
+    assert!(!exists(&world, "orders-prod").await? && !exists(&world, "events-staging").await?);
+    assert_eq!(world.stack.parked().await?, 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn cap_kill_switch_and_dry_run_hold() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let (_, since) = stopped(&world).await?;
+    let ripe = since + THREE_DAYS + SignedDuration::from_secs(90);
+    world.stack.clock.advance_to(ripe);
+    let dry = world.stack.work.sweep(&json!({"dry_run": true}), &Rails::new(true, 100), Timestamp::MAX, || ripe).await?;
+    assert_eq!(dry.outcomes.get("would delete a deployment"), None, "warnings come first: {dry:?}");
+    sweep_at(&world, ripe, &Rails::new(false, 100)).await?;
+    assert_eq!(left(&world).await?, 3, "deleted though switched off");
+    let dry = world.stack.work.sweep(&json!({"dry_run": true}), &Rails::new(true, 100), Timestamp::MAX, || ripe).await?;
+    assert_eq!(dry.outcomes.get("would delete a deployment"), Some(&3), "{dry:?}");
+    assert_eq!(left(&world).await?, 3, "a dry run deleted something");
+    sweep_at(&world, ripe, &Rails::new(true, 1)).await?;
+    assert_eq!(left(&world).await?, 2, "the cap is one a run");
+    world.pass(HOUR).await?;
+    assert_eq!(left(&world).await?, 0);
+    Ok(())
+}
+
+async fn left(world: &World) -> anyhow::Result<usize> {
+    let mut left = 0;
+    for name in ["orders-prod", "events-staging", "old-archive"] {
+        left += usize::from(exists(world, name).await?);
+    }
+    Ok(left)
+}
+
+#[tokio::test]
+async fn a_buyer_with_another_live_purchase_is_held() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let (first, _) = world.linked("clean").await?;
+    // A second purchase of the same buyer, refused because the account is linked already, stays live.
+    let second = world.buy().await?;
+    let browser = world.ready(&second.token, "clean").await?;
+    assert!(browser.text_of("li[data-code=already_linked]").is_ok(), "{}", browser.text());
+    world.pass(120).await?;
+    world.cancel(&first).await?;
+    world.pass(4 * DAY).await?;
+    assert_eq!(left(&world).await?, 3, "deleted though the buyer holds another live purchase");
+    let held = world.ledger().all_listed::<tradepost::deployment::Deployment>("held").await?;
+    assert_eq!(held.len(), 3, "an operator should see them");
+    world.cancel(&second).await?;
+    world.pass(DAY).await?;
+    assert_eq!(left(&world).await?, 0, "and gone once that purchase is over too");
+    Ok(())
+}

@@ -1,0 +1,19 @@
+//! The vendors' pages, played.
+
+use tradepost_local::demo::{SCENARIOS, play};
+use tradepost_local::progress::Terminal;
+
+async fn holds(name: &str) {
+    let scenario = SCENARIOS.iter().find(|scenario| scenario.name == name).expect("a scenario of that name");
+    assert!(play(scenario, Terminal::new()).await.expect("the stack runs"), "{name} does not hold");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn emqx_cloud_aws() {
+    holds("emqx-cloud-aws").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn emqx_platform_aws() {
+    holds("emqx-platform-aws").await;
+}

@@ -1,1 +1,2 @@
+pub mod lambda_host;
 pub mod world;

@@ -121,7 +121,8 @@ fn return_to(parameters: &BTreeMap<String, String>, config: &Config) -> Result<R
         return Err(BadRequest::ForThePerson("The application that sent you here is not known."));
     }
     let redirect_uri = parameters.get("redirect_uri").filter(|uri| config.redirect_uris.contains(uri));
-    let redirect_uri = redirect_uri.ok_or(BadRequest::ForThePerson("The application wants you sent to an address it has not registered."))?;
+    let redirect_uri =
+        redirect_uri.ok_or(BadRequest::ForThePerson("The application wants you sent to an address it has not registered."))?;
     Ok(ReturnTo { redirect_uri: redirect_uri.clone(), state: parameters.get("state").cloned() })
 }
 

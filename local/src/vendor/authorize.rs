@@ -13,12 +13,12 @@ use http::HeaderMap;
 use jiff::Timestamp;
 use url::Url;
 
+use super::Vendor;
 use super::authorization_request::{AuthorizationRequest, BadRequest, Prompt, ReturnTo};
 use super::grant::Grant;
 use super::page;
 use super::session::Session;
 use super::state::State;
-use super::Vendor;
 
 pub(super) fn router() -> Router<Vendor> {
     Router::new().route("/oidc/authorize", get(by_query).post(by_form))
@@ -36,7 +36,9 @@ fn authorize(vendor: &Vendor, headers: &HeaderMap, parameters: &[u8]) -> Respons
     let issuer = &vendor.config().base_url;
     let request = match AuthorizationRequest::parse(parameters, vendor.config()) {
         Ok(request) => request,
-        Err(BadRequest::ForThePerson(why)) => return page::problem(vendor, http::StatusCode::BAD_REQUEST, "You cannot sign in from there", why),
+        Err(BadRequest::ForThePerson(why)) => {
+            return page::problem(vendor, http::StatusCode::BAD_REQUEST, "You cannot sign in from there", why);
+        }
         Err(BadRequest::ForTheClient(to, code, description)) => return refuse(&to, issuer, code, description),
     };
     vendor.at_desk(|state, now| {

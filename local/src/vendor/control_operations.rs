@@ -96,9 +96,10 @@ fn list_organizations(state: &State, call: &Call, issuer: &str) -> Result<Value,
     let person = named_person(call, &members.person)?;
     // Another provider's subjects are other people, even when they are spelled the same.
     let known = members.person.issuer == issuer;
-    let all = state.organizations_of(person).filter(|_| known).map(|(organization, role)| {
-        Some(OrganizationView::new(organization, Some(role)))
-    });
+    let all = state
+        .organizations_of(person)
+        .filter(|_| known)
+        .map(|(organization, role)| Some(OrganizationView::new(organization, Some(role))));
     let list = format!("organizations of {person}");
     let Page { items, next } = window(&list, all, ORGANIZATIONS_ON_A_PAGE, members.page_token.as_deref())?;
     Ok(with_next(json!({"organizations": items}), next))
@@ -117,7 +118,8 @@ fn create_organization(state: &mut State, call: &Call, issuer: &str) -> Result<V
     }
     let members: Members = members(call)?;
     let person = named_person(call, &members.person)?;
-    let name = valid_name(&members.name).ok_or(Refusal::bad("bad_name", "A name has 1 to 100 characters, none of them control characters."))?;
+    let name = valid_name(&members.name)
+        .ok_or(Refusal::bad("bad_name", "A name has 1 to 100 characters, none of them control characters."))?;
     if members.person.issuer != issuer || state.person(person).is_none() {
         return Err(Refusal::new(StatusCode::NOT_FOUND, "person_not_found", "There is no such person."));
     }

@@ -131,7 +131,10 @@ fn deployments_come_in_pages_of_three() {
     let empty = read(json!({}));
     assert!(names(&empty).is_empty());
     assert_eq!(names(&read(json!({"page_token": empty["next_page_token"]}))), ["trial-sandbox"]);
-    assert_eq!(code(&bench.call("list_deployments", "org-second", json!({"page_token": empty["next_page_token"]}))), (400, "bad_page_token"));
+    assert_eq!(
+        code(&bench.call("list_deployments", "org-second", json!({"page_token": empty["next_page_token"]}))),
+        (400, "bad_page_token")
+    );
 }
 
 #[test]
@@ -157,7 +160,8 @@ fn organizations_come_in_pages_of_two_with_the_role() {
 fn an_organization_answers_or_is_gone() {
     let bench = Bench::new();
     let answer = bench.call("get_organization", "org-credits", json!({}));
-    let billing = json!({"plan": "starter", "card_on_file": false, "credits": 25_000, "unpaid_invoices": 0, "pays_otherwise": false});
+    let billing =
+        json!({"plan": "starter", "card_on_file": false, "credits": 25_000, "unpaid_invoices": 0, "pays_otherwise": false});
     assert_eq!(answer.body, json!({"organization": {"id": "org-credits", "name": "Credits Co", "billing": billing}}));
     assert_eq!(code(&bench.call("get_organization", "org-none", json!({}))), (404, "organization_not_found"));
     assert_eq!(code(&bench.call("set_plan", "org-none", json!({"plan": "p"}))), (404, "organization_not_found"));

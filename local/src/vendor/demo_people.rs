@@ -35,7 +35,13 @@ fn with_clean(state: &mut State, now: Timestamp) {
 
 fn with_other_ways_to_pay(state: &mut State) {
     let cases = [
-        ("card", "Carl Card", "Card Co", "owns Card Co, which has a card on file", Billing { card_on_file: true, ..Billing::default() }),
+        (
+            "card",
+            "Carl Card",
+            "Card Co",
+            "owns Card Co, which has a card on file",
+            Billing { card_on_file: true, ..Billing::default() },
+        ),
         (
             "credits",
             "Cora Credits",
@@ -66,7 +72,12 @@ fn with_other_ways_to_pay(state: &mut State) {
 }
 
 fn with_owner_of_three(state: &mut State) {
-    add_person(state, "owner", "Olga Owner", "owns three organizations: one on the starter plan, one on a paid plan, one with a card");
+    add_person(
+        state,
+        "owner",
+        "Olga Owner",
+        "owns three organizations: one on the starter plan, one on a paid plan, one with a card",
+    );
     let paid = Billing { plan: Some("standard".to_owned()), ..Billing::default() };
     let card = Billing { card_on_file: true, ..Billing::default() };
     add_organization(state, "org-owner-starter", "Owner Starter", "owner", Role::Owner, Billing::default());

@@ -124,7 +124,12 @@ async fn create(Shared(vendor): Shared<Vendor>, headers: HeaderMap, Form(form): 
             return unknown(&vendor);
         }
         let Some(name) = valid_name(&form.name) else {
-            return page::problem(&vendor, StatusCode::UNPROCESSABLE_ENTITY, "That is not a name", "Give the deployment a name of 1 to 100 characters.");
+            return page::problem(
+                &vendor,
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "That is not a name",
+                "Give the deployment a name of 1 to 100 characters.",
+            );
         };
         let trial_ends_at = form.trial.and_then(|_| now.checked_add(TRIAL).ok());
         state.deploy(&form.organization, name, trial_ends_at);

@@ -1,10 +1,10 @@
 //! What the identity provider says about itself: the discovery document and its key set. A client needs nothing but
 //! the issuer's address to find everything else here.
 
+use axum::Router;
 use axum::extract::State as Shared;
 use axum::response::Json;
 use axum::routing::get;
-use axum::Router;
 use serde_json::{Value, json};
 
 use super::Vendor;

@@ -99,7 +99,8 @@ pub(super) fn show(status: StatusCode, page: &impl Template) -> Response {
 /// The browser fetches `address` next.
 pub(super) fn see_other(address: &str) -> Response {
     let location = HeaderValue::try_from(address).unwrap_or(HeaderValue::from_static("/"));
-    (StatusCode::SEE_OTHER, [(header::LOCATION, location), (header::CACHE_CONTROL, HeaderValue::from_static("no-store"))]).into_response()
+    (StatusCode::SEE_OTHER, [(header::LOCATION, location), (header::CACHE_CONTROL, HeaderValue::from_static("no-store"))])
+        .into_response()
 }
 
 #[derive(Template)]

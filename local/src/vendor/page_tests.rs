@@ -127,7 +127,8 @@ async fn every_page_renders() {
 async fn a_form_of_another_site_is_refused() {
     let bench = Bench::served().await;
     let request = Client::new().post(bench.url("/sign-in/as")).header("sec-fetch-site", "cross-site");
-    let response = request.header("content-type", "application/x-www-form-urlencoded").body("person=person-clean").send().await.unwrap();
+    let response =
+        request.header("content-type", "application/x-www-form-urlencoded").body("person=person-clean").send().await.unwrap();
     assert_eq!(response.status(), StatusCode::FORBIDDEN);
 }
 
@@ -136,11 +137,18 @@ async fn the_test_bench_arranges_and_shows() {
     let bench = Bench::served().await;
     let (status, answer) = sim(&bench, "/sim/organization", json!({"organization": "org-clean", "credits": 5, "plan": null})).await;
     assert_eq!((status, &answer["organization"]["billing"]["credits"]), (StatusCode::OK, &json!(5)));
-    assert_eq!(sim(&bench, "/sim/organization", json!({"organization": "org-clean", "credit": 5})).await.0, StatusCode::BAD_REQUEST);
-    assert_eq!(sim(&bench, "/sim/organization", json!({"organization": "org-clean", "credits": -5})).await.0, StatusCode::BAD_REQUEST);
+    assert_eq!(
+        sim(&bench, "/sim/organization", json!({"organization": "org-clean", "credit": 5})).await.0,
+        StatusCode::BAD_REQUEST
+    );
+    assert_eq!(
+        sim(&bench, "/sim/organization", json!({"organization": "org-clean", "credits": -5})).await.0,
+        StatusCode::BAD_REQUEST
+    );
     assert_eq!(sim(&bench, "/sim/organization", json!({"organization": "org-none"})).await.0, StatusCode::NOT_FOUND);
 
-    let (status, answer) = sim(&bench, "/sim/deployment", json!({"organization": "org-clean", "name": "x", "state": "stopped"})).await;
+    let (status, answer) =
+        sim(&bench, "/sim/deployment", json!({"organization": "org-clean", "name": "x", "state": "stopped"})).await;
     assert_eq!(status, StatusCode::CREATED);
     let id = answer["id"].as_str().unwrap();
     let (_, answer) = sim(&bench, &format!("/sim/deployment/{id}/start"), json!({})).await;

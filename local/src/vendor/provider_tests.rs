@@ -179,7 +179,8 @@ async fn signing_up_ends_where_a_sign_in_would() {
     let to_sign_up = location(&visit(authorize(&bench, &[("prompt", "create")]), None).await);
     assert!(to_sign_up.starts_with("/sign-up?request="), "{to_sign_up}");
     let request = parameter(&to_sign_up, "request").unwrap();
-    let form = [("request", request.as_str()), ("email", "new@demo.example"), ("name", "New"), ("password", "x"), ("company", "New Co")];
+    let form =
+        [("request", request.as_str()), ("email", "new@demo.example"), ("name", "New"), ("password", "x"), ("company", "New Co")];
     let back = location(&submit(bench.url("/sign-up"), None, &form).await);
     let (_, tokens) = exchange(&bench, &parameter(&back, "code").unwrap(), ("", "")).await;
     let token = tokens["access_token"].as_str().unwrap();

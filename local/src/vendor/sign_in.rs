@@ -80,7 +80,14 @@ struct DemoPerson {
     about: String,
 }
 
-fn show_form(vendor: &Vendor, state: &State, request: &For, email: Option<&str>, error: Option<&'static str>, now: Timestamp) -> Response {
+fn show_form(
+    vendor: &Vendor,
+    state: &State,
+    request: &For,
+    email: Option<&str>,
+    error: Option<&'static str>,
+    now: Timestamp,
+) -> Response {
     let hint = state.waiting(&request.request, now).and_then(|pending| pending.request.login_hint.as_deref());
     let people = state.people.iter().filter_map(|person| {
         Some(DemoPerson {
@@ -172,7 +179,14 @@ async fn as_demo_person(Shared(vendor): Shared<Vendor>, headers: HeaderMap, Form
 }
 
 /// Opens a session and sends the browser where it was going.
-pub(super) fn signed_in(vendor: &Vendor, state: &mut State, headers: &HeaderMap, person: &str, request: &For, now: Timestamp) -> Response {
+pub(super) fn signed_in(
+    vendor: &Vendor,
+    state: &mut State,
+    headers: &HeaderMap,
+    person: &str,
+    request: &For,
+    now: Timestamp,
+) -> Response {
     let cookie = state.open_session(headers, person, now);
     let mut response = match state.pending.remove(&request.request) {
         Some(pending) => finish(state, &vendor.config().base_url, pending.request, person.to_owned(), now, now),

@@ -133,7 +133,8 @@ fn form_decoded(text: &str) -> String {
         .unwrap_or_default()
 }
 
-const UNKNOWN_CLIENT: Refused = Refused(StatusCode::UNAUTHORIZED, "invalid_client", "The client is not known or its secret is wrong.");
+const UNKNOWN_CLIENT: Refused =
+    Refused(StatusCode::UNAUTHORIZED, "invalid_client", "The client is not known or its secret is wrong.");
 
 #[cfg(test)]
 mod tests {

@@ -48,6 +48,16 @@ impl Intercept for Tap {
     }
 }
 
+fn tapped() -> (Tap, Ledger) {
+    let tap = Tap::default();
+    let config = aws_sdk_dynamodb::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::from_static("us-east-1"))
+        .interceptor(tap.clone())
+        .build();
+    (tap, Ledger::new(aws_sdk_dynamodb::Client::from_conf(config), "t"))
+}
+
 /// One purchase's world: its rows, and those of the agreement before.
 pub struct World {
     policy: Policy,
@@ -59,13 +69,9 @@ pub struct World {
 
 impl World {
     pub fn new() -> Self {
-        let tap = Tap::default();
-        let config = aws_sdk_dynamodb::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::from_static("us-east-1"))
-            .interceptor(tap.clone())
-            .build();
-        let ledger = Ledger::new(aws_sdk_dynamodb::Client::from_conf(config), "t");
+        // One client a thread: building it costs far more than a decision.
+        thread_local!(static TAPPED: (Tap, Ledger) = tapped());
+        let (tap, ledger) = TAPPED.with(Clone::clone);
         Self { policy: super::policy(), tap, ledger, items: BTreeMap::new(), notices: 0 }
     }
 

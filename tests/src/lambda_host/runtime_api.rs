@@ -102,6 +102,12 @@ impl Shared {
     }
 }
 
+impl std::fmt::Debug for RuntimeApi {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RuntimeApi").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
 impl RuntimeApi {
     /// Serves the runtime API of the function `name`.
     ///

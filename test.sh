@@ -64,8 +64,8 @@ check_template() {
     if ! cfn_lint_works; then
         lint=$venv/bin/cfn-lint
         if [ ! -x "$lint" ]; then
-            python3 -m venv --clear "$venv"
-            "$venv/bin/python" -m pip install --disable-pip-version-check "cfn-lint==$CFN_LINT_VERSION"
+            python3 -m venv --clear "$venv" || return 1
+            "$venv/bin/python" -m pip install --disable-pip-version-check "cfn-lint==$CFN_LINT_VERSION" || return 1
         fi
     fi
     "$lint" template.yaml
@@ -86,8 +86,7 @@ step demo-emqx-platform cargo run --locked -- demo emqx-platform-aws
 step template check_template
 
 result=$(tally)
-if [[ $result == "0 passed,"* ]]; then
-    echo "no test was run" >&2
+echo "$result"
+if [[ $result == "0 passed,"* || $result != *", 0 failed" ]]; then
     exit 1
 fi
-echo "$result"

@@ -83,7 +83,10 @@ impl Wire {
 }
 
 /// An HTTP client for the SDK that asks `answer`.
-pub fn client(wire: Arc<Wire>, answer: impl Fn(http::Request<Bytes>) -> Answering + Send + Sync + 'static) -> SharedHttpClient {
+pub fn client(
+    wire: Arc<Wire>,
+    answer: impl Fn(http::Request<Bytes>) -> Answering + Send + Sync + 'static,
+) -> SharedHttpClient {
     SharedHttpClient::new(InProcess { wire, answer: Arc::new(answer) })
 }
 
@@ -121,7 +124,9 @@ impl InProcess {
         let fault = self.wire.meet(Call { operation, body: request.body().clone() });
         let response = match fault {
             Some(Fault::Unreachable) => return Err(ConnectorError::io("injected: unreachable".into())),
-            Some(Fault::Answer(status, code)) => refused(status, &serde_json::json!({"__type": code, "message": "injected"})),
+            Some(Fault::Answer(status, code)) => {
+                refused(status, &serde_json::json!({"__type": code, "message": "injected"}))
+            }
             Some(Fault::TransactionConflict) => refused(
                 400,
                 &serde_json::json!({"__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException", "Message": "injected",

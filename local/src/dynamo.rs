@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use bytes::Bytes;
 use dynoxide::{Database, DynoxideError};
 use serde::Serialize;
@@ -29,13 +29,18 @@ pub struct Dynamo {
 impl Dynamo {
     /// In memory: gone with the process.
     pub fn memory() -> anyhow::Result<Self> {
-        Ok(Self { database: Database::memory().map_err(|error| anyhow::anyhow!(error.to_json()))?, wire: Arc::default() })
+        Ok(Self {
+            database: Database::memory().map_err(|error| anyhow::anyhow!(error.to_json()))?,
+            wire: Arc::default(),
+        })
     }
 
     /// In a file.
     pub fn file(path: &Path) -> anyhow::Result<Self> {
         let text = path.to_str().context("the path of the ledger is not UTF-8")?;
-        let database = Database::new(text).map_err(|error| anyhow::anyhow!(error.to_json())).context("the ledger's file cannot be opened")?;
+        let database = Database::new(text)
+            .map_err(|error| anyhow::anyhow!(error.to_json()))
+            .context("the ledger's file cannot be opened")?;
         Ok(Self { database, wire: Arc::default() })
     }
 
@@ -65,7 +70,9 @@ impl Dynamo {
             .behavior_version(BehaviorVersion::latest())
             .region(Region::from_static("us-east-1"))
             .credentials_provider(Credentials::from_keys("local", "local", None))
-            .retry_config(RetryConfig::standard().with_max_attempts(2).with_initial_backoff(std::time::Duration::from_millis(1)))
+            .retry_config(
+                RetryConfig::standard().with_max_attempts(2).with_initial_backoff(std::time::Duration::from_millis(1)),
+            )
             .http_client(http)
             .build();
         Client::from_conf(config)
@@ -92,7 +99,10 @@ fn answer(database: &Database, request: &http::Request<Bytes>) -> http::Response
         "CreateTable" => run(body, |request| database.create_table(request)),
         "DescribeTable" => run(body, |request| database.describe_table(request)),
         "UpdateTimeToLive" => run(body, |request| database.update_time_to_live(request)),
-        other => Err((400, format!(r#"{{"__type":"UnknownOperationException","message":"{other} is not used by the ledger"}}"#))),
+        other => Err((
+            400,
+            format!(r#"{{"__type":"UnknownOperationException","message":"{other} is not used by the ledger"}}"#),
+        )),
     };
     let (status, text) = done.map_or_else(|refused| refused, |text| (200, text));
     let mut response = http::Response::new(Bytes::from(text));
@@ -101,7 +111,10 @@ fn answer(database: &Database, request: &http::Request<Bytes>) -> http::Response
     response
 }
 
-fn run<Q: DeserializeOwned, A: Serialize>(body: &[u8], act: impl FnOnce(Q) -> Result<A, DynoxideError>) -> Result<String, (u16, String)> {
+fn run<Q: DeserializeOwned, A: Serialize>(
+    body: &[u8],
+    act: impl FnOnce(Q) -> Result<A, DynoxideError>,
+) -> Result<String, (u16, String)> {
     let internal = |what: &str| (500, format!(r#"{{"__type":"InternalServerError","message":"{what}"}}"#));
     let request = serde_json::from_slice(body).map_err(|_| internal("the request does not read"))?;
     let answer = act(request).map_err(|error| (error.status_code(), error.to_json()))?;

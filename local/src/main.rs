@@ -51,7 +51,10 @@ enum Command {
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let level = if arguments.verbose { "info" } else { "error" };
-    tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::new(level)).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::new(level))
+        .with_writer(std::io::stderr)
+        .init();
     let done = match &arguments.command {
         Some(Command::Demo { list: true, .. }) => {
             list();
@@ -85,7 +88,9 @@ async fn demo(name: Option<&str>) -> anyhow::Result<bool> {
 
 async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let policy = match &arguments.policy {
-        Some(path) => std::fs::read_to_string(path).with_context(|| format!("the policy {} cannot be read", path.display()))?,
+        Some(path) => {
+            std::fs::read_to_string(path).with_context(|| format!("the policy {} cannot be read", path.display()))?
+        }
         None => include_str!("../../policies/emqx.toml").to_owned(),
     };
     let listener = bind(arguments.port).await?;
@@ -94,12 +99,20 @@ async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let stack = Arc::new(Stack::new(Options { port, data: data.clone(), policy }).await?);
     let (at, terminal) = (stack.addresses(), Terminal::new());
     terminal.head("Tradepost is running on this machine");
-    for (what, address) in [("Start here", &at.start), ("AWS Marketplace (simulated)", &at.aws), ("The vendor (simulated)", &at.vendor), ("Tradepost", &at.tradepost)] {
+    for (what, address) in [
+        ("Start here", &at.start),
+        ("AWS Marketplace (simulated)", &at.aws),
+        ("The vendor (simulated)", &at.vendor),
+        ("Tradepost", &at.tradepost),
+    ] {
         terminal.line(&format!("  {what:<28} {address}/"));
     }
     terminal.line(&format!("  {:<28} {}/clock", "The clock", at.start));
     match data {
-        Some(folder) => terminal.line(&format!("  State is kept in {}; delete the folder to start afresh. Ctrl-C stops.", folder.display())),
+        Some(folder) => terminal.line(&format!(
+            "  State is kept in {}; delete the folder to start afresh. Ctrl-C stops.",
+            folder.display()
+        )),
         None => terminal.line("  State is in memory only. Ctrl-C stops."),
     }
     let driven = Arc::clone(&stack);

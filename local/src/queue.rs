@@ -157,7 +157,10 @@ impl Queue {
             "AmazonSQS.SendMessageBatch" => {
                 let entries = body.get("Entries").and_then(Value::as_array).cloned().unwrap_or_default();
                 if entries.is_empty() || entries.len() > 10 {
-                    return answered(400, &json!({"__type": "com.amazonaws.sqs#TooManyEntriesInBatchRequest", "message": "1 to 10 entries"}));
+                    return answered(
+                        400,
+                        &json!({"__type": "com.amazonaws.sqs#TooManyEntriesInBatchRequest", "message": "1 to 10 entries"}),
+                    );
                 }
                 let sent = entries.iter().map(|entry| {
                     let id = self.send(text(entry, "MessageBody"));
@@ -165,8 +168,15 @@ impl Queue {
                 });
                 json!({"Successful": sent.collect::<Vec<_>>(), "Failed": []})
             }
-            "AmazonSQS.SendMessage" => json!({"MessageId": self.send(text(&body, "MessageBody")), "MD5OfMessageBody": ""}),
-            _ => return answered(400, &json!({"__type": "com.amazonaws.sqs#UnsupportedOperation", "message": "not simulated"})),
+            "AmazonSQS.SendMessage" => {
+                json!({"MessageId": self.send(text(&body, "MessageBody")), "MD5OfMessageBody": ""})
+            }
+            _ => {
+                return answered(
+                    400,
+                    &json!({"__type": "com.amazonaws.sqs#UnsupportedOperation", "message": "not simulated"}),
+                );
+            }
         };
         answered(200, &answer)
     }

@@ -43,7 +43,9 @@ async fn by_host(State(stack): State<Arc<Stack>>, request: Request) -> Response 
         "tradepost.localhost" => through_lambda(&stack, request).await,
         "aws.localhost" => asked(stack.aws.pages(), request).await,
         "vendor.localhost" => asked(stack.vendor.router(), request).await,
-        "localhost" | "127.0.0.1" if request.headers().contains_key("x-amz-target") || request.uri().path().starts_with("/service/") => {
+        "localhost" | "127.0.0.1"
+            if request.headers().contains_key("x-amz-target") || request.uri().path().starts_with("/service/") =>
+        {
             asked(stack.aws.api(), request).await
         }
         "localhost" | "127.0.0.1" => own(&stack, request).await,
@@ -109,7 +111,13 @@ pub async fn http_api_event(request: Request) -> Result<String, StatusCode> {
         if name == header::COOKIE {
             cookies.extend(value.split(';').map(|cookie| cookie.trim().to_owned()));
         } else {
-            headers.entry(name.to_string()).and_modify(|all| { all.push(','); all.push_str(value); }).or_insert_with(|| value.to_owned());
+            headers
+                .entry(name.to_string())
+                .and_modify(|all| {
+                    all.push(',');
+                    all.push_str(value);
+                })
+                .or_insert_with(|| value.to_owned());
         }
     }
     let path = parts.uri.path();

@@ -34,6 +34,9 @@ use crate::vendor::{Config as VendorConfig, Vendor};
 
 /// How often the sweeper runs, in simulated time.
 const SWEEP_EVERY: SignedDuration = SignedDuration::from_mins(15);
+/// How often it runs while much time passes at once, until the last hours.
+const SWEEP_EVERY_ON_LONG_PUSHES: SignedDuration = SignedDuration::from_hours(2);
+const LAST_HOURS: SignedDuration = SignedDuration::from_hours(6);
 /// The seller's account in the simulated AWS.
 const SELLER: &str = "111122223333";
 const METHOD: &str = "demo";
@@ -168,7 +171,12 @@ impl Stack {
                 marketplace: AwsClients::new(&sdk),
                 queue,
             },
-            work: Work { ledger: ledger.clone(), policy: Arc::clone(&policy), control_plane, marketplace: AwsClients::new(&sdk) },
+            work: Work {
+                ledger: ledger.clone(),
+                policy: Arc::clone(&policy),
+                control_plane,
+                marketplace: AwsClients::new(&sdk),
+            },
             driving: Mutex::new(Driven { swept_at: clock.now(), saved: String::new() }),
             clock,
             dynamo,
@@ -252,7 +260,8 @@ impl Stack {
         loop {
             self.deliver().await?;
             let now = self.clock.now();
-            let sweep = driven.swept_at.checked_add(SWEEP_EVERY)?;
+            let long = target.duration_since(now) > LAST_HOURS;
+            let sweep = driven.swept_at.checked_add(if long { SWEEP_EVERY_ON_LONG_PUSHES } else { SWEEP_EVERY })?;
             if now >= sweep {
                 self.run_sweeper(&json!({})).await?;
                 self.deliver().await?;
@@ -263,7 +272,8 @@ impl Stack {
             if now >= target {
                 return self.keep(&mut driven);
             }
-            let waiting = [self.aws.next_due(), self.notices.next_visible(), self.work_queue.next_visible(), Some(sweep)];
+            let waiting =
+                [self.aws.next_due(), self.notices.next_visible(), self.work_queue.next_visible(), Some(sweep)];
             let next = waiting.into_iter().flatten().min().unwrap_or(target).min(target);
             self.clock.advance_to(next.max(now.checked_add(SignedDuration::from_millis(1))?));
         }
@@ -286,7 +296,9 @@ impl Stack {
         if text != driven.saved {
             let path = folder.join("state.json");
             let fresh = folder.join("state.json.new");
-            std::fs::write(&fresh, &text).and_then(|()| std::fs::rename(&fresh, &path)).context("the state cannot be kept")?;
+            std::fs::write(&fresh, &text)
+                .and_then(|()| std::fs::rename(&fresh, &path))
+                .context("the state cannot be kept")?;
             driven.saved = text;
         }
         Ok(())
@@ -301,7 +313,11 @@ impl Stack {
     }
 }
 
-fn delete_handled(queue: &Queue, batch: &[crate::queue::Message], answer: &tradepost_aws::notifications::BatchResponse) {
+fn delete_handled(
+    queue: &Queue,
+    batch: &[crate::queue::Message],
+    answer: &tradepost_aws::notifications::BatchResponse,
+) {
     for message in batch {
         if !answer.batch_item_failures.iter().any(|failure| failure.item_identifier == message.id) {
             queue.delete(&message.id);
@@ -339,7 +355,8 @@ fn kept(folder: Option<&Path>) -> anyhow::Result<Kept> {
     std::fs::create_dir_all(folder).with_context(|| format!("the folder {} cannot be made", folder.display()))?;
     let path = folder.join("state.json");
     match std::fs::read_to_string(&path) {
-        Ok(text) => serde_json::from_str(&text).with_context(|| format!("{} is damaged; delete the folder to start afresh", path.display())),
+        Ok(text) => serde_json::from_str(&text)
+            .with_context(|| format!("{} is damaged; delete the folder to start afresh", path.display())),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Kept::default()),
         Err(error) => Err(anyhow!(error)).with_context(|| format!("{} cannot be read", path.display())),
     }
@@ -386,7 +403,9 @@ fn vendor_config(policy: &Policy, at: &Addresses, kept: &Kept) -> VendorConfig {
         base_url: at.vendor.clone(),
         tradepost_url: at.tradepost.clone(),
         listings: listings
-            .map(|listing| (format!("{} on AWS Marketplace", listing.title), format!("{}/product/{}", at.aws, listing.code)))
+            .map(|listing| {
+                (format!("{} on AWS Marketplace", listing.title), format!("{}/product/{}", at.aws, listing.code))
+            })
             .collect(),
         client_id: "tradepost".to_owned(),
         client_secret: kept.client_secret.clone(),
@@ -423,7 +442,11 @@ fn sqs(queue: &Queue) -> aws_sdk_sqs::Client {
 }
 
 fn sdk(http: SharedHttpClient) -> aws_config::SdkConfig {
-    let credentials = aws_credential_types::provider::SharedCredentialsProvider::new(Credentials::from_keys("AKIALOCAL", "local", None));
+    let credentials = aws_credential_types::provider::SharedCredentialsProvider::new(Credentials::from_keys(
+        "AKIALOCAL",
+        "local",
+        None,
+    ));
     aws_config::SdkConfig::builder()
         .behavior_version(aws_config::BehaviorVersion::latest())
         .region(aws_config::Region::from_static("us-east-1"))
@@ -435,7 +458,10 @@ fn sdk(http: SharedHttpClient) -> aws_config::SdkConfig {
 
 /// An HTTP client for which every `.localhost` name is this machine (RFC 6761).
 pub fn loopback_client() -> anyhow::Result<reqwest::Client> {
-    let mut builder = reqwest::Client::builder().redirect(redirect::Policy::none()).timeout(std::time::Duration::from_secs(8)).no_proxy();
+    let mut builder = reqwest::Client::builder()
+        .redirect(redirect::Policy::none())
+        .timeout(std::time::Duration::from_secs(8))
+        .no_proxy();
     for name in ["tradepost.localhost", "aws.localhost", "vendor.localhost"] {
         builder = builder.resolve(name, std::net::SocketAddr::from(([127, 0, 0, 1], 0)));
     }

@@ -186,12 +186,19 @@ impl ControlPlane {
         now: Timestamp,
     ) -> Result<Organization, ControlPlaneError> {
         let members = json!({"person": person, "name": name});
-        let answer: OneOrganization = self.call("create_organization", &person.subject, Some(key), members, now).await?;
+        let answer: OneOrganization =
+            self.call("create_organization", &person.subject, Some(key), members, now).await?;
         Ok(answer.organization)
     }
 
     /// Puts an organization on a plan.
-    pub async fn set_plan(&self, organization: &str, plan: &str, key: &str, now: Timestamp) -> Result<(), ControlPlaneError> {
+    pub async fn set_plan(
+        &self,
+        organization: &str,
+        plan: &str,
+        key: &str,
+        now: Timestamp,
+    ) -> Result<(), ControlPlaneError> {
         let members = json!({"plan": plan});
         self.call::<Value>("set_plan", organization, Some(key), members, now).await.map(|_| ())
     }
@@ -249,7 +256,13 @@ impl ControlPlane {
     }
 
     /// Starts a deployment again.
-    pub async fn start(&self, organization: &str, id: &str, key: &str, now: Timestamp) -> Result<(), ControlPlaneError> {
+    pub async fn start(
+        &self,
+        organization: &str,
+        id: &str,
+        key: &str,
+        now: Timestamp,
+    ) -> Result<(), ControlPlaneError> {
         let members = json!({"organization": organization});
         self.call::<Value>("start_deployment", id, Some(key), members, now).await.map(|_| ())
     }
@@ -301,7 +314,13 @@ impl ControlPlane {
         })
     }
 
-    fn signed(&self, operation: &str, id: &str, body: String, now: Timestamp) -> Result<http::Request<Vec<u8>>, ControlPlaneError> {
+    fn signed(
+        &self,
+        operation: &str,
+        id: &str,
+        body: String,
+        now: Timestamp,
+    ) -> Result<http::Request<Vec<u8>>, ControlPlaneError> {
         let seconds = now.as_second();
         let signature = self.secret.sign(id, seconds, body.as_bytes()).map_err(|_| ControlPlaneError::Secret)?;
         http::Request::post(format!("{}/{}", self.base, operation.replace('_', "-")))
@@ -334,7 +353,9 @@ struct OneDeployment {
 
 /// The code of an error answer, if it has a sane one; never the rest of the body.
 fn error_code(body: &[u8]) -> String {
-    let code = serde_json::from_slice::<Value>(body).ok().and_then(|body| Some(body.get("error")?.get("code")?.as_str()?.to_owned()));
+    let code = serde_json::from_slice::<Value>(body)
+        .ok()
+        .and_then(|body| Some(body.get("error")?.get("code")?.as_str()?.to_owned()));
     code.filter(|code| code.len() <= 64 && code.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'))
         .unwrap_or_else(|| "no code".to_owned())
 }

@@ -60,8 +60,12 @@ pub struct Evidence {
 
 /// Whether a stopped deployment of an unlinked organization may be deleted at `now`. Pure.
 pub fn plan(row: Row<Deployment>, slot: Row<Slot>, evidence: Evidence, now: Timestamp) -> Verdict {
-    let (DeploymentState::Stopped(stop) | DeploymentState::Deleting(stop)) = &row.doc.state else { return Verdict::NotYet };
-    let ours = slot.doc.active.is_none() && slot.doc.generation == row.doc.generation && slot.doc.organization == row.doc.organization;
+    let (DeploymentState::Stopped(stop) | DeploymentState::Deleting(stop)) = &row.doc.state else {
+        return Verdict::NotYet;
+    };
+    let ours = slot.doc.active.is_none()
+        && slot.doc.generation == row.doc.generation
+        && slot.doc.organization == row.doc.organization;
     let over = now > later(stop.since, evidence.retention) && now > stop.keep_until;
     if !ours || !over {
         return Verdict::NotYet;
@@ -94,7 +98,11 @@ pub async fn verdict<M: Marketplace>(
 }
 
 /// Deletes a deployment whose time has come, or learns why not.
-pub async fn delete_deployment<M: Marketplace>(worker: &Worker<'_, M>, row: Row<Deployment>, now: Timestamp) -> Result<Ran, WorkError> {
+pub async fn delete_deployment<M: Marketplace>(
+    worker: &Worker<'_, M>,
+    row: Row<Deployment>,
+    now: Timestamp,
+) -> Result<Ran, WorkError> {
     match verdict(worker, row.clone(), now).await? {
         None => returned(worker, &row, now).await,
         Some(Verdict::NotYet) => Ok(Ran::done(Deployment::KIND, "not yet")),
@@ -123,7 +131,8 @@ async fn execute<M: Marketplace>(worker: &Worker<'_, M>, due: Due, now: Timestam
     write_under(worker, &row, &slot, &attempt).await?;
     let row = Row { version: row.version.saturating_add(1), doc: attempt };
     let deployment = &row.doc;
-    let key = format!("delete:{}:{}:{}:{}", deployment.organization, deployment.id, deployment.generation, stop.vendor_since);
+    let key =
+        format!("delete:{}:{}:{}:{}", deployment.organization, deployment.id, deployment.generation, stop.vendor_since);
     match worker.control_plane.delete(&deployment.organization, &deployment.id, stop.vendor_since, &key, now).await {
         Ok(()) | Err(ControlPlaneError::NotFound) => {
             let gone = deployment.becomes(DeploymentState::Deleted { at: now }, now);
@@ -138,7 +147,11 @@ async fn execute<M: Marketplace>(worker: &Worker<'_, M>, due: Due, now: Timestam
 }
 
 /// The vendor says it is not stopped since the instant we named: believe the vendor.
-async fn otherwise<M: Marketplace>(worker: &Worker<'_, M>, row: &Row<Deployment>, now: Timestamp) -> Result<Ran, WorkError> {
+async fn otherwise<M: Marketplace>(
+    worker: &Worker<'_, M>,
+    row: &Row<Deployment>,
+    now: Timestamp,
+) -> Result<Ran, WorkError> {
     let deployment = &row.doc;
     match worker.control_plane.deployment(&deployment.organization, &deployment.id, now).await? {
         None => write_alone(worker, row, DeploymentState::Deleted { at: now }, "gone already", now).await,
@@ -148,13 +161,18 @@ async fn otherwise<M: Marketplace>(worker: &Worker<'_, M>, row: &Row<Deployment>
         }
         Some(_) => {
             let why = "the vendor says it is not stopped".to_owned();
-            write_alone(worker, row, DeploymentState::Released { why }, "kept: the vendor says it is not stopped", now).await
+            write_alone(worker, row, DeploymentState::Released { why }, "kept: the vendor says it is not stopped", now)
+                .await
         }
     }
 }
 
 /// The organization is linked again. An attempt that may have been sent is settled by looking.
-async fn returned<M: Marketplace>(worker: &Worker<'_, M>, row: &Row<Deployment>, now: Timestamp) -> Result<Ran, WorkError> {
+async fn returned<M: Marketplace>(
+    worker: &Worker<'_, M>,
+    row: &Row<Deployment>,
+    now: Timestamp,
+) -> Result<Ran, WorkError> {
     let deployment = &row.doc;
     let adopted = match &deployment.state {
         DeploymentState::Deleting(stop) => {
@@ -174,14 +192,25 @@ async fn returned<M: Marketplace>(worker: &Worker<'_, M>, row: &Row<Deployment>,
 }
 
 /// The last warning before a deletion.
-pub async fn warn<M: Marketplace>(worker: &Worker<'_, M>, row: &Row<Deployment>, now: Timestamp) -> Result<Ran, WorkError> {
-    let DeploymentState::Stopped(stop) = row.doc.state.clone() else { return Ok(Ran::done(Deployment::KIND, "not stopped")) };
+pub async fn warn<M: Marketplace>(
+    worker: &Worker<'_, M>,
+    row: &Row<Deployment>,
+    now: Timestamp,
+) -> Result<Ran, WorkError> {
+    let DeploymentState::Stopped(stop) = row.doc.state.clone() else {
+        return Ok(Ran::done(Deployment::KIND, "not stopped"));
+    };
     let Standing::Ended(slot) = standing(worker.ledger, &row.doc.organization, row.doc.generation).await? else {
         return void(worker, row, !stop.adopted, now).await;
     };
     let subject = format!("organization {}", row.doc.organization);
     let cause = format!("warn:{}:{}", row.doc.id, row.doc.generation);
-    let line = AuditLine::new(subject, now, cause, format!("deployment {} will be deleted after {}", row.doc.id, stop.keep_until));
+    let line = AuditLine::new(
+        subject,
+        now,
+        cause,
+        format!("deployment {} will be deleted after {}", row.doc.id, stop.keep_until),
+    );
     let warned = row.doc.becomes(DeploymentState::Stopped(Stop { warned: true, ..stop }), now);
     let check = Write::check(Some(&slot), Slot::row_key(&row.doc.organization));
     worker.ledger.transact(vec![check, Write::replace(row, &warned), Write::create(&line)]).await?;

@@ -32,7 +32,13 @@ pub struct Stop {
 
 impl Stop {
     /// A stop confirmed by the vendor.
-    pub fn new(ended_at: Timestamp, vendor_since: Timestamp, adopted: bool, retention: SignedDuration, warning: SignedDuration) -> Self {
+    pub fn new(
+        ended_at: Timestamp,
+        vendor_since: Timestamp,
+        adopted: bool,
+        retention: SignedDuration,
+        warning: SignedDuration,
+    ) -> Self {
         let since = ended_at.max(vendor_since);
         let keep_until = later(since, retention);
         let warn_at = later(since, retention.saturating_sub(warning));
@@ -149,7 +155,9 @@ impl Document for Deployment {
             DeploymentState::Stopped(stop) if !stop.warned => stop.warn_at,
             // Strictly after: the instant itself is still within the retention.
             DeploymentState::Stopped(stop) => later(stop.keep_until, SignedDuration::from_millis(1)),
-            DeploymentState::Stopping { .. } | DeploymentState::Deleting(_) | DeploymentState::Resuming => Timestamp::MIN,
+            DeploymentState::Stopping { .. } | DeploymentState::Deleting(_) | DeploymentState::Resuming => {
+                Timestamp::MIN
+            }
             DeploymentState::Deleted { .. } | DeploymentState::Released { .. } => return None,
         };
         Some((self.provider, at.max(self.attempts.not_before)))

@@ -40,7 +40,11 @@ pub async fn standing(ledger: &Ledger, organization: &str, generation: u64) -> R
 }
 
 /// What the vendor's books say: whether something else pays, or the organization is gone.
-pub async fn pays_otherwise<M: Marketplace>(worker: &Worker<'_, M>, organization: &str, now: Timestamp) -> Result<bool, WorkError> {
+pub async fn pays_otherwise<M: Marketplace>(
+    worker: &Worker<'_, M>,
+    organization: &str,
+    now: Timestamp,
+) -> Result<bool, WorkError> {
     match worker.control_plane.organization(organization, now).await {
         Ok(organization) => Ok(organization.billing.pays()),
         Err(ControlPlaneError::NotFound) => Ok(false),
@@ -49,7 +53,11 @@ pub async fn pays_otherwise<M: Marketplace>(worker: &Worker<'_, M>, organization
 }
 
 /// Writes one row for each of the organization's deployments, page after page.
-pub async fn stop_organization<M: Marketplace>(worker: &Worker<'_, M>, task: Row<Task>, now: Timestamp) -> Result<Ran, WorkError> {
+pub async fn stop_organization<M: Marketplace>(
+    worker: &Worker<'_, M>,
+    task: Row<Task>,
+    now: Timestamp,
+) -> Result<Ran, WorkError> {
     let Effect::StopOrganization { ended_at, page } = task.doc.effect.clone() else {
         return Ok(Ran::done(Task::KIND, "another task"));
     };
@@ -75,7 +83,10 @@ pub async fn stop_organization<M: Marketplace>(worker: &Worker<'_, M>, task: Row
             let key = Deployment::row_key(&organization, &listed.id);
             let known = worker.ledger.get::<Deployment>(&key).await?;
             // Written already, by an earlier run of this task.
-            if known.as_ref().is_some_and(|row| row.doc.generation == task.doc.generation && row.doc.ended_at == ended_at) {
+            if known
+                .as_ref()
+                .is_some_and(|row| row.doc.generation == task.doc.generation && row.doc.ended_at == ended_at)
+            {
                 continue;
             }
             let fresh = concerned(worker.policy, &task.doc, ended_at, listed, now);
@@ -106,7 +117,13 @@ pub async fn stop_organization<M: Marketplace>(worker: &Worker<'_, M>, task: Row
 }
 
 /// What the end means for one listed deployment. Pure.
-pub fn concerned(policy: &Policy, task: &Task, ended_at: Timestamp, listed: &VendorDeployment, now: Timestamp) -> Deployment {
+pub fn concerned(
+    policy: &Policy,
+    task: &Task,
+    ended_at: Timestamp,
+    listed: &VendorDeployment,
+    now: Timestamp,
+) -> Deployment {
     let state = match (listed.trial_ends_at, listed.state, listed.stopped_since) {
         (Some(trial_ends_at), _, _) if trial_ends_at > now => DeploymentState::Running { trial_ends_at },
         (_, VendorState::Stopped, Some(since)) => DeploymentState::Stopped(stop(policy, task, ended_at, since, true)),
@@ -184,7 +201,11 @@ pub async fn void<M: Marketplace>(
 }
 
 /// Stops one deployment, or looks whether the vendor has finished stopping it.
-pub async fn stop_deployment<M: Marketplace>(worker: &Worker<'_, M>, row: &Row<Deployment>, now: Timestamp) -> Result<Ran, WorkError> {
+pub async fn stop_deployment<M: Marketplace>(
+    worker: &Worker<'_, M>,
+    row: &Row<Deployment>,
+    now: Timestamp,
+) -> Result<Ran, WorkError> {
     let DeploymentState::Stopping { reason, asked } = row.doc.state.clone() else {
         return Ok(Ran::done(Deployment::KIND, "not stopping"));
     };
@@ -221,7 +242,11 @@ pub async fn stop_deployment<M: Marketplace>(worker: &Worker<'_, M>, row: &Row<D
 }
 
 /// A trial's end has come: it is stopped like the rest if nothing pays by now.
-pub async fn trial_ended<M: Marketplace>(worker: &Worker<'_, M>, row: &Row<Deployment>, now: Timestamp) -> Result<Ran, WorkError> {
+pub async fn trial_ended<M: Marketplace>(
+    worker: &Worker<'_, M>,
+    row: &Row<Deployment>,
+    now: Timestamp,
+) -> Result<Ran, WorkError> {
     let deployment = &row.doc;
     let Standing::Ended(slot) = standing(worker.ledger, &deployment.organization, deployment.generation).await? else {
         return void(worker, row, false, now).await;

@@ -48,7 +48,9 @@ impl Home {
         let subscription = &self.subscription(key)?.doc;
         Some(match self.agreement.as_ref().and_then(|agreement| agreement.doc.end.as_ref()) {
             Some(end) => match subscription.after(&end.sign.into(), Some(end.at), now) {
-                crate::subscription::Step::Move(state, generation) => subscription.moved(state, generation, Some(end.at)),
+                crate::subscription::Step::Move(state, generation) => {
+                    subscription.moved(state, generation, Some(end.at))
+                }
                 crate::subscription::Step::Stay(_) | crate::subscription::Step::Remember => subscription.clone(),
             },
             None => subscription.clone(),

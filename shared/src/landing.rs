@@ -26,7 +26,12 @@ pub struct Resolved {
 }
 
 /// Registers a landing under a fresh random `id`. One transaction.
-pub async fn register(ledger: &Ledger, id: &str, resolved: &Resolved, now: Timestamp) -> Result<Registration, LedgerError> {
+pub async fn register(
+    ledger: &Ledger,
+    id: &str,
+    resolved: &Resolved,
+    now: Timestamp,
+) -> Result<Registration, LedgerError> {
     let registration = Registration {
         id: id.to_owned(),
         subscription: resolved.subscription.clone(),

@@ -85,7 +85,13 @@ impl Ledger {
         limit: i32,
     ) -> Result<Page<Found>, LedgerError> {
         let start = after.map(|sk| Key::new(pk, sk).attributes());
-        let request = self.client.query().table_name(&self.table).consistent_read(true).limit(limit).set_exclusive_start_key(start);
+        let request = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .consistent_read(true)
+            .limit(limit)
+            .set_exclusive_start_key(start);
         let request = if prefix.is_empty() {
             request.key_condition_expression("pk = :pk")
         } else {

@@ -156,9 +156,9 @@ async fn earlier_home(ledger: &Ledger, home: &Home, notice: &Notice) -> Result<O
 
 async fn slot_of_failed_link(ledger: &Ledger, home: &Home, notice: &Notice) -> Result<Option<Row<Slot>>, LedgerError> {
     let Subject::Subscription { key, .. } = &notice.subject else { return Ok(None) };
-    let failed = home.link(key).filter(|row| {
-        matches!(row.doc.state, LinkState::Unlinked { cause: UnlinkCause::PurchaseFailed, .. })
-    });
+    let failed = home
+        .link(key)
+        .filter(|row| matches!(row.doc.state, LinkState::Unlinked { cause: UnlinkCause::PurchaseFailed, .. }));
     match (failed, &notice.word) {
         (Some(link), Word::Sign(Sign::Confirmed | Sign::EntitlementsChanged)) => {
             ledger.get(&Slot::row_key(&link.doc.organization)).await
@@ -290,7 +290,9 @@ fn contract_sign(subscription: Subscription, sign: &Sign, now: Timestamp) -> (Su
             let review = Some(Attempts::at(later(now, jiff::SignedDuration::from_mins(5))));
             (Subscription { review, ..subscription }, None)
         }
-        (_, false) => (subscription, (*sign != Sign::Confirmed && *sign != Sign::EntitlementsChanged).then(|| sign.clone())),
+        (_, false) => {
+            (subscription, (*sign != Sign::Confirmed && *sign != Sign::EntitlementsChanged).then(|| sign.clone()))
+        }
     }
 }
 
@@ -310,15 +312,22 @@ fn carries_on(occasion: Occasion<'_>, known: &Known, new: &Subscription, own: Op
 }
 
 /// Marks the subscription before as superseded by the one that carries on.
-pub(crate) fn superseded(occasion: Occasion<'_>, before: &Home, old: &SubscriptionKey, by: &SubscriptionKey) -> Changes {
+pub(crate) fn superseded(
+    occasion: Occasion<'_>,
+    before: &Home,
+    old: &SubscriptionKey,
+    by: &SubscriptionKey,
+) -> Changes {
     let mut changes = Changes::default();
     let Some(row) = before.subscription(old) else { return changes };
     let at = match &row.doc.state {
         State::Ended { .. } => return changes,
         State::Superseded { at, .. } => *at,
-        State::Announced | State::Active { .. } | State::Suspended { .. } | State::Ending { .. } | State::Failed { .. } => {
-            occasion.now
-        }
+        State::Announced
+        | State::Active { .. }
+        | State::Suspended { .. }
+        | State::Ending { .. }
+        | State::Failed { .. } => occasion.now,
     };
     let state = State::Superseded { at, by: Some(by.clone()) };
     changes.write(Write::replace(row, &row.doc.moved(state, row.doc.generation, None)));
@@ -346,13 +355,7 @@ fn agreement_is_ours(occasion: Occasion<'_>, home: &Home, id: &str) -> Changes {
     changes
 }
 
-fn about_agreement(
-    occasion: Occasion<'_>,
-    home: &Home,
-    known: &Known,
-    notice: &Notice,
-    id: &str,
-) -> (Changes, String) {
+fn about_agreement(occasion: Occasion<'_>, home: &Home, known: &Known, notice: &Notice, id: &str) -> (Changes, String) {
     let row = home.agreement.as_ref();
     let before = row.map_or_else(|| Agreement::heard_of(id, occasion.now), |row| row.doc.clone());
     let mut after = Agreement { matched: before.matched || !home.subscriptions.is_empty(), ..before.clone() };

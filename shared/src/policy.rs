@@ -217,7 +217,12 @@ impl Policy {
             if !self.link.payment_method.contains_key(&listing.marketplace) {
                 return fail(format!("link.payment_method.{} is missing", listing.marketplace));
             }
-            if self.listings.iter().skip(number + 1).any(|other| other.marketplace == listing.marketplace && other.code == listing.code) {
+            if self
+                .listings
+                .iter()
+                .skip(number + 1)
+                .any(|other| other.marketplace == listing.marketplace && other.code == listing.code)
+            {
                 return fail(format!("the listing {} is named twice", listing.code));
             }
         }

@@ -72,7 +72,8 @@ impl Attempts {
 /// Exponential backoff between half and the whole of the step, capped at half an hour. The jitter is drawn
 /// from the row's name and the try, so that a decision stays reproducible.
 fn wait(tries: u32, seed: &str) -> SignedDuration {
-    let step = FIRST_WAIT_SECONDS.saturating_mul(1_i64.checked_shl(tries.min(10)).unwrap_or(1)).min(LONGEST_WAIT_SECONDS);
+    let step =
+        FIRST_WAIT_SECONDS.saturating_mul(1_i64.checked_shl(tries.min(10)).unwrap_or(1)).min(LONGEST_WAIT_SECONDS);
     let mut hash = Sha256::new();
     hash.update(seed.as_bytes());
     hash.update(tries.to_be_bytes());

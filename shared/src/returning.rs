@@ -15,7 +15,11 @@ use crate::work::{Ran, WorkError, Worker};
 const PAGE: i32 = 40;
 
 /// Marks the organization's deployments to be started, page after page.
-pub async fn resume_organization<M: Marketplace>(worker: &Worker<'_, M>, task: Row<Task>, now: Timestamp) -> Result<Ran, WorkError> {
+pub async fn resume_organization<M: Marketplace>(
+    worker: &Worker<'_, M>,
+    task: Row<Task>,
+    now: Timestamp,
+) -> Result<Ran, WorkError> {
     let mut task = task;
     let mut wake = Vec::new();
     loop {
@@ -24,7 +28,8 @@ pub async fn resume_organization<M: Marketplace>(worker: &Worker<'_, M>, task: R
         };
         let organization = task.doc.organization.clone();
         let slot = worker.ledger.get::<Slot>(&Slot::row_key(&organization)).await?;
-        let current = slot.as_ref().filter(|slot| slot.doc.active.is_some() && slot.doc.generation == task.doc.generation);
+        let current =
+            slot.as_ref().filter(|slot| slot.doc.active.is_some() && slot.doc.generation == task.doc.generation);
         let Some(slot) = current else {
             worker.ledger.replace(&task, task.doc.done()).await?;
             return Ok(Ran::done(Task::KIND, "void: not linked any more"));
@@ -71,7 +76,11 @@ fn on_return(state: &DeploymentState) -> Option<DeploymentState> {
 }
 
 /// Starts one deployment again.
-pub async fn start_deployment<M: Marketplace>(worker: &Worker<'_, M>, row: &Row<Deployment>, now: Timestamp) -> Result<Ran, WorkError> {
+pub async fn start_deployment<M: Marketplace>(
+    worker: &Worker<'_, M>,
+    row: &Row<Deployment>,
+    now: Timestamp,
+) -> Result<Ran, WorkError> {
     let deployment = &row.doc;
     let slot = worker.ledger.get::<Slot>(&Slot::row_key(&deployment.organization)).await?;
     if slot.is_none_or(|slot| slot.doc.active.is_none()) {
@@ -92,7 +101,12 @@ pub async fn start_deployment<M: Marketplace>(worker: &Worker<'_, M>, row: &Row<
 }
 
 /// Puts an organization on the policy's plan, while it is linked.
-pub async fn set_plan<M: Marketplace>(worker: &Worker<'_, M>, task: &Row<Task>, plan: &str, now: Timestamp) -> Result<Ran, WorkError> {
+pub async fn set_plan<M: Marketplace>(
+    worker: &Worker<'_, M>,
+    task: &Row<Task>,
+    plan: &str,
+    now: Timestamp,
+) -> Result<Ran, WorkError> {
     let organization = &task.doc.organization;
     let slot = worker.ledger.get::<Slot>(&Slot::row_key(organization)).await?;
     let current = slot.is_some_and(|slot| slot.doc.active.is_some() && slot.doc.generation == task.doc.generation);

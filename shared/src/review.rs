@@ -32,7 +32,8 @@ pub async fn subscription(
     let cause = format!("review:{}:{}", before.key, row.version);
     let occasion = Occasion { policy, now, cause: &cause };
     let link = home.link(&before.key);
-    let contract = policy.listing(before.key.provider(), &before.product).is_some_and(|listing| listing.model.has_entitlements());
+    let contract =
+        policy.listing(before.key.provider(), &before.product).is_some_and(|listing| listing.model.has_entitlements());
     let mut changes = Changes::default();
     let after = match &before.state {
         State::Ending { .. } => match successor(ledger, &home, before).await? {
@@ -65,7 +66,11 @@ pub async fn subscription(
 
 /// A subscription in force that carries this one on: of the agreement that continues this one, or another licence
 /// of the same agreement.
-async fn successor(ledger: &Ledger, home: &Home, ending: &Subscription) -> Result<Option<(Subscription, Option<Row<Link>>)>, LedgerError> {
+async fn successor(
+    ledger: &Ledger,
+    home: &Home,
+    ending: &Subscription,
+) -> Result<Option<(Subscription, Option<Row<Link>>)>, LedgerError> {
     let sibling = home.subscriptions.iter().find(|row| row.doc.key != ending.key && row.doc.state.is_live());
     if let Some(row) = sibling {
         return Ok(Some((row.doc.clone(), home.link(&row.doc.key).cloned())));
@@ -111,19 +116,32 @@ async fn at_deadline(
 
 /// A link whose purchase was not confirmed in the policy's time: the purchase counts as failed and the places are
 /// free. A confirmation that comes later brings the link back if its place is still free.
-pub async fn unconfirmed_link(ledger: &Ledger, policy: &Policy, row: &Row<Link>, now: Timestamp) -> Result<Ran, WorkError> {
+pub async fn unconfirmed_link(
+    ledger: &Ledger,
+    policy: &Policy,
+    row: &Row<Link>,
+    now: Timestamp,
+) -> Result<Ran, WorkError> {
     let due = row.doc.confirm_by.as_ref().is_some_and(|by| by.not_before <= now);
     if row.doc.state != LinkState::Syncing || !due {
         return Ok(Ran::done("link", "not due"));
     }
     let home = Home::read(ledger, &row.doc.subscription.partition()).await?;
-    let (Some(subscription), Some(link)) = (home.subscription(&row.doc.subscription), home.link(&row.doc.subscription)) else {
+    let (Some(subscription), Some(link)) = (home.subscription(&row.doc.subscription), home.link(&row.doc.subscription))
+    else {
         return Ok(Ran::done("link", "gone"));
     };
     let cause = format!("unconfirmed:{}:{}", link.doc.id, link.version);
     let occasion = Occasion { policy, now, cause: &cause };
     let (after, outcome) = stepped(&subscription.doc, &Sign::PaymentFailed, None, None, now);
-    if matches!(after.state, State::Announced | State::Active { .. } | State::Ending { .. } | State::Superseded { .. } | State::Suspended { .. }) {
+    if matches!(
+        after.state,
+        State::Announced
+            | State::Active { .. }
+            | State::Ending { .. }
+            | State::Superseded { .. }
+            | State::Suspended { .. }
+    ) {
         // Not a failed payment: whatever is going on settles the link when it is over.
         let waiting = link.doc.confirm_by.clone().map(|by| Attempts { not_before: later(now, ASK_AGAIN), ..by });
         ledger.replace(link, Link { confirm_by: waiting, ..link.doc.clone() }).await?;

@@ -210,10 +210,9 @@ pub fn carried_on(occasion: Occasion<'_>, old: &Row<Link>, new: &Subscription, o
     if !old.doc.state.is_active() || own.is_some_and(|row| row.doc.state.is_active()) {
         return Changes::default();
     }
-    let over = old.doc.in_state(LinkState::Unlinked {
-        at: occasion.now,
-        cause: UnlinkCause::CarriedOn { by: new.key.clone() },
-    });
+    let over = old
+        .doc
+        .in_state(LinkState::Unlinked { at: occasion.now, cause: UnlinkCause::CarriedOn { by: new.key.clone() } });
     let state = LinkState::Linked { since: occasion.now };
     let link = Link {
         subscription: new.key.clone(),

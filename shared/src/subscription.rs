@@ -309,9 +309,10 @@ impl Subscription {
             (_, Sign::Superseded) => to(State::Superseded { at: when, by: None }),
             (_, _) if stale => Step::Stay("older than the last sign that counted"),
             (State::Active { .. }, Sign::Confirmed | Sign::Reinstated) => Step::Stay("active already"),
-            (State::Announced | State::Failed { .. } | State::Ending { .. } | State::Suspended { .. }, Sign::Confirmed) => {
-                to(State::Active { since: when })
-            }
+            (
+                State::Announced | State::Failed { .. } | State::Ending { .. } | State::Suspended { .. },
+                Sign::Confirmed,
+            ) => to(State::Active { since: when }),
             (State::Suspended { .. }, Sign::Reinstated) => to(State::Active { since: when }),
             (_, Sign::Reinstated) => Step::Stay("not suspended"),
             (State::Announced, Sign::PaymentFailed) => to(State::Failed { at: when }),
@@ -319,9 +320,10 @@ impl Subscription {
             (State::Active { .. } | State::Announced, Sign::Suspended) => to(State::Suspended { since: when }),
             (_, Sign::Suspended) => Step::Stay("not active"),
             (State::Ending { .. }, Sign::Ending) => Step::Stay("ending already"),
-            (State::Announced | State::Active { .. } | State::Suspended { .. } | State::Failed { .. }, Sign::Ending) => {
-                to(State::Ending { since: when, deadline })
-            }
+            (
+                State::Announced | State::Active { .. } | State::Suspended { .. } | State::Failed { .. },
+                Sign::Ending,
+            ) => to(State::Ending { since: when, deadline }),
         }
     }
 
@@ -349,13 +351,23 @@ impl Subscription {
             State::Ended { .. } | State::Failed { .. } | State::Superseded { .. } => None,
         };
         let unproven_confirmation = if generation == self.generation { self.unproven_confirmation } else { None };
-        Self { state, generation, last_sign_at: sign_at.or(self.last_sign_at), review, unproven_confirmation, ..self.clone() }
+        Self {
+            state,
+            generation,
+            last_sign_at: sign_at.or(self.last_sign_at),
+            review,
+            unproven_confirmation,
+            ..self.clone()
+        }
     }
 
     /// The same with what the marketplace now says it entitles to.
     pub fn entitled(&self, entitlements: Vec<Entitlement>) -> Self {
         let mut next = Self { entitlements, ..self.clone() };
-        if !matches!(next.state, State::Ending { .. } | State::Ended { .. } | State::Superseded { .. } | State::Failed { .. }) {
+        if !matches!(
+            next.state,
+            State::Ending { .. } | State::Ended { .. } | State::Superseded { .. } | State::Failed { .. }
+        ) {
             next.review = next.next_expiry().map(Attempts::at);
         }
         next

@@ -89,7 +89,11 @@ pub struct Span {
 ///
 /// # Errors
 /// Only if the index itself cannot be read; a row's failure is counted.
-pub async fn sweep<M: Marketplace>(worker: &Worker<'_, M>, span: Span, clock: impl Fn() -> Timestamp) -> Result<Report, LedgerError> {
+pub async fn sweep<M: Marketplace>(
+    worker: &Worker<'_, M>,
+    span: Span,
+    clock: impl Fn() -> Timestamp,
+) -> Result<Report, LedgerError> {
     let mut report = Report::default();
     for shard in 0..DUE_SHARDS {
         let mut after = None;
@@ -112,7 +116,12 @@ pub async fn sweep<M: Marketplace>(worker: &Worker<'_, M>, span: Span, clock: im
 }
 
 /// Runs one row and what it wakes.
-async fn run_and_follow<M: Marketplace>(worker: &Worker<'_, M>, key: Key, clock: &impl Fn() -> Timestamp, report: &mut Report) {
+async fn run_and_follow<M: Marketplace>(
+    worker: &Worker<'_, M>,
+    key: Key,
+    clock: &impl Fn() -> Timestamp,
+    report: &mut Report,
+) {
     let mut queue = vec![key];
     while let Some(key) = queue.pop() {
         report.rows = report.rows.saturating_add(1);
@@ -140,7 +149,11 @@ async fn run_and_follow<M: Marketplace>(worker: &Worker<'_, M>, key: Key, clock:
 }
 
 /// Says what a sweep would do, and does nothing.
-pub async fn dry_run<M: Marketplace>(worker: &Worker<'_, M>, span: Span, now: Timestamp) -> Result<Report, LedgerError> {
+pub async fn dry_run<M: Marketplace>(
+    worker: &Worker<'_, M>,
+    span: Span,
+    now: Timestamp,
+) -> Result<Report, LedgerError> {
     let mut report = Report::default();
     for shard in 0..DUE_SHARDS {
         let mut after = None;
@@ -161,7 +174,11 @@ pub async fn dry_run<M: Marketplace>(worker: &Worker<'_, M>, span: Span, now: Ti
     Ok(report)
 }
 
-async fn would_do<M: Marketplace>(worker: &Worker<'_, M>, key: &Key, now: Timestamp) -> Result<&'static str, LedgerError> {
+async fn would_do<M: Marketplace>(
+    worker: &Worker<'_, M>,
+    key: &Key,
+    now: Timestamp,
+) -> Result<&'static str, LedgerError> {
     let Some(found) = worker.ledger.find(key).await? else { return Ok("nothing: gone") };
     if found.kind != Deployment::KIND {
         return Ok("would work on a task, notice or review");
@@ -188,4 +205,3 @@ async fn would_do<M: Marketplace>(worker: &Worker<'_, M>, key: &Key, now: Timest
         Err(_) => "would wait: somebody does not answer",
     })
 }
-

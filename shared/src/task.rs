@@ -80,7 +80,14 @@ pub struct Task {
 
 impl Task {
     /// A task due at once. `cause` is the link (and the event of it) that calls for it.
-    pub fn new(provider: Provider, organization: &str, generation: u64, effect: Effect, cause: &str, now: Timestamp) -> Self {
+    pub fn new(
+        provider: Provider,
+        organization: &str,
+        generation: u64,
+        effect: Effect,
+        cause: &str,
+        now: Timestamp,
+    ) -> Self {
         Self {
             id: format!("{}:{organization}:{generation}:{cause}", effect.name()),
             provider,

@@ -200,7 +200,9 @@ impl App {
             ("GET", "/sign-in/callback") => sign_in::callback(self, visit).await,
             ("POST", "/sign-out") => Ok(Answer::redirect("/sign-in").with_session(Session::default())),
             ("GET" | "HEAD", "/try-again") => Ok(page::try_again(visit)),
-            ("GET" | "HEAD", "/assets/app.css") => Ok(Answer::asset("text/css; charset=utf-8", include_str!("../assets/app.css"))),
+            ("GET" | "HEAD", "/assets/app.css") => {
+                Ok(Answer::asset("text/css; charset=utf-8", include_str!("../assets/app.css")))
+            }
             ("GET" | "HEAD", "/assets/app.js") => {
                 Ok(Answer::asset("text/javascript; charset=utf-8", include_str!("../assets/app.js")))
             }
@@ -218,7 +220,8 @@ impl App {
         let wake = answer.wake.clone();
         let response = page::respond(self, visit, answer).unwrap_or_else(|error| {
             tracing::error!(error = %chain(&error), "a page could not be made");
-            let mut response = Response::new(Bytes::from_static(b"Something went wrong on our side. Please try again."));
+            let mut response =
+                Response::new(Bytes::from_static(b"Something went wrong on our side. Please try again."));
             *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
             response
         });

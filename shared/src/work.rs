@@ -168,10 +168,14 @@ impl<M: Marketplace> Worker<'_, M> {
         let done = match &row.doc.state {
             DeploymentState::Running { .. } => ending::trial_ended(self, &row, now).await,
             DeploymentState::Stopping { .. } => ending::stop_deployment(self, &row, now).await,
-            DeploymentState::Stopped(_) | DeploymentState::Deleting(_) if deletes => deletion::delete_deployment(self, row.clone(), now).await,
+            DeploymentState::Stopped(_) | DeploymentState::Deleting(_) if deletes => {
+                deletion::delete_deployment(self, row.clone(), now).await
+            }
             DeploymentState::Stopped(_) | DeploymentState::Deleting(_) => deletion::warn(self, &row, now).await,
             DeploymentState::Resuming => returning::start_deployment(self, &row, now).await,
-            DeploymentState::Deleted { .. } | DeploymentState::Released { .. } => Ok(Ran::done(Deployment::KIND, "nothing to do")),
+            DeploymentState::Deleted { .. } | DeploymentState::Released { .. } => {
+                Ok(Ran::done(Deployment::KIND, "nothing to do"))
+            }
         };
         match done {
             Ok(ran) => Ok(ran),

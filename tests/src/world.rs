@@ -117,7 +117,8 @@ impl World {
     }
 
     async fn admin(&self, url: &str, body: Value) -> anyhow::Result<Value> {
-        let answer = self.client.post(url).header("content-type", "application/json").body(body.to_string()).send().await?;
+        let answer =
+            self.client.post(url).header("content-type", "application/json").body(body.to_string()).send().await?;
         let (status, text) = (answer.status(), answer.text().await?);
         ensure!(status.is_success(), "{url}: {status} {text}");
         Ok(serde_json::from_str(&text).unwrap_or_else(|_| json!({})))
@@ -174,7 +175,12 @@ impl World {
 
     /// Signs in where the browser was sent.
     pub async fn sign_in(&self, browser: &mut Browser, person: &str) -> anyhow::Result<()> {
-        ensure!(browser.url.host_str() == Some("vendor.localhost"), "no sign-in, but {}: {}", browser.url, browser.text());
+        ensure!(
+            browser.url.host_str() == Some("vendor.localhost"),
+            "no sign-in, but {}: {}",
+            browser.url,
+            browser.text()
+        );
         let email = format!("{person}@demo.example");
         browser.submit("form#sign-in", &[("email", &email), ("password", "demo")]).await
     }
@@ -250,6 +256,7 @@ impl World {
 }
 
 fn read_bought(answer: &Value) -> anyhow::Result<Bought> {
-    let text = |name: &str| answer.get(name).and_then(Value::as_str).map(str::to_owned).with_context(|| format!("no {name}"));
+    let text =
+        |name: &str| answer.get(name).and_then(Value::as_str).map(str::to_owned).with_context(|| format!("no {name}"));
     Ok(Bought { agreement: text("agreement")?, licence: text("licence")?, token: text("token")? })
 }

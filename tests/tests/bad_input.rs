@@ -9,7 +9,13 @@ async fn post(world: &World, path: &str, headers: Value, body: &str) -> anyhow::
     send(world, "POST", path, headers, body).await
 }
 
-async fn send(world: &World, method: &str, path: &str, headers: Value, body: &str) -> anyhow::Result<(StatusCode, String)> {
+async fn send(
+    world: &World,
+    method: &str,
+    path: &str,
+    headers: Value,
+    body: &str,
+) -> anyhow::Result<(StatusCode, String)> {
     let event = json!({
         "version": "2.0", "routeKey": "$default", "rawPath": path, "rawQueryString": "", "headers": headers,
         "requestContext": {"http": {"method": method, "path": path}, "stage": "$default"}, "body": body, "isBase64Encoded": false,
@@ -37,7 +43,11 @@ async fn landings_of_every_kind_are_answered() -> anyhow::Result<()> {
         (&form, &huge, 413),
         (&form, &long, 400),
         (&form, "a=b&&&==&x-amzn-marketplace-token", 200),
-        (&multipart, "--b\r\nContent-Disposition: form-data; name=\"x-amzn-marketplace-token\"\r\n\r\ngarbage\r\n--b--\r\n", 400),
+        (
+            &multipart,
+            "--b\r\nContent-Disposition: form-data; name=\"x-amzn-marketplace-token\"\r\n\r\ngarbage\r\n--b--\r\n",
+            400,
+        ),
         (&multipart, "--b\r\nbroken", 200),
     ];
     for (headers, body, status) in cases {
@@ -46,7 +56,13 @@ async fn landings_of_every_kind_are_answered() -> anyhow::Result<()> {
         assert_eq!(got.as_u16(), status, "{shown}: {page}");
         assert!(page.contains("<h1>"), "{shown}");
     }
-    let json_twin = post(&world, "/aws/landing", json!({"content-type": "text/plain", "accept": "application/json"}), "x-amzn-marketplace-token=no").await?;
+    let json_twin = post(
+        &world,
+        "/aws/landing",
+        json!({"content-type": "text/plain", "accept": "application/json"}),
+        "x-amzn-marketplace-token=no",
+    )
+    .await?;
     assert!(json_twin.1.contains("\"code\":\"purchase_not_identified\""), "{}", json_twin.1);
     assert!(world.ledger().all_listed::<Subscription>("announced").await?.is_empty());
     Ok(())
@@ -56,8 +72,12 @@ async fn landings_of_every_kind_are_answered() -> anyhow::Result<()> {
 async fn a_good_token_in_a_multipart_form_lands_too() -> anyhow::Result<()> {
     let world = World::new().await?;
     let bought = world.buy().await?;
-    let body = format!("--b\r\nContent-Disposition: form-data; name=\"x-amzn-marketplace-token\"\r\n\r\n{}\r\n--b--\r\n", bought.token);
-    let (status, _) = post(&world, "/aws/landing", json!({"content-type": "multipart/form-data; boundary=b"}), &body).await?;
+    let body = format!(
+        "--b\r\nContent-Disposition: form-data; name=\"x-amzn-marketplace-token\"\r\n\r\n{}\r\n--b--\r\n",
+        bought.token
+    );
+    let (status, _) =
+        post(&world, "/aws/landing", json!({"content-type": "multipart/form-data; boundary=b"}), &body).await?;
     assert_eq!(status, 303);
     Ok(())
 }
@@ -67,7 +87,13 @@ async fn a_product_that_is_not_ours_is_told_so() -> anyhow::Result<()> {
     let policy = system_tests::world::EMQX.replace("emqxplatformpaygo00000000b2", "anotherproductcode000000000");
     let world = World::with_policy(&policy).await?;
     // A token of a product the marketplace sells and the policy of this stack no longer names.
-    let (status, page) = post(&world, "/aws/landing", json!({"content-type": "application/x-www-form-urlencoded"}), "x-amzn-marketplace-token=x").await?;
+    let (status, page) = post(
+        &world,
+        "/aws/landing",
+        json!({"content-type": "application/x-www-form-urlencoded"}),
+        "x-amzn-marketplace-token=x",
+    )
+    .await?;
     assert_eq!(status, 400, "{page}");
     Ok(())
 }
@@ -77,11 +103,26 @@ async fn pages_without_a_session_explain() -> anyhow::Result<()> {
     let world = World::new().await?;
     let none = json!({"cookie": "__Host-tradepost=garbage; a=b; =; ;;"});
     for (method, path, status) in [
-        ("GET", "/", 200), ("HEAD", "/", 200), ("GET", "/billing", 303), ("GET", "/organizations", 404), ("GET", "/status", 200),
-        ("GET", "/sign-in", 200), ("GET", "/sign-in/nothing", 404), ("GET", "/sign-in/callback", 400), ("GET", "/try-again", 404),
-        ("GET", "/nothing", 404), ("POST", "/link", 403), ("POST", "/organizations", 403), ("POST", "/sign-out", 403),
-        ("PUT", "/link", 405), ("DELETE", "/", 405), ("GET", "/assets/app.css", 200), ("GET", "/assets/app.js", 200),
-        ("GET", "/aws/landing", 200), ("POST", "/aws/landing/retry", 404), ("GET", "/%00%ff/../..", 404),
+        ("GET", "/", 200),
+        ("HEAD", "/", 200),
+        ("GET", "/billing", 303),
+        ("GET", "/organizations", 404),
+        ("GET", "/status", 200),
+        ("GET", "/sign-in", 200),
+        ("GET", "/sign-in/nothing", 404),
+        ("GET", "/sign-in/callback", 400),
+        ("GET", "/try-again", 404),
+        ("GET", "/nothing", 404),
+        ("POST", "/link", 403),
+        ("POST", "/organizations", 403),
+        ("POST", "/sign-out", 403),
+        ("PUT", "/link", 405),
+        ("DELETE", "/", 405),
+        ("GET", "/assets/app.css", 200),
+        ("GET", "/assets/app.js", 200),
+        ("GET", "/aws/landing", 200),
+        ("POST", "/aws/landing/retry", 404),
+        ("GET", "/%00%ff/../..", 404),
     ] {
         let (got, page) = send(&world, method, path, none.clone(), "").await?;
         assert_eq!(got.as_u16(), status, "{method} {path}: {page}");

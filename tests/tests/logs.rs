@@ -53,7 +53,17 @@ async fn a_whole_life_leaves_nothing_secret_in_the_log() -> anyhow::Result<()> {
     for told in ["landed", "Purchase Agreement Ended", "deleted", "syncing"] {
         assert!(log.contains(told), "the log does not tell of {told}");
     }
-    let secrets = [bought.token.as_str(), "very.private", "@demo.example", "@buyer.example", "body-marker-123", "__Host-tradepost=", "whsec_", "webhook-signature", "Bearer "];
+    let secrets = [
+        bought.token.as_str(),
+        "very.private",
+        "@demo.example",
+        "@buyer.example",
+        "body-marker-123",
+        "__Host-tradepost=",
+        "whsec_",
+        "webhook-signature",
+        "Bearer ",
+    ];
     for secret in secrets {
         assert!(!log.contains(secret), "the log holds {secret}");
     }

@@ -13,11 +13,17 @@ use tradepost_local::connector::Fault;
 
 #[tokio::test]
 async fn a_crash_between_storing_and_deciding_loses_nothing() -> anyhow::Result<()> {
-    for fault in [Fault::Unreachable, Fault::LostAnswer, Fault::TransactionConflict, Fault::Answer(400, "ThrottlingException")] {
+    for fault in
+        [Fault::Unreachable, Fault::LostAnswer, Fault::TransactionConflict, Fault::Answer(400, "ThrottlingException")]
+    {
         let world = World::new().await?;
         let (bought, _) = world.syncing("clean").await?;
         let injected = fault.clone();
-        world.stack.dynamo.wire().inject(move |call| call.operation.ends_with("TransactWriteItems").then(|| injected.clone()));
+        world
+            .stack
+            .dynamo
+            .wire()
+            .inject(move |call| call.operation.ends_with("TransactWriteItems").then(|| injected.clone()));
         world.pass(90).await?;
         world.stack.dynamo.wire().heal();
         world.pass(HOUR).await?;
@@ -59,7 +65,12 @@ async fn every_single_ledger_call_may_fail_in_every_way() -> anyhow::Result<()> 
 
 #[tokio::test]
 async fn before_after_twice_and_reordered_end_the_same() -> anyhow::Result<()> {
-    for switches in [json!({}), json!({"duplicate": true}), json!({"reorder": true}), json!({"duplicate": true, "reorder": true, "delay_seconds": 1800})] {
+    for switches in [
+        json!({}),
+        json!({"duplicate": true}),
+        json!({"reorder": true}),
+        json!({"duplicate": true, "reorder": true, "delay_seconds": 1800}),
+    ] {
         for first in [0, 150] {
             let world = World::new().await?;
             world.aws("switches", switches.clone()).await?;
@@ -110,7 +121,8 @@ async fn an_end_that_comes_before_everything_else_stays_the_end() -> anyhow::Res
     let confirmed = event("License Updated - Manufacturer", &world, agreement, Some(licence), json!({}));
     world.aws("send", json!({"body": confirmed})).await?;
     world.pass(5).await?;
-    let bought = system_tests::world::Bought { agreement: agreement.into(), licence: licence.into(), token: String::new() };
+    let bought =
+        system_tests::world::Bought { agreement: agreement.into(), licence: licence.into(), token: String::new() };
     let subscription = world.subscription(&bought).await?.expect("known");
     assert!(matches!(subscription.state, State::Ended { .. }), "{subscription:?}");
     assert_eq!(world.ledger().all_listed::<Agreement>("unmatched").await?.len(), 0);
@@ -138,8 +150,12 @@ async fn two_licences_of_one_account_live_and_die_apart() -> anyhow::Result<()> 
 #[tokio::test]
 async fn a_renewal_in_any_order_stops_nothing_and_carries_the_link_on() -> anyhow::Result<()> {
     let orders = [
-        ["ended", "created", "updated"], ["ended", "updated", "created"], ["created", "ended", "updated"],
-        ["created", "updated", "ended"], ["updated", "ended", "created"], ["updated", "created", "ended"],
+        ["ended", "created", "updated"],
+        ["ended", "updated", "created"],
+        ["created", "ended", "updated"],
+        ["created", "updated", "ended"],
+        ["updated", "ended", "created"],
+        ["updated", "created", "ended"],
     ];
     for order in orders {
         for deprovision_old in [false, true] {
@@ -149,7 +165,8 @@ async fn a_renewal_in_any_order_stops_nothing_and_carries_the_link_on() -> anyho
             let new = world.renew(request).await?;
             world.pass(3 * HOUR).await?;
             let told = format!("{order:?} {deprovision_old}");
-            let (before, after) = (world.subscription(&old).await?.expect("old"), world.subscription(&new).await?.expect("new"));
+            let (before, after) =
+                (world.subscription(&old).await?.expect("old"), world.subscription(&new).await?.expect("new"));
             assert!(matches!(before.state, State::Superseded { .. }), "{told}: {before:?}");
             assert!(matches!(after.state, State::Active { .. }), "{told}: {after:?}");
             let slot = world.slot("org-clean").await?.expect("a slot");
@@ -199,7 +216,13 @@ async fn what_no_rule_applies_to_is_kept_and_acknowledged() -> anyhow::Result<()
         json!({"action": "subscribe-something", "customer-identifier": "c", "product-code": "p"}),
         json!({"action": 5}),
         json!({"Type": "Notification", "MessageId": "m1", "Message": "{broken"}),
-        event("License Updated - Manufacturer", &world, "agmt-other", Some("arn:aws:license-manager::1:license:l-00"), json!({"product": "not-ours"})),
+        event(
+            "License Updated - Manufacturer",
+            &world,
+            "agmt-other",
+            Some("arn:aws:license-manager::1:license:l-00"),
+            json!({"product": "not-ours"}),
+        ),
     ];
     let number = strange.len();
     for body in strange {
@@ -247,7 +270,10 @@ async fn a_failed_purchase_that_is_paid_after_all_comes_back() -> anyhow::Result
     world.pass(HOUR).await?;
     let link = world.link_of(&bought).await?.expect("a link");
     assert!(matches!(link.state, LinkState::Linked { .. }), "{link:?}");
-    assert_eq!(world.status("org-clean").await?.and_then(|status| status.payment_method).as_deref(), Some("AWS Marketplace Subscription"));
+    assert_eq!(
+        world.status("org-clean").await?.and_then(|status| status.payment_method).as_deref(),
+        Some("AWS Marketplace Subscription")
+    );
     Ok(())
 }
 

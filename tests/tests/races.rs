@@ -14,7 +14,10 @@ async fn two_purchases_race_for_one_organization() -> anyhow::Result<()> {
         let links = [world.link_of(&one).await?, world.link_of(&two).await?];
         let active = links.iter().flatten().filter(|link| link.state.is_active()).count();
         assert_eq!(active, 1, "{links:?}");
-        let refused = [&left, &right].into_iter().filter(|browser| browser.text_of("li[data-code=already_linked]").is_ok()).count();
+        let refused = [&left, &right]
+            .into_iter()
+            .filter(|browser| browser.text_of("li[data-code=already_linked]").is_ok())
+            .count();
         assert_eq!(refused, 1, "{} / {}", left.text(), right.text());
         let slot = world.slot("org-clean").await?.expect("a slot");
         let winner = links.iter().flatten().find(|link| link.state.is_active()).expect("a winner");
@@ -28,13 +31,17 @@ async fn two_organizations_race_for_one_purchase() -> anyhow::Result<()> {
     for _ in 0..4 {
         let world = World::new().await?;
         let bought = world.buy().await?;
-        let (mut left, mut right) = (world.ready(&bought.token, "clean").await?, world.ready(&bought.token, "second").await?);
+        let (mut left, mut right) =
+            (world.ready(&bought.token, "clean").await?, world.ready(&bought.token, "second").await?);
         let (a, b) = tokio::join!(left.submit("form#link-form", &[]), right.submit("form#link-form", &[]));
         a?;
         b?;
         let taken = [world.slot("org-clean").await?, world.slot("org-second").await?];
         assert_eq!(taken.iter().flatten().filter(|slot| slot.active.is_some()).count(), 1, "{taken:?}");
-        let refused = [&left, &right].into_iter().filter(|browser| browser.text_of("li[data-code=purchase_already_linked]").is_ok()).count();
+        let refused = [&left, &right]
+            .into_iter()
+            .filter(|browser| browser.text_of("li[data-code=purchase_already_linked]").is_ok())
+            .count();
         assert_eq!(refused, 1, "{} / {}", left.text(), right.text());
     }
     Ok(())

@@ -133,7 +133,8 @@ async fn buy(world: &World, person: &'static str, memory: &mut Memory) -> anyhow
     let mut said = format!("{person} buys {}", bought.agreement);
     if browser.url.host_str() == Some("vendor.localhost") && world.sign_in(&mut browser, person).await.is_ok() {
         let went = browser.submit("form#link-form", &[]).await;
-        said = format!("{said}: {}", if went.is_ok() { browser.status.to_string() } else { "no link offered".to_owned() });
+        said =
+            format!("{said}: {}", if went.is_ok() { browser.status.to_string() } else { "no link offered".to_owned() });
     }
     memory.bought.push((bought, person));
     Ok(said)
@@ -199,14 +200,24 @@ async fn always(world: &World, memory: &mut Memory) -> anyhow::Result<()> {
 async fn deletions_were_right(world: &World, memory: &mut Memory, active: &BTreeSet<String>) -> anyhow::Result<()> {
     let state = world.vendor_state().await?;
     let living = names(&state, "deployments");
-    for (name, person) in [("orders-prod", "clean"), ("events-staging", "clean"), ("old-archive", "clean"), ("trial-sandbox", "clean"), ("web", "second"), ("worker", "second")] {
+    for (name, person) in [
+        ("orders-prod", "clean"),
+        ("events-staging", "clean"),
+        ("old-archive", "clean"),
+        ("trial-sandbox", "clean"),
+        ("web", "second"),
+        ("worker", "second"),
+    ] {
         if living.contains_key(name) || memory.gone.contains(name) {
             continue;
         }
         memory.gone.insert(name.to_owned());
         let organization = format!("org-{person}");
         ensure!(!active.contains(&organization), "{name} was deleted while {organization} is linked");
-        let cancelled = memory.cancelled_at.get(&organization).with_context(|| format!("{name} was deleted though nothing was cancelled"))?;
+        let cancelled = memory
+            .cancelled_at
+            .get(&organization)
+            .with_context(|| format!("{name} was deleted though nothing was cancelled"))?;
         let since = world.now().duration_since(*cancelled);
         ensure!(since > SignedDuration::from_hours(72), "{name} was deleted {since} after the cancellation");
     }
@@ -237,15 +248,25 @@ async fn agreed(world: &World, memory: &Memory) -> anyhow::Result<()> {
             ensure!(status.payment_method.is_none() || linked, "{organization} shows a payment method without a link");
         }
         if let Some(active) = slot.and_then(|slot| slot.active) {
-            let (bought, _) = memory.bought.iter().find(|(bought, _)| bought.key() == active.subscription).context("an unknown purchase")?;
+            let (bought, _) = memory
+                .bought
+                .iter()
+                .find(|(bought, _)| bought.key() == active.subscription)
+                .context("an unknown purchase")?;
             let subscription = world.subscription(bought).await?.context("no subscription")?;
             ensure!(
-                matches!(subscription.state, State::Active { .. } | State::Announced | State::Superseded { .. } | State::Ending { .. }),
+                matches!(
+                    subscription.state,
+                    State::Active { .. } | State::Announced | State::Superseded { .. } | State::Ending { .. }
+                ),
                 "{organization} is linked to a subscription that is {}",
                 subscription.state.name()
             );
         }
     }
-    ensure!(world.ledger().all_listed::<tradepost::notice::RawNotice>("received").await?.is_empty(), "a notice was never decided upon");
+    ensure!(
+        world.ledger().all_listed::<tradepost::notice::RawNotice>("received").await?.is_empty(),
+        "a notice was never decided upon"
+    );
     Ok(())
 }

@@ -76,7 +76,8 @@ impl Settings {
     pub fn read(get: impl Fn(&str) -> Option<String>) -> anyhow::Result<Self> {
         let need = |name: &str| get(name).filter(|value| !value.is_empty()).ok_or_else(|| anyhow!("{name} is not set"));
         let path = get("TRADEPOST_POLICY").unwrap_or_else(|| "policy.toml".to_owned());
-        let text = std::fs::read_to_string(&path).with_context(|| format!("TRADEPOST_POLICY: {path} cannot be read"))?;
+        let text =
+            std::fs::read_to_string(&path).with_context(|| format!("TRADEPOST_POLICY: {path} cannot be read"))?;
         let deletions = match get("TRADEPOST_DELETIONS").as_deref() {
             None | Some("on") => true,
             Some("off") => false,
@@ -87,7 +88,8 @@ impl Settings {
             policy: Arc::new(Policy::parse(&text).with_context(|| path)?),
             public_url: need("TRADEPOST_PUBLIC_URL")?.trim_end_matches('/').to_owned(),
             control_plane_url: need("TRADEPOST_CONTROL_PLANE_URL")?,
-            sign_in: serde_json::from_str(&need("TRADEPOST_SIGN_IN")?).context("TRADEPOST_SIGN_IN is not a JSON list of methods")?,
+            sign_in: serde_json::from_str(&need("TRADEPOST_SIGN_IN")?)
+                .context("TRADEPOST_SIGN_IN is not a JSON list of methods")?,
             secret_id: need("TRADEPOST_SECRET_ID")?,
             work_queue_url: need("TRADEPOST_WORK_QUEUE_URL")?,
             deletions,
@@ -126,10 +128,13 @@ pub fn control_plane(settings: &Settings, secrets: &Secrets, outbound: Arc<Outbo
 
 /// The pages.
 pub fn app(settings: &Settings, secrets: &Secrets, ledger: Ledger, outbound: Arc<Outbound>) -> anyhow::Result<App> {
-    let key = base64::engine::general_purpose::STANDARD.decode(&secrets.cookie_key).map_err(|_| anyhow!("cookie_key is not base64"))?;
+    let key = base64::engine::general_purpose::STANDARD
+        .decode(&secrets.cookie_key)
+        .map_err(|_| anyhow!("cookie_key is not base64"))?;
     let mut methods = Vec::new();
     for method in &settings.sign_in {
-        let secret = secrets.sign_in.get(&method.id).ok_or_else(|| anyhow!("the secret has no sign_in.{}", method.id))?;
+        let secret =
+            secrets.sign_in.get(&method.id).ok_or_else(|| anyhow!("the secret has no sign_in.{}", method.id))?;
         methods.push((method.clone(), secret.clone()));
     }
     Ok(App {
@@ -167,7 +172,10 @@ pub async fn work(sdk: &SdkConfig, settings: &Settings) -> anyhow::Result<Work<A
 /// Randomness from the system. Without it nothing may go on, so a failure ends the process.
 pub fn random() -> [u8; 32] {
     let mut bytes = [0; 32];
-    #[expect(clippy::expect_used, reason = "without randomness no id and no session may be made; the environment is broken")]
+    #[expect(
+        clippy::expect_used,
+        reason = "without randomness no id and no session may be made; the environment is broken"
+    )]
     getrandom::fill(&mut bytes).expect("the system gives no randomness");
     bytes
 }

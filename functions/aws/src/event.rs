@@ -13,7 +13,8 @@ use tradepost::notice::{NotUnderstood, Notice, RawNotice};
 /// The id under which a message is stored: its own, or the transport's where it has none. Never its content.
 pub fn notice_id(body: &str, message_id: &str) -> String {
     let parsed: Option<Value> = serde_json::from_str(body).ok();
-    let text = |name: &str| parsed.as_ref().and_then(|value| value.get(name)).and_then(Value::as_str).filter(|id| sane(id));
+    let text =
+        |name: &str| parsed.as_ref().and_then(|value| value.get(name)).and_then(Value::as_str).filter(|id| sane(id));
     if let (Some(id), Some(_)) = (text("id"), text_any(parsed.as_ref(), "detail-type")) {
         return format!("eb:{id}");
     }

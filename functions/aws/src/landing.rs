@@ -79,7 +79,8 @@ impl Landing {
 
     /// The buyer presses Try again.
     async fn retry(&self, visit: &Visit) -> Answer {
-        let genuine = !visit.session.csrf.is_empty() && visit.field("csrf").as_deref() == Some(visit.session.csrf.as_str());
+        let genuine =
+            !visit.session.csrf.is_empty() && visit.field("csrf").as_deref() == Some(visit.session.csrf.as_str());
         match visit.session.waiting.clone() {
             Some(waiting) if genuine => self.resolve(visit, waiting).await,
             Some(_) => Answer::message(Message::FormExpired),
@@ -111,7 +112,8 @@ impl Landing {
             Ok(_) => {
                 // A person signed in in this browser stays so (the cookie is there only on a retry).
                 let person = visit.session.person.clone();
-                let session = Session { registration: Some(id), person, csrf: self.app.fresh_secret(), ..Session::default() };
+                let session =
+                    Session { registration: Some(id), person, csrf: self.app.fresh_secret(), ..Session::default() };
                 Answer::redirect("/").with_session(session).called("landed")
             }
             Err(error) => {
@@ -150,7 +152,8 @@ struct Form {
 impl Form {
     /// Reads a form, URL-encoded or multipart. What does not read counts as empty.
     async fn read(request: &Request<Bytes>) -> Self {
-        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let kind =
+            request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let mut form = Self::default();
         if let Ok(boundary) = multer::parse_boundary(kind) {
             let mut parts = multer::Multipart::with_reader(request.body().as_ref(), boundary);

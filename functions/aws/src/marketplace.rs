@@ -78,20 +78,31 @@ pub async fn resolve(
         }
     })?;
     let product = answer.product_code().unwrap_or_default().to_owned();
-    let Some(listing) = policy.listing(Provider::Aws, &product) else { return Err(ResolveError::ProductUnknown(product)) };
+    let Some(listing) = policy.listing(Provider::Aws, &product) else {
+        return Err(ResolveError::ProductUnknown(product));
+    };
     let account = answer.customer_aws_account_id().filter(|text| !text.is_empty());
     if listing.notices == Notices::Sns {
         let customer = answer.customer_identifier().filter(|text| !text.is_empty());
-        let customer = customer.ok_or_else(|| ResolveError::Refused("no CustomerIdentifier for an SNS listing".to_owned()))?;
+        let customer =
+            customer.ok_or_else(|| ResolveError::Refused("no CustomerIdentifier for an SNS listing".to_owned()))?;
         let key = SubscriptionKey::AwsLegacy { product: product.clone(), customer: customer.to_owned() };
         let account = customer.to_owned();
-        return Ok(Resolved { subscription: Some(key), licence: None, licence_arn: None, product, account, free_trial });
+        return Ok(Resolved {
+            subscription: Some(key),
+            licence: None,
+            licence_arn: None,
+            product,
+            account,
+            free_trial,
+        });
     }
     let arn = answer.license_arn().filter(|text| !text.is_empty());
     let arn = arn.ok_or_else(|| ResolveError::Refused("no LicenseArn for an EventBridge listing".to_owned()))?;
     let licence = licence_id(arn).to_owned();
     let agreement = answer.metadata().and_then(|metadata| metadata.agreement_id()).filter(|text| !text.is_empty());
-    let subscription = agreement.map(|agreement| SubscriptionKey::AwsLicence { agreement: agreement.to_owned(), licence: licence.clone() });
+    let subscription = agreement
+        .map(|agreement| SubscriptionKey::AwsLicence { agreement: agreement.to_owned(), licence: licence.clone() });
     Ok(Resolved {
         subscription,
         licence: Some(licence),
@@ -109,9 +120,20 @@ pub fn licence_id(arn: &str) -> &str {
 
 /// Whether an error may pass by itself.
 fn passing<E>(error: &SdkError<E, HttpResponse>, code: Option<&str>) -> bool {
-    let by_code = matches!(code, Some("ThrottlingException" | "InternalServiceErrorException" | "InternalServerException" | "RequestLimitExceeded"));
-    let by_status = error.raw_response().is_some_and(|raw| raw.status().is_server_error() || raw.status().as_u16() == 429);
-    by_code || by_status || matches!(error, SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_))
+    let by_code = matches!(
+        code,
+        Some(
+            "ThrottlingException"
+                | "InternalServiceErrorException"
+                | "InternalServerException"
+                | "RequestLimitExceeded"
+        )
+    );
+    let by_status =
+        error.raw_response().is_some_and(|raw| raw.status().is_server_error() || raw.status().as_u16() == 429);
+    by_code
+        || by_status
+        || matches!(error, SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_))
 }
 
 fn classify<E>(error: &SdkError<E, HttpResponse>, code: Option<&str>) -> MarketplaceError {
@@ -122,14 +144,20 @@ fn classify<E>(error: &SdkError<E, HttpResponse>, code: Option<&str>) -> Marketp
 impl Marketplace for AwsMarketplace {
     async fn entitlements(&self, subscription: &Subscription) -> Result<Vec<Entitlement>, MarketplaceError> {
         let (name, value) = match (&subscription.key, &subscription.licence_arn) {
-            (SubscriptionKey::AwsLegacy { customer, .. }, _) => (GetEntitlementFilterName::CustomerIdentifier, customer.clone()),
+            (SubscriptionKey::AwsLegacy { customer, .. }, _) => {
+                (GetEntitlementFilterName::CustomerIdentifier, customer.clone())
+            }
             (_, Some(arn)) => (GetEntitlementFilterName::LicenseArn, arn.clone()),
             (_, None) => return Err(MarketplaceError::Refused("no licence ARN is known".to_owned())),
         };
         let mut all = Vec::new();
         let mut next: Option<String> = None;
         for _ in 0..PAGES {
-            let request = self.entitlement.get_entitlements().product_code(&subscription.product).filter(name.clone(), vec![value.clone()]);
+            let request = self
+                .entitlement
+                .get_entitlements()
+                .product_code(&subscription.product)
+                .filter(name.clone(), vec![value.clone()]);
             let page = request.set_next_token(next).send().await.map_err(|error| {
                 let code = error.as_service_error().and_then(|inner| inner.meta().code()).map(str::to_owned);
                 classify(&error, code.as_deref())

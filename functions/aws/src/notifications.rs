@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::sync::Arc;
 use tradepost::disposition::{Dispose, Disposition, chain};
 use tradepost::ledger::{Created, Key, Ledger, Provider};
-use tradepost::lifecycle::{Interpreted, InterpretError, interpret};
+use tradepost::lifecycle::{InterpretError, Interpreted, interpret};
 use tradepost::marketplace::Marketplace;
 use tradepost::notice::{LARGEST_BODY, NoticeState, RawNotice};
 use tradepost::policy::Policy;
@@ -106,7 +106,9 @@ impl<M: Marketplace> Notifications<M> {
                 }
                 Err(error) => {
                     match error.disposition() {
-                        Disposition::Retry => tracing::warn!(message = %record.message_id, error = %chain(&error), "a notice has to wait"),
+                        Disposition::Retry => {
+                            tracing::warn!(message = %record.message_id, error = %chain(&error), "a notice has to wait")
+                        }
                         Disposition::Done | Disposition::Reject | Disposition::Page => {
                             tracing::error!(message = %record.message_id, error = %chain(&error), "a notice failed");
                         }

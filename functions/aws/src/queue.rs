@@ -29,7 +29,8 @@ impl WorkQueue {
                 let body = serde_json::to_string(key).ok()?;
                 SendMessageBatchRequestEntry::builder().id(number.to_string()).message_body(body).build().ok()
             });
-            let sent = self.client.send_message_batch().queue_url(&self.url).set_entries(Some(entries.collect())).send().await;
+            let sent =
+                self.client.send_message_batch().queue_url(&self.url).set_entries(Some(entries.collect())).send().await;
             match sent {
                 Ok(answer) if answer.failed().is_empty() => {}
                 Ok(answer) => tracing::warn!(failed = answer.failed().len(), "the worker was not woken for all rows"),

@@ -22,7 +22,14 @@ impl<M: Marketplace> Work<M> {
         let span = Span { provider: Provider::Aws, until };
         let dry = event.get("dry_run").and_then(Value::as_bool).unwrap_or(false);
         let report = if dry { dry_run(&worker, span, clock()).await? } else { sweep(&worker, span, clock).await? };
-        tracing::info!(dry, rows = report.rows, failed = report.failed, page = report.page, cut_short = report.cut_short, "sweep");
+        tracing::info!(
+            dry,
+            rows = report.rows,
+            failed = report.failed,
+            page = report.page,
+            cut_short = report.cut_short,
+            "sweep"
+        );
         Ok(report)
     }
 }

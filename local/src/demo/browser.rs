@@ -80,11 +80,13 @@ impl Browser {
             let page = Html::parse_document(&self.html);
             let (forms, buttons) = (selector("form")?, selector("button")?);
             let has = |form: ElementRef<'_>| {
-                form.select(&buttons).any(|found| words(found).contains(button) && found.value().attr("aria-disabled") != Some("true"))
+                form.select(&buttons)
+                    .any(|found| words(found).contains(button) && found.value().attr("aria-disabled") != Some("true"))
             };
             page.select(&forms).position(has)
         };
-        let number = number.ok_or_else(|| anyhow!("there is no button \u{201c}{button}\u{201d} on {} ({})", self.url, self.status))?;
+        let number = number
+            .ok_or_else(|| anyhow!("there is no button \u{201c}{button}\u{201d} on {} ({})", self.url, self.status))?;
         let (to, method, fields) = self.numbered_form(number, fill)?;
         let from = self.url.clone();
         let body = (method == "post").then_some(fields);
@@ -102,18 +104,29 @@ impl Browser {
     pub fn form(&self, css: &str, fill: &[(&str, &str)]) -> anyhow::Result<(Url, String, Vec<(String, String)>)> {
         let page = Html::parse_document(&self.html);
         let forms = selector(css)?;
-        let form = page.select(&forms).next().ok_or_else(|| anyhow!("there is no form {css} on {} ({})", self.url, self.status))?;
+        let form = page
+            .select(&forms)
+            .next()
+            .ok_or_else(|| anyhow!("there is no form {css} on {} ({})", self.url, self.status))?;
         self.read_form(form, fill)
     }
 
-    fn numbered_form(&self, number: usize, fill: &[(&str, &str)]) -> anyhow::Result<(Url, String, Vec<(String, String)>)> {
+    fn numbered_form(
+        &self,
+        number: usize,
+        fill: &[(&str, &str)],
+    ) -> anyhow::Result<(Url, String, Vec<(String, String)>)> {
         let page = Html::parse_document(&self.html);
         let forms = selector("form")?;
         let form = page.select(&forms).nth(number).context("the form is gone")?;
         self.read_form(form, fill)
     }
 
-    fn read_form(&self, form: ElementRef<'_>, fill: &[(&str, &str)]) -> anyhow::Result<(Url, String, Vec<(String, String)>)> {
+    fn read_form(
+        &self,
+        form: ElementRef<'_>,
+        fill: &[(&str, &str)],
+    ) -> anyhow::Result<(Url, String, Vec<(String, String)>)> {
         let to = self.url.join(form.value().attr("action").unwrap_or_default())?;
         let method = form.value().attr("method").unwrap_or("get").to_lowercase();
         let inputs = selector("input[name], select[name], textarea[name]")?;
@@ -128,7 +141,9 @@ impl Browser {
                 Some((_, value)) if kind != "radio" || element.attr("value") == Some(value) => {
                     fields.push((name.to_owned(), (*value).to_owned()));
                 }
-                None if !unchecked => fields.push((name.to_owned(), element.attr("value").unwrap_or_default().to_owned())),
+                None if !unchecked => {
+                    fields.push((name.to_owned(), element.attr("value").unwrap_or_default().to_owned()))
+                }
                 Some(_) | None => {}
             }
         }
@@ -144,14 +159,21 @@ impl Browser {
             let same_site = to.host_str() == from.host_str();
             let request = match &body {
                 Some(fields) => {
-                    let form: String = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+                    let form: String =
+                        url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
                     self.client.post(to.clone()).header("content-type", "application/x-www-form-urlencoded").body(form)
                 }
                 None => self.client.get(to.clone()),
             };
             let site = if same_site { "same-origin" } else { "cross-site" };
-            let request = request.header("accept", "text/html").header("sec-fetch-site", site).header("cookie", self.sent(&to, same_site, body.is_some()));
-            let answer = request.send().await.with_context(|| format!("no answer from {}{}", to.host_str().unwrap_or_default(), to.path()))?;
+            let request = request
+                .header("accept", "text/html")
+                .header("sec-fetch-site", site)
+                .header("cookie", self.sent(&to, same_site, body.is_some()));
+            let answer = request
+                .send()
+                .await
+                .with_context(|| format!("no answer from {}{}", to.host_str().unwrap_or_default(), to.path()))?;
             self.keep(&to, answer.headers());
             self.status = answer.status().as_u16();
             self.url = to.clone();
@@ -199,7 +221,11 @@ impl Browser {
     /// A JSON answer to a request of the page's own script, with the page's cookies.
     pub async fn fetch(&self, path: &str) -> anyhow::Result<serde_json::Value> {
         let to = self.url.join(path)?;
-        let request = self.client.get(to.clone()).header("accept", "application/json").header("cookie", self.sent(&to, true, false));
+        let request = self
+            .client
+            .get(to.clone())
+            .header("accept", "application/json")
+            .header("cookie", self.sent(&to, true, false));
         Ok(serde_json::from_str(&request.send().await?.text().await?)?)
     }
 
@@ -219,7 +245,10 @@ impl Browser {
     pub fn text_of(&self, css: &str) -> anyhow::Result<String> {
         let page = Html::parse_document(&self.html);
         let wanted = selector(css)?;
-        page.select(&wanted).next().map(words).ok_or_else(|| anyhow!("there is no {css} on {} ({})", self.url, self.status))
+        page.select(&wanted)
+            .next()
+            .map(words)
+            .ok_or_else(|| anyhow!("there is no {css} on {} ({})", self.url, self.status))
     }
 }
 

@@ -68,7 +68,12 @@ async fn sign_in(play: &mut Play, browser: &mut Browser, person: &str) -> anyhow
     play.step("Sign in when prompted; arrive on the index page", async {
         ensure!(browser.url.host_str() == Some("vendor.localhost"), "no sign-in was asked for, but {}", browser.url);
         browser.submit("form#sign-in", &[("email", &email), ("password", "demo")]).await?;
-        ensure!(browser.url.host_str() == Some("tradepost.localhost") && browser.url.path() == "/", "signing in led to {} ({})", browser.url, browser.text());
+        ensure!(
+            browser.url.host_str() == Some("tradepost.localhost") && browser.url.path() == "/",
+            "signing in led to {} ({})",
+            browser.url,
+            browser.text()
+        );
         Ok(())
     })
     .await
@@ -87,6 +92,22 @@ async fn link(play: &mut Play, browser: &mut Browser) -> anyhow::Result<()> {
 async fn state(browser: &Browser) -> anyhow::Result<String> {
     let status = browser.fetch("/status").await?;
     Ok(status.get("state").and_then(Value::as_str).unwrap_or_default().to_owned())
+}
+
+/// The session of yesterday is over: signs in again, without a word since the vendor still knows the person.
+async fn come_back(play: &mut Play, browser: &mut Browser) -> anyhow::Result<()> {
+    let tradepost = play.at.tradepost.clone();
+    play.step("Come back the next day; the sign-in is silent", async {
+        browser.open(&format!("{tradepost}/sign-in/demo")).await?;
+        ensure!(
+            browser.url.host_str() == Some("tradepost.localhost") && browser.status == 200,
+            "{} {}",
+            browser.url,
+            browser.text()
+        );
+        Ok(())
+    })
+    .await
 }
 
 async fn payment_method(play: &Play, browser: &mut Browser) -> anyhow::Result<String> {
@@ -132,7 +153,12 @@ async fn cancel(play: &mut Play, browser: &mut Browser) -> anyhow::Result<()> {
     .await?;
     play.step("Type the product's name, click Yes, cancel subscription", async {
         browser.submit("form#cancel-form", &[("confirmation", &title)]).await?;
-        ensure!(browser.status == 200 && browser.url.path() == "/subscriptions", "{} {}", browser.status, browser.text());
+        ensure!(
+            browser.status == 200 && browser.url.path() == "/subscriptions",
+            "{} {}",
+            browser.status,
+            browser.text()
+        );
         Ok(())
     })
     .await?;
@@ -162,22 +188,43 @@ async fn all_are(play: &mut Play, what: &str, names: &[&str], wanted: Option<&st
 async fn whole_life(play: &mut Play) -> anyhow::Result<()> {
     let mut browser = play.browser()?;
     linked(play, &mut browser, "clean").await?;
-    all_are(play, "Nothing is stopped while the account pays", &["orders-prod", "events-staging", "trial-sandbox"], Some("running")).await?;
+    all_are(
+        play,
+        "Nothing is stopped while the account pays",
+        &["orders-prod", "events-staging", "trial-sandbox"],
+        Some("running"),
+    )
+    .await?;
     cancel(play, &mut browser).await?;
-    all_are(play, "Cancelling stops the running deployments", &["orders-prod", "events-staging"], Some("stopped")).await?;
+    all_are(play, "Cancelling stops the running deployments", &["orders-prod", "events-staging"], Some("stopped"))
+        .await?;
     all_are(play, "except the trial deployment", &["trial-sandbox"], Some("running")).await?;
     let method = payment_method(play, &mut browser).await;
     play.holds("The Payment Method is empty again", method.map(|method| method.is_empty()))?;
-    play.holds("Billing says what will be deleted, and when", Ok(browser.text().contains("orders-prod") && browser.text().contains("Deleted after")))?;
+    play.holds(
+        "Billing says what will be deleted, and when",
+        Ok(browser.text().contains("orders-prod") && browser.text().contains("Deleted after")),
+    )?;
     play.push(3 * DAY - 600, "Almost three days later").await?;
-    all_are(play, "the stopped deployments are still there", &["orders-prod", "events-staging", "old-archive"], Some("stopped")).await?;
+    all_are(
+        play,
+        "the stopped deployments are still there",
+        &["orders-prod", "events-staging", "old-archive"],
+        Some("stopped"),
+    )
+    .await?;
     play.push(HOUR, "More than three days after the stop").await?;
-    all_are(play, "the stopped deployments are deleted", &["orders-prod", "events-staging", "old-archive"], None).await?;
+    all_are(play, "the stopped deployments are deleted", &["orders-prod", "events-staging", "old-archive"], None)
+        .await?;
     all_are(play, "the trial is not", &["trial-sandbox"], Some("running")).await?;
-    all_are(play, "and no other account's deployments are touched", &["web", "worker", "search"], Some("running")).await?;
+    all_are(play, "and no other account's deployments are touched", &["web", "worker", "search"], Some("running"))
+        .await?;
     play.push(10 * DAY, "The trial comes to its end").await?;
     let trial = deployment(play, "trial-sandbox").await;
-    play.holds("then it stops too, and is deleted three days after that", trial.map(|state| state.as_deref() != Some("running")))
+    play.holds(
+        "then it stops too, and is deleted three days after that",
+        trial.map(|state| state.as_deref() != Some("running")),
+    )
 }
 
 async fn signed_in_already(play: &mut Play) -> anyhow::Result<()> {
@@ -217,14 +264,21 @@ async fn refused(play: &mut Play, person: &str, code: &str) -> anyhow::Result<()
 
 fn refusal_is_shown(play: &mut Play, browser: &Browser, code: &str) -> anyhow::Result<()> {
     let reason = browser.text_of(&format!("li[data-code={code}]"));
-    play.holds("The link is refused with its reason", reason.map(|reason| browser.status == 409 && !reason.is_empty()))?;
+    play.holds(
+        "The link is refused with its reason",
+        reason.map(|reason| browser.status == 409 && !reason.is_empty()),
+    )?;
     play.holds("and with the way to open a ticket", Ok(browser.html.contains("Open a ticket")))
 }
 
 /// Posts the link form by hand, as a person with the browser's tools could.
 async fn forced_link(browser: &mut Browser, person: &str) -> anyhow::Result<(u16, String)> {
     let (_, _, fields) = browser.form("form[action$='/sign-out']", &[])?;
-    let csrf = fields.iter().find(|(name, _)| name == "csrf").map(|(_, value)| value.clone()).context("the page has no token")?;
+    let csrf = fields
+        .iter()
+        .find(|(name, _)| name == "csrf")
+        .map(|(_, value)| value.clone())
+        .context("the page has no token")?;
     let organization = format!("org-{person}");
     let form = [("csrf", csrf.as_str()), ("organization", &organization), ("contact", "buyer@demo.example")];
     browser.post("/link", &form).await?;
@@ -304,6 +358,7 @@ async fn payment_fails(play: &mut Play) -> anyhow::Result<()> {
     sign_in(play, &mut browser, "clean").await?;
     link(play, &mut browser).await?;
     play.push(DAY - HOUR, "Almost a day passes without a confirmation").await?;
+    come_back(play, &mut browser).await?;
     let waiting = state(&browser).await;
     play.holds("It is still syncing", waiting.map(|state| state == "syncing"))?;
     play.push(2 * HOUR, "A day has passed").await?;
@@ -344,7 +399,12 @@ async fn bad_tokens(play: &mut Play) -> anyhow::Result<()> {
     let tradepost = play.at.tradepost.clone();
     play.step("Opening the landing page by hand explains what to do", async {
         browser.open(&format!("{tradepost}/aws/landing")).await?;
-        ensure!(browser.status == 200 && browser.text().contains("Set up your account"), "{} {}", browser.status, browser.text());
+        ensure!(
+            browser.status == 200 && browser.text().contains("Set up your account"),
+            "{} {}",
+            browser.status,
+            browser.text()
+        );
         Ok(())
     })
     .await?;

@@ -45,9 +45,24 @@ impl Play {
         });
         let listing = stack.policy.listings.get(scenario.listing).context("the policy has no such listing")?;
         let (code, title) = (listing.code.clone(), listing.title.clone());
-        let other = stack.policy.listings.iter().find(|other| other.code != code).context("the policy has no second listing")?;
+        let other = stack
+            .policy
+            .listings
+            .iter()
+            .find(|other| other.code != code)
+            .context("the policy has no second listing")?;
         let other_code = other.code.clone();
-        Ok(Self { at: stack.addresses(), code, title, other_code, stack, terminal, client: loopback_client()?, server, failed: 0 })
+        Ok(Self {
+            at: stack.addresses(),
+            code,
+            title,
+            other_code,
+            stack,
+            terminal,
+            client: loopback_client()?,
+            server,
+            failed: 0,
+        })
     }
 
     /// Plays one step and writes its line.

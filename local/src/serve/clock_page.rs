@@ -19,7 +19,9 @@ pub(super) async fn show(stack: &Stack) -> Html<String> {
     let now = stack.clock.now();
     let parked = stack.parked().await.unwrap_or_default();
     let button = |seconds: i64, label: &str| {
-        format!(r#"<form method="post" action="/clock"><input type="hidden" name="seconds" value="{seconds}"><button>{label}</button></form>"#)
+        format!(
+            r#"<form method="post" action="/clock"><input type="hidden" name="seconds" value="{seconds}"><button>{label}</button></form>"#
+        )
     };
     Html(format!(
         r#"<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark"><title>The clock</title><style>body{{font:1rem/1.6 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem}}form{{display:inline}}</style></head><body>
@@ -34,9 +36,15 @@ pub(super) async fn show(stack: &Stack) -> Html<String> {
 }
 
 pub(super) async fn push(stack: &Arc<Stack>, request: Request) -> Response {
-    let json_wanted = request.headers().get("accept").and_then(|value| value.to_str().ok()).is_some_and(|accept| accept.contains("json"));
+    let json_wanted = request
+        .headers()
+        .get("accept")
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|accept| accept.contains("json"));
     let body = to_bytes(request.into_body(), 1024).await.unwrap_or_default();
-    let seconds = url::form_urlencoded::parse(&body).find(|(name, _)| name == "seconds").and_then(|(_, value)| value.parse().ok());
+    let seconds = url::form_urlencoded::parse(&body)
+        .find(|(name, _)| name == "seconds")
+        .and_then(|(_, value)| value.parse().ok());
     let Some(seconds) = seconds.filter(|seconds| (1..=FURTHEST_SECONDS).contains(seconds)) else {
         return (StatusCode::BAD_REQUEST, "seconds must be a whole number from 1 to 34560000").into_response();
     };

@@ -6,7 +6,12 @@ use crate::stack::Stack;
 
 pub(super) fn show(stack: &Stack) -> Html<String> {
     let at = stack.addresses();
-    let product = stack.policy.listings.first().map(|listing| (listing.code.as_str(), listing.title.as_str())).unwrap_or_default();
+    let product = stack
+        .policy
+        .listings
+        .first()
+        .map(|listing| (listing.code.as_str(), listing.title.as_str()))
+        .unwrap_or_default();
     Html(format!(
         r#"<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark"><title>Tradepost, locally</title><style>body{{font:1rem/1.6 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem}}small{{opacity:.7}}</style></head><body>
 <h1>Tradepost, on this machine</h1>

@@ -68,13 +68,17 @@ pub(super) fn parameters(encoded: &[u8]) -> Option<BTreeMap<String, String>> {
 impl AuthorizationRequest {
     /// Reads the query of an authorization request.
     pub fn parse(query: &[u8], config: &Config) -> Result<Self, BadRequest> {
-        let parameters = parameters(query).ok_or(BadRequest::ForThePerson("A parameter of the request is given twice."))?;
+        let parameters =
+            parameters(query).ok_or(BadRequest::ForThePerson("A parameter of the request is given twice."))?;
         let return_to = return_to(&parameters, config)?;
         Self::checked(&parameters, return_to.clone())
             .map_err(|(code, description)| BadRequest::ForTheClient(return_to, code, description))
     }
 
-    fn checked(parameters: &BTreeMap<String, String>, return_to: ReturnTo) -> Result<Self, (&'static str, &'static str)> {
+    fn checked(
+        parameters: &BTreeMap<String, String>,
+        return_to: ReturnTo,
+    ) -> Result<Self, (&'static str, &'static str)> {
         let get = |name: &str| parameters.get(name).map(String::as_str);
         if get("request").is_some() {
             return Err(("request_not_supported", "Request objects are not supported."));
@@ -90,7 +94,8 @@ impl AuthorizationRequest {
         if get("response_mode").is_some_and(|mode| mode != "query") {
             return Err(("invalid_request", "Only the response mode query is supported."));
         }
-        let scopes: Vec<String> = get("scope").unwrap_or_default().split_ascii_whitespace().map(str::to_owned).collect();
+        let scopes: Vec<String> =
+            get("scope").unwrap_or_default().split_ascii_whitespace().map(str::to_owned).collect();
         if !scopes.iter().any(|scope| scope == "openid") {
             return Err(("invalid_scope", "The scope openid is missing."));
         }
@@ -121,8 +126,8 @@ fn return_to(parameters: &BTreeMap<String, String>, config: &Config) -> Result<R
         return Err(BadRequest::ForThePerson("The application that sent you here is not known."));
     }
     let redirect_uri = parameters.get("redirect_uri").filter(|uri| config.redirect_uris.contains(uri));
-    let redirect_uri =
-        redirect_uri.ok_or(BadRequest::ForThePerson("The application wants you sent to an address it has not registered."))?;
+    let redirect_uri = redirect_uri
+        .ok_or(BadRequest::ForThePerson("The application wants you sent to an address it has not registered."))?;
     Ok(ReturnTo { redirect_uri: redirect_uri.clone(), state: parameters.get("state").cloned() })
 }
 
@@ -154,7 +159,7 @@ mod tests {
         ("response_type", "code"),
         ("scope", "openid email profile"),
         ("state", "s"),
-        ("code_challenge", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"),
+        ("code_challenge", "8zMCUuSzMx4p_lyGb9We_foOxy7ZXOwXJle3n0bSANo"),
         ("code_challenge_method", "S256"),
     ];
 
@@ -202,7 +207,9 @@ mod tests {
             (("request", "x"), "request_not_supported"),
         ] {
             match parse(&[change]) {
-                Err(BadRequest::ForTheClient(to, code, _)) => assert_eq!((code, to.state.as_deref()), (expected, Some("s"))),
+                Err(BadRequest::ForTheClient(to, code, _)) => {
+                    assert_eq!((code, to.state.as_deref()), (expected, Some("s")))
+                }
                 other => panic!("{change:?}: {other:?}"),
             }
         }

@@ -12,7 +12,8 @@ use super::control_plane::{Answer, handle};
 use super::{Config, Vendor};
 use crate::clock::Clock;
 
-const SECRET: &str = "whsec_dHJhZGVwb3N0LWRlbW8tc2VjcmV0LWZvci10ZXN0cw==";
+/// Signs the calls; the published page uses it in its example.
+pub(super) const SECRET: &str = "whsec_dHJhZGVwb3N0LWRlbW8tc2VjcmV0LWZvci10ZXN0cw==";
 
 /// The address Tradepost has registered.
 pub(super) const CALLBACK: &str = "http://tradepost.localhost:8080/sign-in/callback";

@@ -85,11 +85,21 @@ async fn card(Shared(vendor): Shared<Vendor>, headers: HeaderMap, Form(form): Fo
             let role = organization.role_of(&person)?;
             Some((organization, role))
         }) else {
-            return page::problem(&vendor, StatusCode::NOT_FOUND, "There is no such organization", "Go back to Billing.");
+            return page::problem(
+                &vendor,
+                StatusCode::NOT_FOUND,
+                "There is no such organization",
+                "Go back to Billing.",
+            );
         };
         if !role.pays() {
             let text = "Ask an owner, an admin or somebody with the billing role.";
-            return page::problem(&vendor, StatusCode::FORBIDDEN, "You may not change how this organization pays", text);
+            return page::problem(
+                &vendor,
+                StatusCode::FORBIDDEN,
+                "You may not change how this organization pays",
+                text,
+            );
         }
         organization.billing.card_on_file = form.card == CardChange::Add;
         page::see_other("/billing")

@@ -30,7 +30,8 @@ pub(super) enum Operation {
 }
 
 impl Operation {
-    const ALL: [Self; 8] = [
+    /// All of them.
+    pub const ALL: [Self; 8] = [
         Self::ListOrganizations,
         Self::GetOrganization,
         Self::CreateOrganization,
@@ -147,7 +148,11 @@ fn list_deployments(state: &State, call: &Call) -> Result<Value, Refusal> {
     }
     let members: Members = members(call)?;
     let organization = state.organization(&call.target).ok_or(NO_ORGANIZATION)?;
-    let all = state.deployments.iter().filter(|deployment| deployment.organization == organization.id).map(DeploymentView::new);
+    let all = state
+        .deployments
+        .iter()
+        .filter(|deployment| deployment.organization == organization.id)
+        .map(DeploymentView::new);
     let list = format!("deployments of {}", organization.id);
     let Page { items, next } = window(&list, all, DEPLOYMENTS_ON_A_PAGE, members.page_token.as_deref())?;
     Ok(with_next(json!({"deployments": items}), next))
@@ -243,5 +248,7 @@ impl From<BadToken> for Refusal {
     }
 }
 
-const NO_ORGANIZATION: Refusal = Refusal::new(StatusCode::NOT_FOUND, "organization_not_found", "There is no such organization.");
-const NO_DEPLOYMENT: Refusal = Refusal::new(StatusCode::NOT_FOUND, "deployment_not_found", "There is no such deployment.");
+const NO_ORGANIZATION: Refusal =
+    Refusal::new(StatusCode::NOT_FOUND, "organization_not_found", "There is no such organization.");
+const NO_DEPLOYMENT: Refusal =
+    Refusal::new(StatusCode::NOT_FOUND, "deployment_not_found", "There is no such deployment.");

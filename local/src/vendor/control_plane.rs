@@ -98,7 +98,12 @@ pub(super) struct Received {
     repeated: bool,
 }
 
-async fn receive(Shared(vendor): Shared<Vendor>, Path(path): Path<String>, headers: HeaderMap, body: Bytes) -> Response {
+async fn receive(
+    Shared(vendor): Shared<Vendor>,
+    Path(path): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     let (answer, lateness) = vendor.at_desk(|state, now| {
         let lateness = state.faults.lateness();
         let (answer, mode) = handle(&vendor, state, &path, &headers, &body, now);
@@ -167,7 +172,8 @@ fn parse(path: &str, headers: &HeaderMap, body: &[u8]) -> Result<Call, Refusal> 
     if request.get("operation").and_then(Value::as_str) != Some(operation.name()) {
         return Err(Refusal::bad("operation_mismatch", "The path and the body name different operations."));
     }
-    let target = text(request.get("target")).ok_or(Refusal::bad("bad_request", "The member target must be a non-empty text."))?;
+    let target = text(request.get("target"))
+        .ok_or(Refusal::bad("bad_request", "The member target must be a non-empty text."))?;
     let key = text(request.remove("idempotency_key").as_ref())
         .ok_or(Refusal::bad("bad_request", "The member idempotency_key must be a non-empty text."))?;
     Ok(Call { operation, target, key, request: Value::Object(request) })
@@ -177,7 +183,13 @@ fn text(member: Option<&Value>) -> Option<String> {
     member?.as_str().filter(|text| !text.is_empty() && text.len() <= 255).map(str::to_owned)
 }
 
-fn answer_with_faults(vendor: &Vendor, state: &mut State, call: &Call, line: &mut Received, now: Timestamp) -> (Answer, Mode) {
+fn answer_with_faults(
+    vendor: &Vendor,
+    state: &mut State,
+    call: &Call,
+    line: &mut Received,
+    now: Timestamp,
+) -> (Answer, Mode) {
     let mode = state.faults.take(call.operation.name(), &call.target);
     let answer = match mode {
         Mode::Ok | Mode::Slow => perform_once(vendor, state, call, line, now),
@@ -210,8 +222,11 @@ fn perform_once(vendor: &Vendor, state: &mut State, call: &Call, line: &mut Rece
     }
 }
 
-const DOWN: Refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "The control plane is down (simulated).");
-const THROTTLED: Refusal = Refusal::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "Too many calls (simulated).");
-const LOST: Refusal = Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "The answer was lost (simulated).");
+const DOWN: Refusal =
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "The control plane is down (simulated).");
+const THROTTLED: Refusal =
+    Refusal::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "Too many calls (simulated).");
+const LOST: Refusal =
+    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "The answer was lost (simulated).");
 const REUSED: Refusal =
     Refusal::new(StatusCode::CONFLICT, "idempotency_key_reused", "This idempotency key was used for another request.");

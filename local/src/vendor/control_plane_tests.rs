@@ -4,8 +4,10 @@
 use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
+use standardwebhooks::Webhook;
 
-use super::bench::Bench;
+use super::bench::{Bench, SECRET};
+use super::control_operations::Operation;
 use super::control_plane::Answer;
 
 fn code(answer: &Answer) -> (u16, &str) {
@@ -29,7 +31,8 @@ const PROD: &str = "dep-clean-orders-prod";
 #[test]
 fn a_replayed_call_is_refused_and_does_nothing() {
     let bench = Bench::new();
-    let body = json!({"operation": "set_plan", "target": "org-clean", "idempotency_key": "a", "plan": "standard"}).to_string();
+    let body =
+        json!({"operation": "set_plan", "target": "org-clean", "idempotency_key": "a", "plan": "standard"}).to_string();
     let headers = bench.sign("msg_once", &body);
     assert_eq!(bench.deliver("set-plan", &headers, &body).status, StatusCode::OK);
     assert_eq!(code(&bench.deliver("set-plan", &headers, &body)), (401, "id_replayed"));
@@ -38,9 +41,13 @@ fn a_replayed_call_is_refused_and_does_nothing() {
 #[test]
 fn a_stale_or_foreign_call_is_refused() {
     let bench = Bench::new();
-    let body = json!({"operation": "set_plan", "target": "org-clean", "idempotency_key": "a", "plan": "standard"}).to_string();
+    let body =
+        json!({"operation": "set_plan", "target": "org-clean", "idempotency_key": "a", "plan": "standard"}).to_string();
     let headers = bench.sign("msg_a", &body);
-    assert_eq!(code(&bench.deliver("set-plan", &headers, &body.replace("standard", "free"))), (401, "signature_invalid"));
+    assert_eq!(
+        code(&bench.deliver("set-plan", &headers, &body.replace("standard", "free"))),
+        (401, "signature_invalid")
+    );
     bench.clock.push(SignedDuration::from_secs(302));
     assert_eq!(code(&bench.deliver("set-plan", &headers, &body)), (401, "timestamp_stale"));
     assert_eq!(code(&bench.deliver("set-plan", &http::HeaderMap::new(), &body)), (401, "signature_missing"));
@@ -153,15 +160,17 @@ fn organizations_come_in_pages_of_two_with_the_role() {
     members.as_object_mut().unwrap().remove("page_token");
     assert_eq!(bench.call("list_organizations", "person-owner", members).body, json!({"organizations": []}));
     assert_eq!(code(&bench.call("list_organizations", "person-clean", person(&bench, "owner"))), (400, "bad_request"));
-    assert_eq!(bench.call("list_organizations", "person-nobody", person(&bench, "nobody")).body["organizations"], json!([]));
+    assert_eq!(
+        bench.call("list_organizations", "person-nobody", person(&bench, "nobody")).body["organizations"],
+        json!([])
+    );
 }
 
 #[test]
 fn an_organization_answers_or_is_gone() {
     let bench = Bench::new();
     let answer = bench.call("get_organization", "org-credits", json!({}));
-    let billing =
-        json!({"plan": "starter", "card_on_file": false, "credits": 25_000, "unpaid_invoices": 0, "pays_otherwise": false});
+    let billing = json!({"plan": "starter", "card_on_file": false, "credits": 25_000, "unpaid_invoices": 0, "pays_otherwise": false});
     assert_eq!(answer.body, json!({"organization": {"id": "org-credits", "name": "Credits Co", "billing": billing}}));
     assert_eq!(code(&bench.call("get_organization", "org-none", json!({}))), (404, "organization_not_found"));
     assert_eq!(code(&bench.call("set_plan", "org-none", json!({"plan": "p"}))), (404, "organization_not_found"));
@@ -234,7 +243,10 @@ fn a_slow_stop_goes_through_stopping() {
 fn a_trial_past_its_end_goes_on() {
     let bench = Bench::new();
     bench.clock.push(SignedDuration::from_hours(24 * 30));
-    assert_eq!(bench.vendor.at_desk(|state, _| state.deployment("dep-clean-trial-sandbox").unwrap().state()), Some("running"));
+    assert_eq!(
+        bench.vendor.at_desk(|state, _| state.deployment("dep-clean-trial-sandbox").unwrap().state()),
+        Some("running")
+    );
 }
 
 #[test]
@@ -257,4 +269,48 @@ fn while_it_is_down_nothing_happens() {
     assert_eq!(code(&stop(&bench, PROD)), (503, "unavailable"));
     assert_eq!(bench.vendor.at_desk(|state, _| state.deployment(PROD).unwrap().state()), Some("running"));
     assert_eq!(stop(&bench, PROD).status, StatusCode::OK);
+}
+
+/// What platform engineers read.
+const PUBLISHED: &str = include_str!("../../../docs/control-plane.openapi.yaml");
+
+#[test]
+fn every_operation_and_every_code_is_published() {
+    for operation in Operation::ALL {
+        let name = operation.name();
+        assert!(PUBLISHED.contains(&format!("\n  /{}:\n", name.replace('_', "-"))), "{name}");
+        assert!(PUBLISHED.contains(&format!("operation: {{ const: {name} }}")), "{name}");
+    }
+    let codes = [
+        "signature_missing",
+        "signature_invalid",
+        "timestamp_stale",
+        "id_replayed",
+        "bad_request",
+        "unknown_operation",
+        "operation_mismatch",
+        "bad_page_token",
+        "bad_name",
+        "bad_plan",
+        "bad_reason",
+        "person_not_found",
+        "organization_not_found",
+        "deployment_not_found",
+        "organization_differs",
+        "stopped_since_differs",
+        "idempotency_key_reused",
+        "too_many_requests",
+        "unavailable",
+    ];
+    for code in codes {
+        assert!(PUBLISHED.contains(code), "{code}");
+    }
+}
+
+#[test]
+fn the_published_signature_is_right() {
+    let body = r#"{"operation":"get_organization","target":"org-1","idempotency_key":"key-1"}"#;
+    assert!(PUBLISHED.contains(body));
+    let signature = Webhook::new(SECRET).unwrap().sign("msg_0001", 1_795_248_000, body.as_bytes()).unwrap();
+    assert!(PUBLISHED.contains(&format!("the header is `{signature}`")), "{signature}");
 }

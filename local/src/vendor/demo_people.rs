@@ -22,7 +22,12 @@ pub(super) fn state(now: Timestamp) -> State {
 }
 
 fn with_clean(state: &mut State, now: Timestamp) {
-    add_person(state, "clean", "Clara Clean", "owns Clean Co: no card, no credits, four deployments, one of them a trial");
+    add_person(
+        state,
+        "clean",
+        "Clara Clean",
+        "owns Clean Co: no card, no credits, four deployments, one of them a trial",
+    );
     add_organization(state, "org-clean", "Clean Co", "clean", Role::Owner, Billing::default());
     let stopped = Condition::Stopped { by: StoppedBy::User, since: days(now, -20) };
     state.deployments.extend([
@@ -122,9 +127,13 @@ mod tests {
     fn everybody_is_as_described() {
         let now = Timestamp::from_second(1_795_000_000).unwrap();
         let state = state(now);
-        let clean: Vec<_> = state.deployments.iter().filter(|deployment| deployment.organization == "org-clean").collect();
+        let clean: Vec<_> =
+            state.deployments.iter().filter(|deployment| deployment.organization == "org-clean").collect();
         assert_eq!(clean.len(), 4);
-        assert_eq!(clean[2].condition, Condition::Stopped { by: StoppedBy::User, since: now - SignedDuration::from_hours(480) });
+        assert_eq!(
+            clean[2].condition,
+            Condition::Stopped { by: StoppedBy::User, since: now - SignedDuration::from_hours(480) }
+        );
         assert_eq!(clean[3].trial_ends_at, Some(now + SignedDuration::from_hours(240)));
         assert_eq!(state.organizations_of("person-owner").count(), 3);
         assert_eq!(state.organizations_of("person-fresh").count(), 0);

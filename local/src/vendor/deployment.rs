@@ -71,7 +71,9 @@ impl Deployment {
     pub fn settle(&mut self, now: Timestamp) {
         match self.condition {
             // Not `now`: whenever somebody looks, it has been stopped since the same instant.
-            Condition::Stopping { by, until } if until <= now => self.condition = Condition::Stopped { by, since: until },
+            Condition::Stopping { by, until } if until <= now => {
+                self.condition = Condition::Stopped { by, since: until }
+            }
             Condition::Starting { until } if until <= now => self.condition = Condition::Running,
             Condition::Running
             | Condition::Stopping { .. }
@@ -105,9 +107,10 @@ impl Deployment {
                 Ok(())
             }
             Condition::Deleted { .. } => Err(NotDeleted::Gone),
-            Condition::Stopped { .. } | Condition::Running | Condition::Stopping { .. } | Condition::Starting { .. } => {
-                Err(NotDeleted::Differs)
-            }
+            Condition::Stopped { .. }
+            | Condition::Running
+            | Condition::Stopping { .. }
+            | Condition::Starting { .. } => Err(NotDeleted::Differs),
         }
     }
 
@@ -142,7 +145,10 @@ impl<'a> DeploymentView<'a> {
     pub fn new(deployment: &'a Deployment) -> Option<Self> {
         let stopped = match deployment.condition {
             Condition::Stopped { by, since } => Some((by, since)),
-            Condition::Running | Condition::Stopping { .. } | Condition::Starting { .. } | Condition::Deleted { .. } => None,
+            Condition::Running
+            | Condition::Stopping { .. }
+            | Condition::Starting { .. }
+            | Condition::Deleted { .. } => None,
         };
         Some(Self {
             id: &deployment.id,

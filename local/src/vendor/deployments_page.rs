@@ -63,7 +63,10 @@ impl Row {
     fn new(deployment: &Deployment) -> Option<Self> {
         let stopped = match deployment.condition {
             Condition::Stopped { by, since } => Some((by, since)),
-            Condition::Running | Condition::Stopping { .. } | Condition::Starting { .. } | Condition::Deleted { .. } => None,
+            Condition::Running
+            | Condition::Stopping { .. }
+            | Condition::Starting { .. }
+            | Condition::Deleted { .. } => None,
         };
         Some(Self {
             id: deployment.id.clone(),
@@ -145,7 +148,12 @@ async fn start(Shared(vendor): Shared<Vendor>, headers: HeaderMap, Path(id): Pat
     change(&vendor, &headers, &id, |state, now| state.start_as_user(&id, now).is_some())
 }
 
-fn change(vendor: &Vendor, headers: &HeaderMap, id: &str, work: impl FnOnce(&mut State, Timestamp) -> bool) -> Response {
+fn change(
+    vendor: &Vendor,
+    headers: &HeaderMap,
+    id: &str,
+    work: impl FnOnce(&mut State, Timestamp) -> bool,
+) -> Response {
     vendor.at_desk(|state, now| {
         let Some(person) = state.signed_in(headers, now) else {
             return page::see_other("/sign-in");
@@ -159,5 +167,10 @@ fn change(vendor: &Vendor, headers: &HeaderMap, id: &str, work: impl FnOnce(&mut
 }
 
 fn unknown(vendor: &Vendor) -> Response {
-    page::problem(vendor, StatusCode::NOT_FOUND, "There is no such thing", "It may have been deleted. Go back to Deployments.")
+    page::problem(
+        vendor,
+        StatusCode::NOT_FOUND,
+        "There is no such thing",
+        "It may have been deleted. Go back to Deployments.",
+    )
 }

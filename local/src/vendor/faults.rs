@@ -91,7 +91,8 @@ mod tests {
 
     #[test]
     fn only_calls_that_concern_it_count() {
-        let mut faults = faults(json!({"mode": "throttle", "next": 1, "operation": "delete_deployment", "target": "dep-a"}));
+        let mut faults =
+            faults(json!({"mode": "throttle", "next": 1, "operation": "delete_deployment", "target": "dep-a"}));
         assert_eq!(faults.take("delete_deployment", "dep-b"), Mode::Ok);
         assert_eq!(faults.take("stop_deployment", "dep-a"), Mode::Ok);
         assert_eq!(faults.take("delete_deployment", "dep-a"), Mode::Throttle);

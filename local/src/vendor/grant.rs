@@ -59,7 +59,13 @@ impl Grants {
     }
 
     /// Exchanges a code. The error is what to tell the client.
-    pub fn redeem(&mut self, code: &str, redirect_uri: &str, verifier: &str, now: Timestamp) -> Result<Grant, &'static str> {
+    pub fn redeem(
+        &mut self,
+        code: &str,
+        redirect_uri: &str,
+        verifier: &str,
+        now: Timestamp,
+    ) -> Result<Grant, &'static str> {
         let kept = self.codes.get_mut(code).ok_or("The code is not known.")?;
         if kept.spent {
             self.access_tokens.retain(|_, token| token.code != code);
@@ -72,7 +78,9 @@ impl Grants {
         if kept.grant.request.return_to.redirect_uri != redirect_uri {
             return Err("The redirect_uri is not the one the code was sent to.");
         }
-        if !(43..=128).contains(&verifier.len()) || !same(&encode(Sha256::digest(verifier)), &kept.grant.request.challenge) {
+        if !(43..=128).contains(&verifier.len())
+            || !same(&encode(Sha256::digest(verifier)), &kept.grant.request.challenge)
+        {
             return Err("The code_verifier does not fit the challenge.");
         }
         Ok(kept.grant.clone())
@@ -102,7 +110,7 @@ mod tests {
     use super::*;
     use crate::vendor::authorization_request::{Prompt, ReturnTo};
 
-    const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+    const VERIFIER: &str = "one-verifier-for-the-tests-of-the-demo-vendor-0";
     const ADDRESS: &str = "http://tradepost.localhost:8080/sign-in/callback";
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 

@@ -82,7 +82,8 @@ fn protect(headers: &mut HeaderMap) {
 /// The one stylesheet.
 pub(super) fn stylesheet() -> Router<Vendor> {
     let css = include_str!("../../templates/vendor/vendor.css");
-    Router::new().route("/vendor.css", get(move || async move { ([(header::CONTENT_TYPE, "text/css; charset=utf-8")], css) }))
+    Router::new()
+        .route("/vendor.css", get(move || async move { ([(header::CONTENT_TYPE, "text/css; charset=utf-8")], css) }))
 }
 
 /// A rendered page.
@@ -99,7 +100,10 @@ pub(super) fn show(status: StatusCode, page: &impl Template) -> Response {
 /// The browser fetches `address` next.
 pub(super) fn see_other(address: &str) -> Response {
     let location = HeaderValue::try_from(address).unwrap_or(HeaderValue::from_static("/"));
-    (StatusCode::SEE_OTHER, [(header::LOCATION, location), (header::CACHE_CONTROL, HeaderValue::from_static("no-store"))])
+    (
+        StatusCode::SEE_OTHER,
+        [(header::LOCATION, location), (header::CACHE_CONTROL, HeaderValue::from_static("no-store"))],
+    )
         .into_response()
 }
 

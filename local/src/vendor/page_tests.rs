@@ -81,7 +81,10 @@ async fn a_user_stops_starts_and_creates_deployments() {
     assert_eq!(browser.post("/deployments/dep-clean-old-archive/start", "").await.status(), StatusCode::SEE_OTHER);
     browser.post("/deployments", "organization=org-clean&name=%3Cnew%3E&trial=yes").await;
     let page = browser.get("/deployments").await;
-    assert!(page.contains("id=\"deployment-dep-clean-orders-prod\" data-name=\"orders-prod\" data-state=\"stopped\""), "{page}");
+    assert!(
+        page.contains("id=\"deployment-dep-clean-orders-prod\" data-name=\"orders-prod\" data-state=\"stopped\""),
+        "{page}"
+    );
     assert!(page.contains("data-name=\"old-archive\" data-state=\"running\""));
     assert!(page.contains("&#60;new&#62;"));
 
@@ -127,15 +130,20 @@ async fn every_page_renders() {
 async fn a_form_of_another_site_is_refused() {
     let bench = Bench::served().await;
     let request = Client::new().post(bench.url("/sign-in/as")).header("sec-fetch-site", "cross-site");
-    let response =
-        request.header("content-type", "application/x-www-form-urlencoded").body("person=person-clean").send().await.unwrap();
+    let response = request
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body("person=person-clean")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(response.status(), StatusCode::FORBIDDEN);
 }
 
 #[tokio::test]
 async fn the_test_bench_arranges_and_shows() {
     let bench = Bench::served().await;
-    let (status, answer) = sim(&bench, "/sim/organization", json!({"organization": "org-clean", "credits": 5, "plan": null})).await;
+    let (status, answer) =
+        sim(&bench, "/sim/organization", json!({"organization": "org-clean", "credits": 5, "plan": null})).await;
     assert_eq!((status, &answer["organization"]["billing"]["credits"]), (StatusCode::OK, &json!(5)));
     assert_eq!(
         sim(&bench, "/sim/organization", json!({"organization": "org-clean", "credit": 5})).await.0,

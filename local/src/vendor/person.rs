@@ -24,7 +24,13 @@ pub(super) struct Person {
 
 impl Person {
     pub fn new(id: &str, email: &str, name: &str, password: &str) -> Self {
-        Self { id: id.to_owned(), email: email.to_owned(), name: name.to_owned(), password: digest(id, password), demo: None }
+        Self {
+            id: id.to_owned(),
+            email: email.to_owned(),
+            name: name.to_owned(),
+            password: digest(id, password),
+            demo: None,
+        }
     }
 
     /// The last part of the id, for element ids on pages.

@@ -13,8 +13,8 @@ use url::Url;
 
 use super::bench::{Bench, CALLBACK};
 
-const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
-const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+const VERIFIER: &str = "one-verifier-for-the-tests-of-the-demo-vendor-0";
+const CHALLENGE: &str = "8zMCUuSzMx4p_lyGb9We_foOxy7ZXOwXJle3n0bSANo";
 
 fn client() -> Client {
     Client::builder().redirect(redirect::Policy::none()).build().unwrap()
@@ -25,12 +25,18 @@ fn encoded(pairs: &[(&str, &str)]) -> String {
 }
 
 async fn submit(address: String, cookie: Option<&str>, form: &[(&str, &str)]) -> Response {
-    let request = client().post(address).header("content-type", "application/x-www-form-urlencoded").body(encoded(form));
+    let request =
+        client().post(address).header("content-type", "application/x-www-form-urlencoded").body(encoded(form));
     cookie.into_iter().fold(request, |request, cookie| request.header("cookie", cookie)).send().await.unwrap()
 }
 
 async fn visit(address: String, cookie: Option<&str>) -> Response {
-    cookie.into_iter().fold(client().get(address), |request, cookie| request.header("cookie", cookie)).send().await.unwrap()
+    cookie
+        .into_iter()
+        .fold(client().get(address), |request, cookie| request.header("cookie", cookie))
+        .send()
+        .await
+        .unwrap()
 }
 
 fn location(response: &Response) -> String {
@@ -102,12 +108,15 @@ async fn a_code_is_exchanged_once_by_the_right_client_with_the_right_verifier() 
     let bench = Bench::served().await;
     let good = code(&bench).await;
     let (status, tokens) = exchange(&bench, &good, ("", "")).await;
-    assert_eq!((status, tokens["token_type"].as_str(), tokens["expires_in"].as_i64()), (200, Some("Bearer"), Some(300)));
+    assert_eq!(
+        (status, tokens["token_type"].as_str(), tokens["expires_in"].as_i64()),
+        (200, Some("Bearer"), Some(300))
+    );
     let (status, error) = exchange(&bench, &good, ("", "")).await;
     assert_eq!((status, error["error"].as_str()), (400, Some("invalid_grant")));
 
     for (change, expected) in [
-        (("code_verifier", "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXX"), (400, "invalid_grant")),
+        (("code_verifier", "one-verifier-for-the-tests-of-the-demo-vendor-1"), (400, "invalid_grant")),
         (("redirect_uri", "http://tradepost.localhost:8080/"), (400, "invalid_grant")),
         (("client_secret", "a secret"), (401, "invalid_client")),
         (("client_id", "somebody"), (401, "invalid_client")),
@@ -179,12 +188,22 @@ async fn signing_up_ends_where_a_sign_in_would() {
     let to_sign_up = location(&visit(authorize(&bench, &[("prompt", "create")]), None).await);
     assert!(to_sign_up.starts_with("/sign-up?request="), "{to_sign_up}");
     let request = parameter(&to_sign_up, "request").unwrap();
-    let form =
-        [("request", request.as_str()), ("email", "new@demo.example"), ("name", "New"), ("password", "x"), ("company", "New Co")];
+    let form = [
+        ("request", request.as_str()),
+        ("email", "new@demo.example"),
+        ("name", "New"),
+        ("password", "x"),
+        ("company", "New Co"),
+    ];
     let back = location(&submit(bench.url("/sign-up"), None, &form).await);
     let (_, tokens) = exchange(&bench, &parameter(&back, "code").unwrap(), ("", "")).await;
     let token = tokens["access_token"].as_str().unwrap();
-    let answer = client().get(bench.url("/oidc/userinfo")).header("authorization", format!("Bearer {token}")).send().await.unwrap();
+    let answer = client()
+        .get(bench.url("/oidc/userinfo"))
+        .header("authorization", format!("Bearer {token}"))
+        .send()
+        .await
+        .unwrap();
     let claims: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
     assert_eq!((claims["email"].as_str(), claims["name"].as_str()), (Some("new@demo.example"), Some("New")));
     let person = claims["sub"].as_str().unwrap().to_owned();
@@ -193,7 +212,8 @@ async fn signing_up_ends_where_a_sign_in_would() {
     // The request is answered; going back in the browser does not answer it again.
     let again = visit(bench.url(&to_sign_up), None).await;
     assert_eq!(again.status(), 410);
-    let stranger = client().get(bench.url("/oidc/userinfo")).header("authorization", "Bearer wrong").send().await.unwrap();
+    let stranger =
+        client().get(bench.url("/oidc/userinfo")).header("authorization", "Bearer wrong").send().await.unwrap();
     assert_eq!(stranger.status(), 401);
 }
 
@@ -217,8 +237,11 @@ async fn a_client_library_discovers_and_verifies() {
         .set_pkce_challenge(challenge)
         .url();
     let to_sign_in = location(&visit(address.into(), None).await);
-    let credentials =
-        [("email", "clean@demo.example"), ("password", "demo"), ("request", &parameter(&to_sign_in, "request").unwrap())];
+    let credentials = [
+        ("email", "clean@demo.example"),
+        ("password", "demo"),
+        ("request", &parameter(&to_sign_in, "request").unwrap()),
+    ];
     let back = location(&submit(bench.url("/sign-in"), None, &credentials).await);
     assert_eq!(parameter(&back, "state").as_ref(), Some(csrf.secret()));
 

@@ -205,7 +205,8 @@ struct SignOut {
 }
 
 async fn ask_to_sign_out(Shared(vendor): Shared<Vendor>, headers: HeaderMap) -> Response {
-    vendor.at_desk(|state, now| page::show(StatusCode::OK, &SignOut { frame: Frame::of(&vendor, state, &headers, now) }))
+    vendor
+        .at_desk(|state, now| page::show(StatusCode::OK, &SignOut { frame: Frame::of(&vendor, state, &headers, now) }))
 }
 
 async fn sign_out(Shared(vendor): Shared<Vendor>, headers: HeaderMap) -> Response {

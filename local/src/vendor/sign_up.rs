@@ -129,7 +129,9 @@ mod tests {
     fn everything_wrong_is_said_at_once() {
         let state = demo_people::state(Timestamp::UNIX_EPOCH);
         let errors = check(&state, &account("nobody", " ", "", ""));
-        assert!(errors.email.is_some() && errors.name.is_some() && errors.password.is_some() && errors.company.is_some());
+        assert!(
+            errors.email.is_some() && errors.name.is_some() && errors.password.is_some() && errors.company.is_some()
+        );
         assert!(!check(&state, &account("new@example.com", "New", "x", "New Co")).any());
     }
 

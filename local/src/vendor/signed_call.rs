@@ -83,14 +83,18 @@ const HEADERS: Refusal = Refusal::new(
     "signature_missing",
     "The headers webhook-id, webhook-timestamp and webhook-signature must all be there.",
 );
-const SIGNATURE: Refusal =
-    Refusal::new(StatusCode::UNAUTHORIZED, "signature_invalid", "No signature fits the id, the timestamp and the body.");
+const SIGNATURE: Refusal = Refusal::new(
+    StatusCode::UNAUTHORIZED,
+    "signature_invalid",
+    "No signature fits the id, the timestamp and the body.",
+);
 const STALE: Refusal = Refusal::new(
     StatusCode::UNAUTHORIZED,
     "timestamp_stale",
     "The timestamp is more than five minutes away from the receiver's clock.",
 );
-const REPLAYED: Refusal = Refusal::new(StatusCode::UNAUTHORIZED, "id_replayed", "A call with this webhook-id was accepted before.");
+const REPLAYED: Refusal =
+    Refusal::new(StatusCode::UNAUTHORIZED, "id_replayed", "A call with this webhook-id was accepted before.");
 
 #[cfg(test)]
 mod tests {

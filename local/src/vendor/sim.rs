@@ -59,7 +59,9 @@ fn buried(deployment: &Deployment) -> Option<Value> {
         Condition::Deleted { at } => Some(json!({
             "id": deployment.id, "organization": deployment.organization, "name": deployment.name, "deleted_at": at,
         })),
-        Condition::Running | Condition::Stopping { .. } | Condition::Stopped { .. } | Condition::Starting { .. } => None,
+        Condition::Running | Condition::Stopping { .. } | Condition::Stopped { .. } | Condition::Starting { .. } => {
+            None
+        }
     }
 }
 

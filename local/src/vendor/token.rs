@@ -50,16 +50,29 @@ async fn exchange(Shared(vendor): Shared<Vendor>, headers: HeaderMap, body: Byte
 }
 
 fn tokens(vendor: &Vendor, headers: &HeaderMap, body: &[u8]) -> Result<Value, Refused> {
-    let form = parameters(body).ok_or(Refused(StatusCode::BAD_REQUEST, "invalid_request", "A parameter is given twice."))?;
+    let form =
+        parameters(body).ok_or(Refused(StatusCode::BAD_REQUEST, "invalid_request", "A parameter is given twice."))?;
     authenticate(vendor.config(), headers, &form)?;
     match form.get("grant_type").map(String::as_str) {
         Some("authorization_code") => {}
-        Some(_) => return Err(Refused(StatusCode::BAD_REQUEST, "unsupported_grant_type", "Only authorization_code is supported.")),
+        Some(_) => {
+            return Err(Refused(
+                StatusCode::BAD_REQUEST,
+                "unsupported_grant_type",
+                "Only authorization_code is supported.",
+            ));
+        }
         None => return Err(Refused(StatusCode::BAD_REQUEST, "invalid_request", "The grant_type is missing.")),
     }
     let needed = |name: &str| form.get(name).map(String::as_str);
-    let (Some(code), Some(redirect_uri), Some(verifier)) = (needed("code"), needed("redirect_uri"), needed("code_verifier")) else {
-        return Err(Refused(StatusCode::BAD_REQUEST, "invalid_request", "code, redirect_uri and code_verifier are all needed."));
+    let (Some(code), Some(redirect_uri), Some(verifier)) =
+        (needed("code"), needed("redirect_uri"), needed("code_verifier"))
+    else {
+        return Err(Refused(
+            StatusCode::BAD_REQUEST,
+            "invalid_request",
+            "code, redirect_uri and code_verifier are all needed.",
+        ));
     };
     vendor.at_desk(|state, now| {
         let invalid = |why| Refused(StatusCode::BAD_REQUEST, "invalid_grant", why);
@@ -108,7 +121,11 @@ pub(super) fn about(person: &Person, scopes: &[String]) -> BTreeMap<&'static str
 fn authenticate(config: &Config, headers: &HeaderMap, form: &BTreeMap<String, String>) -> Result<(), Refused> {
     let (id, secret) = match (headers.get(header::AUTHORIZATION), form.get("client_secret")) {
         (Some(_), Some(_)) => {
-            return Err(Refused(StatusCode::BAD_REQUEST, "invalid_request", "The client authenticates in two ways at once."));
+            return Err(Refused(
+                StatusCode::BAD_REQUEST,
+                "invalid_request",
+                "The client authenticates in two ways at once.",
+            ));
         }
         (Some(value), None) => basic(value).ok_or(UNKNOWN_CLIENT)?,
         (None, Some(secret)) => (form.get("client_id").cloned().unwrap_or_default(), secret.clone()),
@@ -164,7 +181,10 @@ mod tests {
         assert_eq!(check(Some("tradepost:wrong"), &[]), Err("invalid_client"));
         assert_eq!(check(Some("somebody:a+secret%2Bmore"), &[]), Err("invalid_client"));
         assert_eq!(check(Some("no colon"), &[]), Err("invalid_client"));
-        assert_eq!(check(None, &[("client_id", "tradepost"), ("client_secret", "A secret+more")]), Err("invalid_client"));
+        assert_eq!(
+            check(None, &[("client_id", "tradepost"), ("client_secret", "A secret+more")]),
+            Err("invalid_client")
+        );
     }
 
     #[test]

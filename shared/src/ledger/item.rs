@@ -148,8 +148,11 @@ pub(super) fn decode<T: Document>(item: Item) -> Result<Row<T>, LedgerError> {
         .and_then(|number| number.parse().ok())
         .ok_or_else(|| corrupt("no version"))?;
     let body = item.get("doc").cloned().ok_or_else(|| corrupt("no document"))?;
-    let doc = serde_dynamo::from_attribute_value(body)
-        .map_err(|source| LedgerError::Decode { key: key.to_string(), kind: T::KIND, source })?;
+    let doc = serde_dynamo::from_attribute_value(body).map_err(|source| LedgerError::Decode {
+        key: key.to_string(),
+        kind: T::KIND,
+        source,
+    })?;
     Ok(Row { version, doc })
 }
 

@@ -16,8 +16,12 @@ pub const LISTING_INDEX: &str = "listing";
 impl Ledger {
     /// Creates the table with its indexes and expiry, unless it exists.
     pub async fn create_table(&self) -> Result<(), LedgerError> {
-        let text = |name: &str| AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::S).build();
-        let number = |name: &str| AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::N).build();
+        let text = |name: &str| {
+            AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::S).build()
+        };
+        let number = |name: &str| {
+            AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::N).build()
+        };
         let created = self
             .client
             .create_table()
@@ -38,7 +42,9 @@ impl Ledger {
             .await;
         match created {
             Ok(_) => {}
-            Err(error) if error.as_service_error().is_some_and(|inner| inner.is_resource_in_use_exception()) => return Ok(()),
+            Err(error) if error.as_service_error().is_some_and(|inner| inner.is_resource_in_use_exception()) => {
+                return Ok(());
+            }
             Err(error) => return Err(LedgerError::from_sdk(error)),
         }
         let expiry = TimeToLiveSpecification::builder().attribute_name("expires").enabled(true).build()?;

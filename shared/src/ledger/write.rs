@@ -73,7 +73,8 @@ impl Write {
                 TransactWriteItem::builder().put(put.condition_expression("attribute_not_exists(pk)").build()?)
             }
             Act::Replace { item, expected } => {
-                let put = Put::builder().table_name(table).set_item(Some(item?)).condition_expression("version = :expected");
+                let put =
+                    Put::builder().table_name(table).set_item(Some(item?)).condition_expression("version = :expected");
                 let put = put.expression_attribute_values(":expected", AttributeValue::N(expected.to_string()));
                 TransactWriteItem::builder().put(put.build()?)
             }

@@ -6,9 +6,7 @@
 
 use jiff::Timestamp;
 
-use super::{
-    ActiveLink, Candidate, Contact, Link, LinkState, Refusal, RefusedLink, Slot, UnlinkCause, refusals,
-};
+use super::{ActiveLink, Candidate, Contact, Link, LinkState, Refusal, RefusedLink, Slot, UnlinkCause, refusals};
 use crate::audit::AuditLine;
 use crate::control_plane::{ControlPlane, ControlPlaneError};
 use crate::disposition::{Dispose, Disposition};
@@ -115,7 +113,12 @@ pub struct Place {
 }
 
 /// Reads an organization's slot and, if it is taken by another purchase, whether that one is on its way out.
-pub async fn place(ledger: &Ledger, organization: &str, purchase: &SubscriptionKey, now: Timestamp) -> Result<Place, LedgerError> {
+pub async fn place(
+    ledger: &Ledger,
+    organization: &str,
+    purchase: &SubscriptionKey,
+    now: Timestamp,
+) -> Result<Place, LedgerError> {
     let slot = ledger.get::<Slot>(&Slot::row_key(organization)).await?;
     let active = slot.as_ref().and_then(|slot| slot.doc.active.clone());
     let Some(active) = active.filter(|active| active.subscription != *purchase) else {
@@ -191,7 +194,8 @@ pub async fn connect(
             Found::NotYet => return Ok(Connected::NotYet),
             Found::Nothing => return Ok(Connected::NothingToLink),
         };
-        if matches!(&purchase.registration.doc.state, RegistrationState::SignedIn { person } if !wish.person.is(person)) {
+        if matches!(&purchase.registration.doc.state, RegistrationState::SignedIn { person } if !wish.person.is(person))
+        {
             return Ok(Connected::NothingToLink);
         }
         if let Some(link) = purchase.active_link().filter(|link| link.doc.organization == organization.id) {
@@ -319,7 +323,9 @@ pub async fn signed_in(ledger: &Ledger, registration: &str, person: &Person) -> 
     let state = match &row.doc.state {
         RegistrationState::Consumed { .. } => return Ok(()),
         RegistrationState::SignedIn { person: known } if person.is(known) => return Ok(()),
-        RegistrationState::SignedIn { .. } | RegistrationState::Resolved => RegistrationState::SignedIn { person: person.id() },
+        RegistrationState::SignedIn { .. } | RegistrationState::Resolved => {
+            RegistrationState::SignedIn { person: person.id() }
+        }
     };
     match ledger.replace(&row, Registration { state, ..row.doc.clone() }).await {
         Ok(_) | Err(LedgerError::Conflict) => Ok(()),

@@ -64,13 +64,18 @@ pub async fn show(app: &App, visit: &Visit) -> Result<Answer, WebError> {
     if visit.session.person.is_none() {
         return Ok(Answer::redirect("/sign-in"));
     }
-    let Some(organization) = organization_of(app, visit).await? else { return Ok(Answer::message(Message::NothingHere)) };
+    let Some(organization) = organization_of(app, visit).await? else {
+        return Ok(Answer::message(Message::NothingHere));
+    };
     let Some(row) = app.ledger.get::<Status>(&Status::row_key(&organization)).await? else {
         return Ok(Answer::message(Message::NothingHere));
     };
     let status = row.doc;
     let after = visit.parameter("after").map(|id| format!("{}{id}", Deployment::PREFIX));
-    let page = app.ledger.partition(&organization_partition(&organization), Deployment::PREFIX, after.as_deref(), PAGE).await?;
+    let page = app
+        .ledger
+        .partition(&organization_partition(&organization), Deployment::PREFIX, after.as_deref(), PAGE)
+        .await?;
     let mut concerned = Vec::new();
     for found in page.items {
         concerned.extend(concern(&found.read::<Deployment>()?.doc));

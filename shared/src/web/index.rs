@@ -175,7 +175,9 @@ fn status_page(row: &Row<Status>) -> Answer {
 
 /// The person presses Link.
 pub async fn link(app: &App, visit: &Visit) -> Result<Answer, WebError> {
-    let Some(registration) = visit.session.registration.clone() else { return Ok(Answer::message(Message::PurchaseLost)) };
+    let Some(registration) = visit.session.registration.clone() else {
+        return Ok(Answer::message(Message::PurchaseLost));
+    };
     let Some(person) = visit.session.person.clone() else { return Ok(Answer::redirect("/sign-in")) };
     let Some(contact) = visit.field("contact").as_deref().and_then(Contact::parse) else {
         return Ok(Answer::message(Message::ContactMissing));

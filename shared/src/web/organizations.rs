@@ -66,7 +66,9 @@ pub struct Ready {
 
 /// What keeps a visit from going on, as the answer it gets.
 pub async fn ready(app: &App, visit: &Visit) -> Result<Result<Ready, Answer>, WebError> {
-    let Some(registration) = &visit.session.registration else { return Ok(Err(Answer::message(Message::PurchaseLost))) };
+    let Some(registration) = &visit.session.registration else {
+        return Ok(Err(Answer::message(Message::PurchaseLost)));
+    };
     let Some(person) = visit.session.person.clone() else { return Ok(Err(Answer::redirect("/sign-in"))) };
     Ok(match purchase(&app.ledger, registration, visit.now).await? {
         Found::Purchase(purchase) => Ok(Ready { person, purchase }),
@@ -76,7 +78,12 @@ pub async fn ready(app: &App, visit: &Visit) -> Result<Result<Ready, Answer>, We
 }
 
 /// Why this organization cannot be linked to this purchase; empty if it can.
-pub async fn judged(app: &App, visit: &Visit, purchase: &Purchase, organization: &Organization) -> Result<Vec<Refusal>, WebError> {
+pub async fn judged(
+    app: &App,
+    visit: &Visit,
+    purchase: &Purchase,
+    organization: &Organization,
+) -> Result<Vec<Refusal>, WebError> {
     let place = place(&app.ledger, &organization.id, &purchase.subscription.key, visit.now).await?;
     let candidate = Candidate {
         organization,

@@ -170,7 +170,10 @@ mod tests {
         assert_eq!(carried(&sessions, &session, later(now(), SESSION_LIFE)), Session::default());
         let sealed = sessions.seal(&session).unwrap();
         let mut headers = HeaderMap::new();
-        headers.insert(header::COOKIE, HeaderValue::from_str(sealed.to_str().unwrap().split(';').next().unwrap()).unwrap());
+        headers.insert(
+            header::COOKIE,
+            HeaderValue::from_str(sealed.to_str().unwrap().split(';').next().unwrap()).unwrap(),
+        );
         assert_eq!(Sessions::new(&[8; 64]).unwrap().open(&headers, now()), Session::default());
         for part in ["HttpOnly", "Secure", "SameSite=Lax", "Path=/"] {
             assert!(sealed.to_str().unwrap().contains(part), "{part}");
@@ -183,7 +186,8 @@ mod tests {
         let sessions = Sessions::new(&[7; 64]).unwrap();
         let waiting = WaitingToken { token: "secret".to_owned(), offer_type: None, since: now() };
         assert!(!format!("{waiting:?}").contains("secret"));
-        let session = Session { waiting: Some(waiting), ends_at: Some(later(now(), SESSION_LIFE)), ..Session::default() };
+        let session =
+            Session { waiting: Some(waiting), ends_at: Some(later(now(), SESSION_LIFE)), ..Session::default() };
         assert!(carried(&sessions, &session, later(now(), SignedDuration::from_mins(59))).waiting.is_some());
         assert!(carried(&sessions, &session, later(now(), TOKEN_LIFE)).waiting.is_none());
     }

@@ -13,8 +13,8 @@ use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
 use openidconnect::core::{CoreAuthenticationFlow, CoreClient, CoreProviderMetadata};
 use openidconnect::{
-    AsyncHttpClient, AuthorizationCode, ClientId, ClientSecret, CsrfToken, HttpRequest, HttpResponse, IssuerUrl, Nonce, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl,
-    Scope, TokenResponse,
+    AsyncHttpClient, AuthorizationCode, ClientId, ClientSecret, CsrfToken, HttpRequest, HttpResponse, IssuerUrl, Nonce,
+    PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, Scope, TokenResponse,
 };
 use serde::{Deserialize, Serialize};
 
@@ -95,7 +95,12 @@ impl SignIn {
         self.methods.iter().find(|(method, _)| method.id == id)
     }
 
-    async fn metadata(&self, method: &Method, fresh: bool, now: Timestamp) -> Result<CoreProviderMetadata, SignInError> {
+    async fn metadata(
+        &self,
+        method: &Method,
+        fresh: bool,
+        now: Timestamp,
+    ) -> Result<CoreProviderMetadata, SignInError> {
         if !fresh {
             let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some((since, metadata)) = known.get(&method.id)
@@ -114,10 +119,18 @@ impl SignIn {
     }
 
     /// Where to send the browser.
-    async fn authorize(&self, method: &Method, under_way: &SigningIn, redirect: &str, now: Timestamp) -> Result<String, SignInError> {
+    async fn authorize(
+        &self,
+        method: &Method,
+        under_way: &SigningIn,
+        redirect: &str,
+        now: Timestamp,
+    ) -> Result<String, SignInError> {
         let metadata = self.metadata(method, false, now).await?;
-        let redirect = RedirectUrl::new(redirect.to_owned()).map_err(|error| SignInError::Settings(error.to_string()))?;
-        let client = CoreClient::from_provider_metadata(metadata, ClientId::new(method.client_id.clone()), None).set_redirect_uri(redirect);
+        let redirect =
+            RedirectUrl::new(redirect.to_owned()).map_err(|error| SignInError::Settings(error.to_string()))?;
+        let client = CoreClient::from_provider_metadata(metadata, ClientId::new(method.client_id.clone()), None)
+            .set_redirect_uri(redirect);
         let verifier = PkceCodeVerifier::new(under_way.verifier.clone());
         let (state, nonce) = (under_way.state.clone(), under_way.nonce.clone());
         let (url, _, _) = client
@@ -131,11 +144,21 @@ impl SignIn {
 
     /// Redeems the code and checks the ID token: signature, issuer, audience, expiry, nonce. A provider that has
     /// changed its keys since we last asked is asked once more.
-    async fn redeem(&self, method: &Method, secret: &ClientSecret, under_way: &SigningIn, code: String, redirect: &str, now: Timestamp) -> Result<Person, SignInError> {
+    async fn redeem(
+        &self,
+        method: &Method,
+        secret: &ClientSecret,
+        under_way: &SigningIn,
+        code: String,
+        redirect: &str,
+        now: Timestamp,
+    ) -> Result<Person, SignInError> {
         let metadata = self.metadata(method, false, now).await?;
-        let redirect = RedirectUrl::new(redirect.to_owned()).map_err(|error| SignInError::Settings(error.to_string()))?;
+        let redirect =
+            RedirectUrl::new(redirect.to_owned()).map_err(|error| SignInError::Settings(error.to_string()))?;
         let id = ClientId::new(method.client_id.clone());
-        let client = CoreClient::from_provider_metadata(metadata, id.clone(), Some(secret.clone())).set_redirect_uri(redirect);
+        let client =
+            CoreClient::from_provider_metadata(metadata, id.clone(), Some(secret.clone())).set_redirect_uri(redirect);
         let answer = client
             .exchange_code(AuthorizationCode::new(code))
             .map_err(|error| SignInError::Settings(error.to_string()))?
@@ -143,7 +166,9 @@ impl SignIn {
             .request_async(&Client(&self.outbound))
             .await
             .map_err(|error| match error {
-                openidconnect::RequestTokenError::ServerResponse(_) => SignInError::NotProven("the code was not accepted".to_owned()),
+                openidconnect::RequestTokenError::ServerResponse(_) => {
+                    SignInError::NotProven("the code was not accepted".to_owned())
+                }
                 openidconnect::RequestTokenError::Request(_) => SignInError::Unreachable("token endpoint".to_owned()),
                 other @ (openidconnect::RequestTokenError::Parse(..) | openidconnect::RequestTokenError::Other(_)) => {
                     SignInError::Unreachable(other.to_string())
@@ -210,7 +235,8 @@ pub fn choose(app: &App, visit: &Visit) -> Answer {
     {
         return Answer::redirect(format!("/sign-in/{}", only.id));
     }
-    let methods = app.sign_in.methods.iter().map(|(method, _)| MethodView { id: method.id.clone(), label: method.label.clone() });
+    let methods =
+        app.sign_in.methods.iter().map(|(method, _)| MethodView { id: method.id.clone(), label: method.label.clone() });
     let view = SignInView { methods: methods.collect(), purchase_waits: visit.session.registration.is_some() };
     Answer::page(Page::SignIn(view), StatusCode::OK, "sign-in offered")
 }
@@ -236,7 +262,8 @@ pub async fn start(app: &App, visit: &Visit, id: &str) -> Result<Answer, WebErro
 
 /// The browser comes back with a code.
 pub async fn callback(app: &App, visit: &Visit) -> Result<Answer, WebError> {
-    let failed = || Answer::message(Message::SignInFailed).with_session(Session { signing_in: None, ..visit.session.clone() });
+    let failed =
+        || Answer::message(Message::SignInFailed).with_session(Session { signing_in: None, ..visit.session.clone() });
     let Some(under_way) = visit.session.signing_in.clone() else {
         // Back button or a second tab: somebody already signed in is sent on instead of being told off.
         let done = visit.session.person.is_some();
@@ -244,7 +271,9 @@ pub async fn callback(app: &App, visit: &Visit) -> Result<Answer, WebError> {
     };
     let state = visit.parameter("state").unwrap_or_default();
     let in_time = visit.now < later(under_way.since, SIGN_IN_LIFE);
-    let (Some(code), true, true) = (visit.parameter("code"), in_time, state == under_way.state) else { return Ok(failed()) };
+    let (Some(code), true, true) = (visit.parameter("code"), in_time, state == under_way.state) else {
+        return Ok(failed());
+    };
     let Some((method, secret)) = app.sign_in.method(&under_way.method) else { return Ok(failed()) };
     let redeemed = app.sign_in.redeem(method, secret, &under_way, code, &callback_url(app), visit.now).await;
     let person = match redeemed {

@@ -174,7 +174,9 @@ impl Message {
                 "That is too large",
                 "What was sent is larger than anything this page expects. Nothing was changed.",
             ),
-            Self::NotFound => ("not_found", StatusCode::NOT_FOUND, "There is no such page", "Check the address, or start over."),
+            Self::NotFound => {
+                ("not_found", StatusCode::NOT_FOUND, "There is no such page", "Check the address, or start over.")
+            }
             Self::MethodNotAllowed => (
                 "method_not_allowed",
                 StatusCode::METHOD_NOT_ALLOWED,

@@ -87,7 +87,9 @@ fn three_days_exactly_are_not_more_than_three_days() {
 
 #[test]
 fn the_retention_counts_from_the_later_of_the_end_and_the_stop() {
-    for (ended, stopped, adopted) in [(ENDED, STOPPED, false), (STOPPED, ENDED, true), (STOPPED, "2026-01-01T00:00:00Z", true)] {
+    for (ended, stopped, adopted) in
+        [(ENDED, STOPPED, false), (STOPPED, ENDED, true), (STOPPED, "2026-01-01T00:00:00Z", true)]
+    {
         let stop = Stop::new(t(ended), t(stopped), adopted, RETENTION, DAY);
         assert_eq!(stop.since, t(STOPPED));
         assert_eq!(stop.keep_until, t(THREE_DAYS));
@@ -144,7 +146,11 @@ fn every_reason_against_it_is_enough() {
         assert_eq!(said(&plan(row(), slot.clone(), evidence, now)), expected, "{slot:?} {evidence:?}");
     }
     for evidence in [paid, other] {
-        assert_eq!(said(&plan(row(), slot(), evidence, t(THREE_DAYS))), "not yet", "nothing is asked of anybody too early");
+        assert_eq!(
+            said(&plan(row(), slot(), evidence, t(THREE_DAYS))),
+            "not yet",
+            "nothing is asked of anybody too early"
+        );
     }
 }
 

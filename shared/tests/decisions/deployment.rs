@@ -16,7 +16,14 @@ const BEFORE: &str = "2026-10-01T00:00:00Z";
 const MILLI: SignedDuration = SignedDuration::from_millis(1);
 
 fn listed(state: VendorState, trial_ends_at: Option<Timestamp>, stopped_since: Option<Timestamp>) -> VendorDeployment {
-    VendorDeployment { id: "d-1".to_owned(), name: "one".to_owned(), state, trial_ends_at, stopped_since, stopped_by: None }
+    VendorDeployment {
+        id: "d-1".to_owned(),
+        name: "one".to_owned(),
+        state,
+        trial_ends_at,
+        stopped_since,
+        stopped_by: None,
+    }
 }
 
 fn judged(listed: &VendorDeployment) -> Deployment {
@@ -56,7 +63,11 @@ fn running_ones_stop_trials_go_on_and_stopped_ones_are_adopted() {
         ("unknown, with an instant", listed(Unknown, None, Some(t(BEFORE))), stopping()),
         ("trial", listed(Running, Some(ends), None), trial.clone()),
         ("trial in a state we do not know", listed(Unknown, Some(ends), None), trial.clone()),
-        ("trial with a moment left", listed(Running, Some(t(NOW) + MILLI), None), DeploymentState::Running { trial_ends_at: t(NOW) + MILLI }),
+        (
+            "trial with a moment left",
+            listed(Running, Some(t(NOW) + MILLI), None),
+            DeploymentState::Running { trial_ends_at: t(NOW) + MILLI },
+        ),
         ("trial that ends now", listed(Running, Some(t(NOW)), None), stopping()),
         ("trial that is over", listed(Running, Some(t(BEFORE)), None), stopping()),
         ("stopped by the user before", listed(Stopped, None, Some(t(BEFORE))), adopted(ENDED, BEFORE)),

@@ -100,7 +100,9 @@ fn only_the_policys_roles_may_link() {
 
 #[test]
 fn only_the_policys_plans_may_link() {
-    for (plan, may) in [(Some("Starter"), true), (Some("Free"), true), (Some("starter"), false), (Some(""), false), (None, false)] {
+    for (plan, may) in
+        [(Some("Starter"), true), (Some("Free"), true), (Some("starter"), false), (Some(""), false), (None, false)]
+    {
         let billing = BillingFacts { plan: plan.map(str::to_owned), ..clean() };
         let expected = if may { vec![] } else { vec![Refusal::PlanNotAllowed] };
         assert_eq!(judged(&strict(), &owner(billing.clone())), expected, "{plan:?}");
@@ -111,7 +113,8 @@ fn only_the_policys_plans_may_link() {
 #[test]
 fn the_places_are_unique_both_ways() {
     let organization = owner(clean());
-    let candidate = Candidate { organization: &organization, slot_taken: false, purchase_link: None, purchase: &State::Announced };
+    let candidate =
+        Candidate { organization: &organization, slot_taken: false, purchase_link: None, purchase: &State::Announced };
     let (own, other) = (link_of("org-1"), link_of("org-2"));
     for (slot_taken, purchase_link, expected) in [
         (true, None, vec![Refusal::AlreadyLinked]),
@@ -136,7 +139,8 @@ fn a_purchase_that_is_over_cannot_be_linked() {
         (State::Ended { at: now, reason: EndReason::Expired }, false),
         (State::Superseded { at: now, by: None }, false),
     ] {
-        let candidate = Candidate { organization: &organization, slot_taken: false, purchase_link: None, purchase: &purchase };
+        let candidate =
+            Candidate { organization: &organization, slot_taken: false, purchase_link: None, purchase: &purchase };
         let expected = if may { vec![] } else { vec![Refusal::PurchaseEnded] };
         assert_eq!(refusals(&policy(), candidate), expected, "{}", purchase.name());
     }
@@ -144,12 +148,18 @@ fn a_purchase_that_is_over_cannot_be_linked() {
 
 #[test]
 fn all_reasons_are_given_at_once() {
-    let billing =
-        BillingFacts { plan: Some("Enterprise".to_owned()), card_on_file: true, credits: u64::MAX, unpaid_invoices: u32::MAX, pays_otherwise: true };
+    let billing = BillingFacts {
+        plan: Some("Enterprise".to_owned()),
+        card_on_file: true,
+        credits: u64::MAX,
+        unpaid_invoices: u32::MAX,
+        pays_otherwise: true,
+    };
     let organization = organization(None, billing);
     let other = link_of("org-2");
     let purchase = State::Ended { at: t(NOW), reason: EndReason::Cancelled };
-    let candidate = Candidate { organization: &organization, slot_taken: true, purchase_link: Some(&other), purchase: &purchase };
+    let candidate =
+        Candidate { organization: &organization, slot_taken: true, purchase_link: Some(&other), purchase: &purchase };
     let found = refusals(&strict(), candidate);
     let all = [
         Refusal::RoleMissing,

@@ -220,7 +220,10 @@ fn a_deprovisioned_licence_alone_stops_nothing() {
     world.told(&licence("a", Sign::Ending, DEPROVISIONED), t(DELIVERED));
     world.check();
     let deadline = t(DEPROVISIONED) + SignedDuration::from_hours(1);
-    assert_eq!(world.subscription(&key("a")).map(|found| found.state), Some(State::Ending { since: t(DEPROVISIONED), deadline }));
+    assert_eq!(
+        world.subscription(&key("a")).map(|found| found.state),
+        Some(State::Ending { since: t(DEPROVISIONED), deadline })
+    );
     assert!(world.link(&key("a")).is_some_and(|link| link.state.is_active()));
     assert_eq!(world.stops(), vec![]);
 }

@@ -71,7 +71,8 @@ fn told(before: &Subscription, sign: &Sign, at: Option<Timestamp>, now: Timestam
 
 /// One line a state; columns in the order of [`all_signs`]; each cell the state afterwards.
 fn check(key: &SubscriptionKey, at: Option<Timestamp>, table: &str) {
-    let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).filter(|row: &Vec<_>| !row.is_empty()).collect();
+    let rows: Vec<Vec<&str>> =
+        table.lines().map(|line| line.split_whitespace().collect()).filter(|row: &Vec<_>| !row.is_empty()).collect();
     assert_eq!(rows.len(), all_states().len(), "one row a state");
     for (state, row) in all_states().into_iter().zip(rows) {
         assert_eq!(row.len(), all_signs().len() + 1, "one cell a sign: {row:?}");
@@ -131,7 +132,8 @@ fn a_legacy_key_outlives_its_purchases() {
         .lines()
         .map(|line| {
             let state = line.split_whitespace().next().unwrap_or_default();
-            let cells: Vec<&str> = line.split_whitespace().enumerate().map(|(n, cell)| if n == 6 { state } else { cell }).collect();
+            let cells: Vec<&str> =
+                line.split_whitespace().enumerate().map(|(n, cell)| if n == 6 { state } else { cell }).collect();
             cells.join(" ")
         })
         .collect::<Vec<_>>()
@@ -259,7 +261,12 @@ fn an_expiry_is_looked_at_by_itself_but_never_before_a_deadline_of_an_ending() {
     for state in all_states() {
         let entitled = subscription(licence(), state.clone()).entitled(list.clone());
         let looked_at = matches!(state, State::Announced | State::Active { .. } | State::Suspended { .. });
-        assert_eq!(entitled.review.as_ref().map(|review| review.not_before), looked_at.then_some(expires), "{}", state.name());
+        assert_eq!(
+            entitled.review.as_ref().map(|review| review.not_before),
+            looked_at.then_some(expires),
+            "{}",
+            state.name()
+        );
         assert_eq!(entitled.due().map(|(_, at)| at), looked_at.then_some(expires));
     }
 }

@@ -41,7 +41,11 @@ impl Intercept for Tap {
         "tap"
     }
 
-    fn read_before_execution(&self, context: &BeforeSerializationInterceptorContextRef<'_>, _: &mut ConfigBag) -> Result<(), BoxError> {
+    fn read_before_execution(
+        &self,
+        context: &BeforeSerializationInterceptorContextRef<'_>,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
         let input = context.input().downcast_ref::<TransactWriteItemsInput>().unwrap();
         *self.0.lock().unwrap() = input.transact_items().to_vec();
         Err("tapped".into())
@@ -127,8 +131,12 @@ impl World {
     }
 
     pub fn home(&self, partition: &str) -> Home {
-        let mut home = Home { agreement: self.all::<Agreement>().into_iter().find(|row| row.doc.key().pk == partition), ..Home::default() };
-        home.subscriptions = self.all::<Subscription>().into_iter().filter(|row| row.doc.key().pk == partition).collect();
+        let mut home = Home {
+            agreement: self.all::<Agreement>().into_iter().find(|row| row.doc.key().pk == partition),
+            ..Home::default()
+        };
+        home.subscriptions =
+            self.all::<Subscription>().into_iter().filter(|row| row.doc.key().pk == partition).collect();
         home.links = self.all::<Link>().into_iter().filter(|row| row.doc.key().pk == partition).collect();
         home
     }
@@ -165,18 +173,31 @@ impl World {
 
     /// What is true after every step: one active link at most, and slot and link know each other.
     pub fn check(&self) {
-        let active: Vec<Link> = self.all::<Link>().into_iter().map(|row| row.doc).filter(|link| link.state.is_active()).collect();
+        let active: Vec<Link> =
+            self.all::<Link>().into_iter().map(|row| row.doc).filter(|link| link.state.is_active()).collect();
         assert!(active.len() <= 1, "two active links: {active:?}");
         let Some(slot) = self.all::<Slot>().pop() else { return assert!(active.is_empty()) };
         let named = slot.doc.active.as_ref().map(|active| (active.link.clone(), active.subscription.clone()));
-        assert_eq!(named, active.first().map(|link| (link.id.clone(), link.subscription.clone())), "the slot names the active link");
+        assert_eq!(
+            named,
+            active.first().map(|link| (link.id.clone(), link.subscription.clone())),
+            "the slot names the active link"
+        );
         for link in active {
-            assert_eq!((link.slot_version, link.generation), (slot.version, slot.doc.generation), "the link knows its slot's version");
+            assert_eq!(
+                (link.slot_version, link.generation),
+                (slot.version, slot.doc.generation),
+                "the link knows its slot's version"
+            );
         }
     }
 
     fn all<T: Document>(&self) -> Vec<Row<T>> {
-        self.items.values().filter(|item| item.get("kind") == Some(&AttributeValue::S(T::KIND.to_owned()))).map(read).collect()
+        self.items
+            .values()
+            .filter(|item| item.get("kind") == Some(&AttributeValue::S(T::KIND.to_owned())))
+            .map(read)
+            .collect()
     }
 
     fn apply(&mut self, writes: Vec<Write>) {
@@ -219,7 +240,10 @@ impl World {
             let key = key_of(&update.key);
             let mut row = self.items.get(&key).cloned().unwrap_or_else(|| update.key.clone());
             for (number, name) in update.expression_attribute_names.unwrap_or_default() {
-                let value = update.expression_attribute_values.as_ref().and_then(|values| values.get(&number.replacen("#n", ":v", 1)));
+                let value = update
+                    .expression_attribute_values
+                    .as_ref()
+                    .and_then(|values| values.get(&number.replacen("#n", ":v", 1)));
                 row.entry(name).or_insert_with(|| value.unwrap().clone());
             }
             return (key, Some(row));

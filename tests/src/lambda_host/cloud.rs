@@ -87,7 +87,8 @@ impl Stage {
         let dynamodb = at(&meter, move |listener| dynoxide::server::serve_on(listener, database)).await?;
         let marketplace = at(&meter, routed(aws.api())).await?;
         let sqs = at(&meter, routed(Router::new().fallback(queue).with_state(work_queue.clone()))).await?;
-        let secrets_manager = at(&meter, routed(Router::new().fallback(secret).with_state(Arc::new(secrets.clone())))).await?;
+        let secrets_manager =
+            at(&meter, routed(Router::new().fallback(secret).with_state(Arc::new(secrets.clone())))).await?;
         let vendor = at(&meter, routed(control_plane.router())).await?;
 
         let sign_in = json!([{"id": "demo", "label": "Sign in with EMQX", "issuer": vendor, "client_id": "tradepost"}]);
@@ -152,7 +153,13 @@ impl Stage {
     /// If the marketplace refuses.
     pub async fn buy(&self) -> anyhow::Result<Bought> {
         let answer = self.bench("accept", json!({"product": PRODUCT})).await?;
-        let text = |name: &str| answer.get(name).and_then(Value::as_str).map(str::to_owned).with_context(|| format!("{answer} has no {name}"));
+        let text = |name: &str| {
+            answer
+                .get(name)
+                .and_then(Value::as_str)
+                .map(str::to_owned)
+                .with_context(|| format!("{answer} has no {name}"))
+        };
         let bought = Bought { agreement: text("agreement")?, licence_arn: text("licence")?, token: text("token")? };
         self.must_not_be_logged(&bought.token);
         Ok(bought)
@@ -205,12 +212,17 @@ impl Stage {
         self.unspeakable.lock().unwrap_or_else(PoisonError::into_inner).push(text.to_owned());
     }
 
-    /// What a log shows that it must not: the account's secrets, tokens and cookies, and anything like an e-mail
-    /// address.
+    /// What a log shows that it must not: the account's secrets, tokens and cookies (base64 or not), and anything like an
+    /// e-mail address.
     pub fn leaks(&self, log: &str) -> Vec<String> {
         let unspeakable = self.unspeakable.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut found: Vec<String> = unspeakable.iter().filter(|text| log.contains(text.as_str())).cloned().collect();
-        found.extend(log.split(|c: char| c.is_whitespace() || "\"'<>(),;".contains(c)).filter(|word| is_address(word)).map(str::to_owned));
+        let plain = format!("{log}\n{}", decoded(log));
+        let mut found: Vec<String> = unspeakable.iter().filter(|text| plain.contains(text.as_str())).cloned().collect();
+        found.extend(
+            log.split(|c: char| c.is_whitespace() || "\"'<>(),;".contains(c))
+                .filter(|word| is_address(word))
+                .map(str::to_owned),
+        );
         found
     }
 }
@@ -224,6 +236,17 @@ pub struct Bought {
     pub licence_arn: String,
     /// The token of its landing.
     pub token: String,
+}
+
+/// What is base64 in a text, decoded (forms arrive so) and with the escapes of forms undone.
+fn decoded(text: &str) -> String {
+    let runs = text.split(|c: char| !(c.is_ascii_alphanumeric() || "+/=".contains(c))).filter(|run| run.len() >= 32);
+    let decoded = runs.filter_map(|run| STANDARD.decode(run).ok());
+    let forms = decoded.flat_map(|bytes| {
+        let values = url::form_urlencoded::parse(&bytes).map(|(_, value)| value.into_owned()).collect::<Vec<_>>();
+        values.into_iter().chain([String::from_utf8_lossy(&bytes).into_owned()])
+    });
+    forms.collect::<Vec<_>>().join("\n")
 }
 
 fn is_address(word: &str) -> bool {
@@ -245,7 +268,11 @@ fn listings(policy: &Policy) -> Config {
         legacy: false,
         dimensions: vec!["gb".to_owned()],
     });
-    Config { publisher_account: SELLER.to_owned(), base_url: "https://aws.example.com".to_owned(), products: products.collect() }
+    Config {
+        publisher_account: SELLER.to_owned(),
+        base_url: "https://aws.example.com".to_owned(),
+        products: products.collect(),
+    }
 }
 
 /// Serves something behind the meter; gives its address.
@@ -259,7 +286,9 @@ where
     Ok(format!("http://{}", meter.relay(service).await?))
 }
 
-fn routed(router: Router) -> impl FnOnce(TcpListener) -> std::pin::Pin<Box<dyn Future<Output = std::io::Result<()>> + Send>> {
+fn routed(
+    router: Router,
+) -> impl FnOnce(TcpListener) -> std::pin::Pin<Box<dyn Future<Output = std::io::Result<()>> + Send>> {
     move |listener| {
         let listener = listener.tap_io(|stream| {
             let _ = stream.set_nodelay(true);
@@ -285,7 +314,8 @@ async fn queue(State(queue): State<Queue>, request: Request) -> Response {
 
 /// GetSecretValue (awsJson 1.1) of the one secret.
 async fn secret(State(secrets): State<Arc<Value>>, request: Request) -> Response {
-    let target = request.headers().get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    let target =
+        request.headers().get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
     if !signed_for(request.headers(), "secretsmanager") {
         return refused("AccessDeniedException");
     }

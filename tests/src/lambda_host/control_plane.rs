@@ -63,7 +63,9 @@ impl ControlPlane {
     pub fn open_account(&self, organization: &str, running: &[&str]) {
         let mut books = self.books();
         let name = format!("The {organization} company");
-        books.organizations.insert(organization.to_owned(), json!({"id": organization, "name": name, "role": "owner", "billing": {}}));
+        books
+            .organizations
+            .insert(organization.to_owned(), json!({"id": organization, "name": name, "role": "owner", "billing": {}}));
         let running = running.iter().map(|name| json!({"id": name, "name": name, "state": "running"}));
         books.deployments.insert(organization.to_owned(), running.collect());
     }
@@ -115,7 +117,8 @@ impl Books {
                 Ok(json!({"organizations": items, "next_page_token": next}))
             }
             "get_organization" => {
-                let organization = self.organizations.get(target).ok_or_else(|| refusal(404, "unknown_organization"))?;
+                let organization =
+                    self.organizations.get(target).ok_or_else(|| refusal(404, "unknown_organization"))?;
                 Ok(json!({"organization": organization}))
             }
             "list_deployments" => {
@@ -148,7 +151,8 @@ impl Books {
                     return Err(refusal(409, "not_stopped_since_then"));
                 }
                 let list = self.deployments.get_mut(&member(call, "organization")?);
-                list.ok_or_else(|| refusal(404, "unknown_organization"))?.retain(|one| one.get("id").and_then(Value::as_str) != Some(target));
+                list.ok_or_else(|| refusal(404, "unknown_organization"))?
+                    .retain(|one| one.get("id").and_then(Value::as_str) != Some(target));
                 Ok(json!({}))
             }
             "set_plan" => Ok(json!({})),
@@ -157,8 +161,13 @@ impl Books {
     }
 
     fn deployment(&mut self, call: &Value, id: &str) -> Result<&mut Value, Refusal> {
-        let list = self.deployments.get_mut(&member(call, "organization")?).ok_or_else(|| refusal(404, "unknown_organization"))?;
-        list.iter_mut().find(|one| one.get("id").and_then(Value::as_str) == Some(id)).ok_or_else(|| refusal(404, "unknown_deployment"))
+        let list = self
+            .deployments
+            .get_mut(&member(call, "organization")?)
+            .ok_or_else(|| refusal(404, "unknown_organization"))?;
+        list.iter_mut()
+            .find(|one| one.get("id").and_then(Value::as_str) == Some(id))
+            .ok_or_else(|| refusal(404, "unknown_deployment"))
     }
 }
 
@@ -182,7 +191,12 @@ fn refusal(status: u16, code: &str) -> Refusal {
     (status, json!({"error": {"code": code, "message": "refused"}}))
 }
 
-async fn called(State(vendor): State<ControlPlane>, Path(operation): Path<String>, headers: HeaderMap, body: Bytes) -> Response {
+async fn called(
+    State(vendor): State<ControlPlane>,
+    Path(operation): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     match vendor.answer(&operation, &headers, &body) {
         Ok(answer) => axum::Json(answer).into_response(),
         Err((status, body)) => {

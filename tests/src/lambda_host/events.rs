@@ -56,17 +56,10 @@ fn browser(method: &str, path: &str, cookie: Option<&str>) -> anyhow::Result<Val
 }
 
 fn with_form(mut event: Value, fields: &[(&str, &str)]) -> anyhow::Result<Value> {
-    let form: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={}", escaped(value))).collect();
-    let form = form.join("&");
+    let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
     put(&mut event, "/headers", "content-length", json!(form.len().to_string()))?;
     put(&mut event, "", "body", json!(STANDARD.encode(form)))?;
     Ok(event)
-}
-
-/// As in a form: everything but letters and digits.
-fn escaped(value: &str) -> String {
-    let one = |byte: u8| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") };
-    value.bytes().map(one).collect()
 }
 
 /// What AWS Marketplace tells of a purchase, as EventBridge puts it: `kind` is the detail-type, `id` the event's own.

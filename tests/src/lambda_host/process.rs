@@ -125,6 +125,19 @@ impl Function {
         String::from_utf8_lossy(&self.log.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
     }
 
+    /// The time it has been on a processor so far.
+    ///
+    /// # Errors
+    /// If the system does not tell.
+    pub fn processor_time(&self) -> anyhow::Result<Duration> {
+        let id = self.child.id().context("it has ended")?;
+        let mut sum = 0_u64;
+        for thread in std::fs::read_dir(format!("/proc/{id}/task"))? {
+            sum = sum.saturating_add(on_processor(&std::fs::read_to_string(thread?.path().join("schedstat"))?));
+        }
+        Ok(Duration::from_nanos(sum))
+    }
+
     /// The most memory it has held so far, in kilobytes (`VmHWM`).
     ///
     /// # Errors
@@ -135,6 +148,11 @@ impl Function {
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
         Ok(line.trim().trim_end_matches("kB").trim().parse()?)
     }
+}
+
+/// The time a line of `schedstat` tells, in nanoseconds.
+fn on_processor(schedstat: &str) -> u64 {
+    schedstat.split_whitespace().next().and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
 /// Lambda's own variables (AWS Lambda developer guide, "Defined runtime environment variables").
@@ -156,7 +174,10 @@ fn lambda_environment(name: &str) -> Vec<(&'static str, String)> {
         ("LAMBDA_TASK_ROOT", "/var/task".to_owned()),
         ("LAMBDA_RUNTIME_DIR", "/var/runtime".to_owned()),
         ("PATH", "/usr/local/bin:/usr/bin/:/bin:/opt/bin".to_owned()),
-        ("LD_LIBRARY_PATH", "/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib".to_owned()),
+        (
+            "LD_LIBRARY_PATH",
+            "/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib".to_owned(),
+        ),
         ("TZ", ":UTC".to_owned()),
     ]
 }
@@ -167,7 +188,9 @@ fn keep(output: Option<impl AsyncRead + Unpin + Send + 'static>, log: &Arc<Mutex
         let Some(mut output) = output else { return };
         let mut buffer = vec![0; 16 * 1024];
         while let Ok(read @ 1..) = output.read(&mut buffer).await {
-            log.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(buffer.get(..read).unwrap_or_default());
+            log.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .extend_from_slice(buffer.get(..read).unwrap_or_default());
         }
     })
 }

@@ -194,7 +194,10 @@ fn give(shared: &Shared) -> Option<Response> {
         ("lambda-runtime-aws-request-id", pending.id.clone()),
         ("lambda-runtime-deadline-ms", deadline.to_string()),
         ("lambda-runtime-invoked-function-arn", shared.function_arn.clone()),
-        ("lambda-runtime-trace-id", "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=0".to_owned()),
+        (
+            "lambda-runtime-trace-id",
+            "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=0".to_owned(),
+        ),
     ];
     turn.running = Some(Running { id: pending.id, began: Instant::now(), done: pending.done });
     Some((AppendHeaders(headers), Body::from(pending.event)).into_response())
@@ -213,7 +216,8 @@ async fn response(State(shared): State<Arc<Shared>>, Path(id): Path<String>, bod
 }
 
 async fn error(State(shared): State<Arc<Shared>>, Path(id): Path<String>, headers: HeaderMap, body: Bytes) -> Response {
-    let kind = headers.get("lambda-runtime-function-error-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let kind =
+        headers.get("lambda-runtime-function-error-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let body = serde_json::from_slice(&body).unwrap_or_default();
     settle(&shared, &id, Instant::now(), Outcome::Failed { body, kind: kind.to_owned() })
 }
@@ -225,7 +229,9 @@ async fn init_error(State(shared): State<Arc<Shared>>, body: Bytes) -> Response 
 
 fn settle(shared: &Shared, id: &str, ended: Instant, outcome: Outcome) -> Response {
     let running = shared.turn().running.take_if(|running| running.id == id);
-    let Some(running) = running else { return refused(StatusCode::BAD_REQUEST, "InvalidRequestID", "Invalid request ID") };
+    let Some(running) = running else {
+        return refused(StatusCode::BAD_REQUEST, "InvalidRequestID", "Invalid request ID");
+    };
     // Whoever sent the event may have given up.
     let _ = running.done.send(Invocation { began: running.began, ended, outcome });
     accepted()

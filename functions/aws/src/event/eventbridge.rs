@@ -35,7 +35,8 @@ pub(super) fn read(event: &Value) -> Result<Notice, NotUnderstood> {
         return Err(not_understood("the event is of another source"));
     }
     let detail = event.get("detail").ok_or_else(|| not_understood("the event has no detail"))?;
-    let agreement = text(detail, &["agreement", "id"]).ok_or_else(|| not_understood(format!("{} names no agreement", shown(kind))))?;
+    let agreement = text(detail, &["agreement", "id"])
+        .ok_or_else(|| not_understood(format!("{} names no agreement", shown(kind))))?;
     let bare = kind.strip_suffix(" - Proposer").or_else(|| kind.strip_suffix(" - Manufacturer")).unwrap_or(kind);
     let about = || Subject::Agreement { id: agreement.to_owned() };
     let (subject, word) = match bare {
@@ -53,7 +54,8 @@ pub(super) fn read(event: &Value) -> Result<Notice, NotUnderstood> {
 
 fn licence(detail: &Value, agreement: &str) -> Result<Subject, NotUnderstood> {
     let arn = text(detail, &["license", "arn"]).ok_or_else(|| not_understood("the licence event names no licence"))?;
-    let product = text(detail, &["product", "code"]).ok_or_else(|| not_understood("the licence event names no product code"))?;
+    let product =
+        text(detail, &["product", "code"]).ok_or_else(|| not_understood("the licence event names no product code"))?;
     let account = text(detail, &["acceptor", "accountId"]).unwrap_or_default();
     let key = SubscriptionKey::AwsLicence { agreement: agreement.to_owned(), licence: licence_id(arn).to_owned() };
     Ok(Subject::Subscription {

@@ -34,7 +34,8 @@ pub(super) fn read_message(message: &Value, at: Option<Timestamp>) -> Result<Not
         "entitlement-updated" => Sign::EntitlementsChanged,
         _ => return Err(not_understood(format!("unknown action: {}", shown(action)))),
     };
-    let customer = text(message, &["customer-identifier"]).ok_or_else(|| not_understood("the SNS message names no customer"))?;
+    let customer =
+        text(message, &["customer-identifier"]).ok_or_else(|| not_understood("the SNS message names no customer"))?;
     let product = text(message, &["product-code"]).ok_or_else(|| not_understood("the SNS message names no product"))?;
     let free_trial = match message.get("isFreeTrialTermPresent") {
         Some(Value::String(text)) => text == "true",

@@ -25,11 +25,11 @@ pub fn agreement_partition(agreement: &str) -> String {
 pub struct AgreementEnd {
     /// When.
     pub at: Timestamp,
-    /// CANCELLED, EXPIRED, TERMINATED, RENEWED, REPLACED, as a sign.
+    /// What its status means.
     pub sign: AgreementEndSign,
 }
 
-/// The two kinds of end.
+/// The kinds of end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind", content = "reason")]
 pub enum AgreementEndSign {
@@ -37,6 +37,8 @@ pub enum AgreementEndSign {
     Ended(crate::subscription::EndReason),
     /// Carried on by another agreement.
     Superseded,
+    /// Without a reason we know; the marketplace is asked at the deadline.
+    Unreasoned,
 }
 
 impl From<AgreementEndSign> for Sign {
@@ -44,6 +46,7 @@ impl From<AgreementEndSign> for Sign {
         match sign {
             AgreementEndSign::Ended(reason) => Self::Ended(reason),
             AgreementEndSign::Superseded => Self::Superseded,
+            AgreementEndSign::Unreasoned => Self::Ending,
         }
     }
 }
@@ -65,6 +68,9 @@ pub struct Agreement {
     /// AWS suspects the buyer's account is closing, compromised or abused: a person should look.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub advisory_since: Option<Timestamp>,
+    /// When the last word on that was said; older ones do not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advised_at: Option<Timestamp>,
     /// Whether a licence of one of our listings belongs to it.
     pub matched: bool,
     /// When it was first heard of.
@@ -80,6 +86,7 @@ impl Agreement {
             continued_by: None,
             end: None,
             advisory_since: None,
+            advised_at: None,
             matched: false,
             heard_at: now,
         }

@@ -28,9 +28,9 @@ pub enum ControlPlaneError {
     /// it happened; the same idempotency key settles it.
     #[error("the vendor's control plane cannot be reached ({0})")]
     Unavailable(String),
-    /// 404: what was named does not exist (any more).
-    #[error("the vendor's control plane does not know it")]
-    NotFound,
+    /// 404 with this code: what was named does not exist (any more).
+    #[error("the vendor's control plane does not know it ({0})")]
+    NotFound(String),
     /// 409 with this code: it is not as we believed.
     #[error("the vendor's control plane says it is otherwise ({0})")]
     Conflict(String),
@@ -46,7 +46,7 @@ impl Dispose for ControlPlaneError {
     fn disposition(&self) -> Disposition {
         match self {
             Self::Unavailable(_) => Disposition::Retry,
-            Self::NotFound | Self::Conflict(_) => Disposition::Reject,
+            Self::NotFound(_) | Self::Conflict(_) => Disposition::Reject,
             Self::Refused(_) | Self::Secret => Disposition::Page,
         }
     }
@@ -304,7 +304,7 @@ impl ControlPlane {
         }
         let code = error_code(answer.body());
         Err(match status {
-            StatusCode::NOT_FOUND => ControlPlaneError::NotFound,
+            StatusCode::NOT_FOUND => ControlPlaneError::NotFound(code),
             StatusCode::CONFLICT => ControlPlaneError::Conflict(code),
             StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => {
                 ControlPlaneError::Unavailable(format!("{operation}: {status}"))

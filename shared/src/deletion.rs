@@ -17,12 +17,15 @@ use crate::home::Home;
 use crate::ledger::{Document, Ledger, LedgerError, Row, Write};
 use crate::link::Slot;
 use crate::marketplace::Marketplace;
+use crate::policy::SHORTEST_RETENTION_HOURS;
 use crate::retry::{Attempts, later};
 use crate::subscription::{Pointer, State};
 use crate::work::{Ran, WorkError, Worker};
 
 /// How long a purchase that is only announced counts as one the buyer may be about to link.
 const ABOUT_TO_LINK: SignedDuration = SignedDuration::from_hours(24);
+/// Nothing is deleted before this long.
+const SHORTEST_RETENTION: SignedDuration = SignedDuration::from_hours(SHORTEST_RETENTION_HOURS as i64);
 /// How long a held deployment waits before it is looked at again.
 const HELD_FOR: SignedDuration = SignedDuration::from_hours(6);
 
@@ -66,7 +69,9 @@ pub fn plan(row: Row<Deployment>, slot: Row<Slot>, evidence: Evidence, now: Time
     let ours = slot.doc.active.is_none()
         && slot.doc.generation == row.doc.generation
         && slot.doc.organization == row.doc.organization;
-    let over = now > later(stop.since, evidence.retention) && now > stop.keep_until;
+    // The last gate: whatever a policy, a row or a caller says, nothing is deleted before three days.
+    let retention = evidence.retention.max(SHORTEST_RETENTION);
+    let over = now > later(stop.since, retention) && now > stop.keep_until;
     if !ours || !over {
         return Verdict::NotYet;
     }
@@ -134,7 +139,7 @@ async fn execute<M: Marketplace>(worker: &Worker<'_, M>, due: Due, now: Timestam
     let key =
         format!("delete:{}:{}:{}:{}", deployment.organization, deployment.id, deployment.generation, stop.vendor_since);
     match worker.control_plane.delete(&deployment.organization, &deployment.id, stop.vendor_since, &key, now).await {
-        Ok(()) | Err(ControlPlaneError::NotFound) => {
+        Ok(()) | Err(ControlPlaneError::NotFound(_)) => {
             let gone = deployment.becomes(DeploymentState::Deleted { at: now }, now);
             let subject = format!("organization {}", deployment.organization);
             let line = AuditLine::new(subject, now, &key, format!("deployment {} deleted", deployment.id));

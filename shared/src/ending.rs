@@ -47,7 +47,11 @@ pub async fn pays_otherwise<M: Marketplace>(
 ) -> Result<bool, WorkError> {
     match worker.control_plane.organization(organization, now).await {
         Ok(organization) => Ok(organization.billing.pays()),
-        Err(ControlPlaneError::NotFound) => Ok(false),
+        // Only the vendor's own word that it is gone counts; a 404 of anybody else on the way proves nothing.
+        Err(ControlPlaneError::NotFound(code)) if code == "organization_not_found" => Ok(false),
+        Err(ControlPlaneError::NotFound(code)) => {
+            Err(ControlPlaneError::Refused(format!("get_organization: 404 {code}")).into())
+        }
         Err(error) => Err(error.into()),
     }
 }
@@ -75,7 +79,9 @@ pub async fn stop_organization<M: Marketplace>(
     loop {
         let list = match worker.control_plane.list_deployments(&organization, page.as_deref(), now).await {
             Ok(list) => list,
-            Err(ControlPlaneError::NotFound) => return finish(worker.ledger, &task, "the organization is gone").await,
+            Err(ControlPlaneError::NotFound(_)) => {
+                return finish(worker.ledger, &task, "the organization is gone").await;
+            }
             Err(error) => return Err(error.into()),
         };
         let mut writes = Vec::new();
@@ -126,7 +132,11 @@ pub fn concerned(
 ) -> Deployment {
     let state = match (listed.trial_ends_at, listed.state, listed.stopped_since) {
         (Some(trial_ends_at), _, _) if trial_ends_at > now => DeploymentState::Running { trial_ends_at },
-        (_, VendorState::Stopped, Some(since)) => DeploymentState::Stopped(stop(policy, task, ended_at, since, true)),
+        (_, VendorState::Stopped, Some(since)) => {
+            // What an earlier end had stopped is not the user's own stop: it is started again on return.
+            let adopted = listed.stopped_by.as_deref() != Some("tradepost");
+            DeploymentState::Stopped(stop(policy, task, ended_at, since, adopted))
+        }
         _ => DeploymentState::Stopping { reason: StopReason::SubscriptionEnded, asked: false },
     };
     Deployment {
@@ -223,7 +233,7 @@ pub async fn stop_deployment<M: Marketplace>(
         let key = format!("stop:{}:{}:{}", deployment.organization, deployment.id, deployment.generation);
         match worker.control_plane.stop(&deployment.organization, &deployment.id, reason, &key, now).await {
             Ok(answer) => Some(answer),
-            Err(ControlPlaneError::NotFound) => None,
+            Err(ControlPlaneError::NotFound(_)) => None,
             Err(error) => return Err(error.into()),
         }
     };

@@ -302,7 +302,11 @@ fn carries_on(occasion: Occasion<'_>, known: &Known, new: &Subscription, own: Op
         return None;
     }
     let before = known.before.as_ref()?;
-    let old = before.links.iter().find(|row| row.doc.state.is_active())?;
+    let active = || before.links.iter().filter(|row| row.doc.state.is_active());
+    let same_product = |row: &&Row<Link>| {
+        before.subscription(&row.doc.subscription).is_some_and(|subscription| subscription.doc.product == new.product)
+    };
+    let old = active().find(same_product).or_else(|| active().next())?;
     let mut changes = carried_on(occasion, old, new, own);
     if changes.writes.is_empty() {
         return None;
@@ -380,7 +384,8 @@ fn about_agreement(occasion: Occasion<'_>, home: &Home, known: &Known, notice: &
             }
         }
         Word::Sign(sign) => {
-            if let Some(end) = end_sign(sign).filter(|_| after.end.is_none()) {
+            let open = after.end.as_ref().is_none_or(|end| end.sign == AgreementEndSign::Unreasoned);
+            if let Some(end) = end_sign(sign).filter(|_| open) {
                 after.end = Some(AgreementEnd { at, sign: end });
             }
             for subscription in &home.subscriptions {
@@ -392,7 +397,11 @@ fn about_agreement(occasion: Occasion<'_>, home: &Home, known: &Known, notice: &
                 outcome = what;
             }
         }
+        Word::Advisory { .. } if after.advised_at.is_some_and(|last| at < last) => {
+            "older than the last advisory".clone_into(&mut outcome);
+        }
         Word::Advisory { issued } => {
+            after.advised_at = Some(at);
             after.advisory_since = issued.then_some(at);
             "an advisory, a person should look".clone_into(&mut outcome);
         }
@@ -411,12 +420,8 @@ fn end_sign(sign: &Sign) -> Option<AgreementEndSign> {
     match sign {
         Sign::Ended(reason) => Some(AgreementEndSign::Ended(*reason)),
         Sign::Superseded => Some(AgreementEndSign::Superseded),
-        Sign::Confirmed
-        | Sign::PaymentFailed
-        | Sign::Suspended
-        | Sign::Reinstated
-        | Sign::Ending
-        | Sign::EntitlementsChanged => None,
+        Sign::Ending => Some(AgreementEndSign::Unreasoned),
+        Sign::Confirmed | Sign::PaymentFailed | Sign::Suspended | Sign::Reinstated | Sign::EntitlementsChanged => None,
     }
 }
 

@@ -209,9 +209,17 @@ impl Policy {
                     "end.retention_hours.{marketplace} is {hours}; nothing is deleted before {SHORTEST_RETENTION_HOURS} hours"
                 ));
             }
-            if self.end.warn_hours >= *hours {
-                return fail(format!("end.warn_hours must be less than end.retention_hours.{marketplace}"));
-            }
+        }
+        let shortest = self
+            .end
+            .retention_hours
+            .values()
+            .copied()
+            .min()
+            .unwrap_or(SHORTEST_RETENTION_HOURS)
+            .min(SHORTEST_RETENTION_HOURS);
+        if self.end.warn_hours >= shortest {
+            return fail(format!("end.warn_hours must be less than the retention of {shortest} hours"));
         }
         for (number, listing) in self.listings.iter().enumerate() {
             if !self.link.payment_method.contains_key(&listing.marketplace) {

@@ -93,7 +93,7 @@ pub async fn start_deployment<M: Marketplace>(
             let why = "linked again; started".to_owned();
             write_alone(worker, row, DeploymentState::Released { why }, "started", now).await
         }
-        Err(ControlPlaneError::NotFound) => {
+        Err(ControlPlaneError::NotFound(_)) => {
             write_alone(worker, row, DeploymentState::Deleted { at: now }, "gone already", now).await
         }
         Err(error) => Err(error.into()),

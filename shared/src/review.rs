@@ -3,7 +3,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::agreement::agreement_partition;
+use crate::agreement::{AgreementEndSign, agreement_partition};
 use crate::entitlement::valid;
 use crate::home::Home;
 use crate::ledger::{Ledger, LedgerError, Row};
@@ -98,7 +98,8 @@ async fn at_deadline(
             return Ok(stepped(before, &Sign::EntitlementsChanged, None, Some(&list), now).0);
         }
     }
-    if let Some(end) = home.agreement.as_ref().and_then(|agreement| agreement.doc.end.as_ref()) {
+    let told = home.agreement.as_ref().and_then(|agreement| agreement.doc.end.as_ref());
+    if let Some(end) = told.filter(|end| end.sign != AgreementEndSign::Unreasoned) {
         return Ok(stepped(before, &end.sign.into(), Some(end.at), None, now).0);
     }
     let told = match &before.key {

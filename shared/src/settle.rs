@@ -106,16 +106,13 @@ fn link_follows(occasion: Occasion<'_>, after: &Subscription, link: &Row<Link>, 
             }
             changes
         }
+        // Whether the link had been confirmed makes no difference: a confirmation and an end that overtake each other
+        // come to the same.
         State::Ended { at, .. } => {
             let over = link.doc.in_state(LinkState::Unlinked { at: *at, cause: UnlinkCause::SubscriptionEnded });
-            let was_linked = matches!(link.doc.state, LinkState::Linked { .. });
             let ended = EndedLink { subscription: after.key.clone(), account: after.account.clone(), at: *at };
-            let ended = if was_linked { Some(ended) } else { link.doc.came_after.clone() };
-            let pending = ended.is_some();
-            let mut changes = freed(occasion, link, over, after, ended);
-            if pending {
-                changes.and(end_effects(occasion, &link.doc, if was_linked { *at } else { now }));
-            }
+            let mut changes = freed(occasion, link, over, after, Some(ended));
+            changes.and(end_effects(occasion, &link.doc, *at));
             changes
         }
         State::Active { .. }

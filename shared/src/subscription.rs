@@ -289,15 +289,16 @@ impl Subscription {
     pub fn after(&self, sign: &Sign, at: Option<Timestamp>, now: Timestamp) -> Step {
         let when = at.unwrap_or(now);
         let stale = matches!((at, self.last_sign_at), (Some(at), Some(last)) if at < last);
+        let newer = at.is_some_and(|at| self.last_sign_at.is_none_or(|last| at > last));
         let to = |state: State| Step::Move(state, self.generation);
         let deadline = later(when, FINAL_USAGE);
         match (&self.state, sign) {
             (_, Sign::EntitlementsChanged) => Step::Stay("only what it entitles to"),
-            (State::Ended { at: ended, .. }, Sign::Confirmed) => match (&self.key, at) {
-                (SubscriptionKey::AwsLegacy { .. }, Some(at)) if at > *ended => {
+            (State::Ended { at: ended, reason }, Sign::Confirmed) => match at {
+                Some(at) if self.is_legacy() && self.opens_the_next_generation(at, *ended, *reason) => {
                     Step::Move(State::Active { since: at }, self.generation.saturating_add(1))
                 }
-                (SubscriptionKey::AwsLegacy { .. }, None) => Step::Remember,
+                None if self.is_legacy() => Step::Remember,
                 _ => Step::Stay("a late success does not revive what has ended"),
             },
             (State::Ended { .. }, _) => Step::Stay("ended already"),
@@ -308,6 +309,14 @@ impl Subscription {
             (_, Sign::Ended(reason)) => to(State::Ended { at: when, reason: *reason }),
             (_, Sign::Superseded) => to(State::Superseded { at: when, by: None }),
             (_, _) if stale => Step::Stay("older than the last sign that counted"),
+            // It says what we know already, but it is the newest to say so: what is older must not count after it.
+            (State::Active { .. }, Sign::Confirmed | Sign::Reinstated)
+            | (State::Suspended { .. }, Sign::Suspended)
+            | (State::Ending { .. }, Sign::Ending)
+                if newer =>
+            {
+                to(self.state.clone())
+            }
             (State::Active { .. }, Sign::Confirmed | Sign::Reinstated) => Step::Stay("active already"),
             (
                 State::Announced | State::Failed { .. } | State::Ending { .. } | State::Suspended { .. },
@@ -325,6 +334,13 @@ impl Subscription {
                 Sign::Ending,
             ) => to(State::Ending { since: when, deadline }),
         }
+    }
+
+    /// Under a legacy key a confirmation newer than the end is the next purchase. An end that we only concluded from
+    /// a deadline has our own time; there a confirmation newer than the last sign counts, since AWS sends it instead
+    /// of the final message when the buyer comes back within the hour.
+    fn opens_the_next_generation(&self, at: Timestamp, ended: Timestamp, reason: EndReason) -> bool {
+        at > ended || (reason == EndReason::DeadlinePassed && self.last_sign_at.is_none_or(|last| at > last))
     }
 
     fn is_legacy(&self) -> bool {
@@ -351,14 +367,20 @@ impl Subscription {
             State::Ended { .. } | State::Failed { .. } | State::Superseded { .. } => None,
         };
         let unproven_confirmation = if generation == self.generation { self.unproven_confirmation } else { None };
-        Self {
-            state,
-            generation,
-            last_sign_at: sign_at.or(self.last_sign_at),
-            review,
-            unproven_confirmation,
-            ..self.clone()
-        }
+        // Whatever is said of the purchase before, its end included, is older than the next generation.
+        let before = match &self.state {
+            State::Ended { at, .. } if generation != self.generation => {
+                self.last_sign_at.max(Some(later(*at, SignedDuration::from_millis(1))))
+            }
+            State::Ended { .. }
+            | State::Announced
+            | State::Active { .. }
+            | State::Suspended { .. }
+            | State::Ending { .. }
+            | State::Failed { .. }
+            | State::Superseded { .. } => self.last_sign_at,
+        };
+        Self { state, generation, last_sign_at: sign_at.or(before), review, unproven_confirmation, ..self.clone() }
     }
 
     /// The same with what the marketplace now says it entitles to.

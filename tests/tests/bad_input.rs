@@ -122,7 +122,7 @@ async fn pages_without_a_session_explain() -> anyhow::Result<()> {
         ("GET", "/assets/app.js", 200),
         ("GET", "/aws/landing", 200),
         ("POST", "/aws/landing/retry", 404),
-        ("GET", "/%00%ff/../..", 404),
+        ("GET", "/%00%ff", 404),
     ] {
         let (got, page) = send(&world, method, path, none.clone(), "").await?;
         assert_eq!(got.as_u16(), status, "{method} {path}: {page}");

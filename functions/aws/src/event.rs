@@ -51,6 +51,11 @@ fn not_understood(why: impl Into<String>) -> NotUnderstood {
     NotUnderstood(why.into())
 }
 
+/// An id that a subscription may be known by: not empty, and without the sign that separates the parts of a key.
+fn id<'a>(value: &'a Value, path: &[&str]) -> Option<&'a str> {
+    text(value, path).filter(|id| !id.contains('|'))
+}
+
 /// A text member, not empty.
 fn text<'a>(value: &'a Value, path: &[&str]) -> Option<&'a str> {
     let found = path.iter().try_fold(value, |value, name| value.get(name))?;

@@ -100,7 +100,13 @@ pub async fn resolve(
     let arn = answer.license_arn().filter(|text| !text.is_empty());
     let arn = arn.ok_or_else(|| ResolveError::Refused("no LicenseArn for an EventBridge listing".to_owned()))?;
     let licence = licence_id(arn).to_owned();
-    let agreement = answer.metadata().and_then(|metadata| metadata.agreement_id()).filter(|text| !text.is_empty());
+    if licence.is_empty() || arn.contains('|') {
+        return Err(ResolveError::Refused("a LicenseArn of unknown shape".to_owned()));
+    }
+    let agreement = answer
+        .metadata()
+        .and_then(|metadata| metadata.agreement_id())
+        .filter(|text| !text.is_empty() && !text.contains('|'));
     let subscription = agreement
         .map(|agreement| SubscriptionKey::AwsLicence { agreement: agreement.to_owned(), licence: licence.clone() });
     Ok(Resolved {

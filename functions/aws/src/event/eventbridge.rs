@@ -6,7 +6,7 @@ use serde_json::Value;
 use tradepost::notice::{NotUnderstood, Notice, Subject, Word};
 use tradepost::subscription::{EndReason, Sign, SubscriptionKey};
 
-use super::{not_understood, shown, text, time};
+use super::{id, not_understood, shown, text, time};
 use crate::marketplace::licence_id;
 
 const SOURCE: &str = "aws.agreement-marketplace";
@@ -35,7 +35,7 @@ pub(super) fn read(event: &Value) -> Result<Notice, NotUnderstood> {
         return Err(not_understood("the event is of another source"));
     }
     let detail = event.get("detail").ok_or_else(|| not_understood("the event has no detail"))?;
-    let agreement = text(detail, &["agreement", "id"])
+    let agreement = id(detail, &["agreement", "id"])
         .ok_or_else(|| not_understood(format!("{} names no agreement", shown(kind))))?;
     let bare = kind.strip_suffix(" - Proposer").or_else(|| kind.strip_suffix(" - Manufacturer")).unwrap_or(kind);
     let about = || Subject::Agreement { id: agreement.to_owned() };
@@ -53,11 +53,13 @@ pub(super) fn read(event: &Value) -> Result<Notice, NotUnderstood> {
 }
 
 fn licence(detail: &Value, agreement: &str) -> Result<Subject, NotUnderstood> {
-    let arn = text(detail, &["license", "arn"]).ok_or_else(|| not_understood("the licence event names no licence"))?;
+    let arn = id(detail, &["license", "arn"]).ok_or_else(|| not_understood("the licence event names no licence"))?;
     let product =
-        text(detail, &["product", "code"]).ok_or_else(|| not_understood("the licence event names no product code"))?;
+        id(detail, &["product", "code"]).ok_or_else(|| not_understood("the licence event names no product code"))?;
     let account = text(detail, &["acceptor", "accountId"]).unwrap_or_default();
-    let key = SubscriptionKey::AwsLicence { agreement: agreement.to_owned(), licence: licence_id(arn).to_owned() };
+    let licence = Some(licence_id(arn)).filter(|licence| !licence.is_empty());
+    let licence = licence.ok_or_else(|| not_understood("the licence event names no licence"))?;
+    let key = SubscriptionKey::AwsLicence { agreement: agreement.to_owned(), licence: licence.to_owned() };
     Ok(Subject::Subscription {
         key,
         product: product.to_owned(),
@@ -69,7 +71,7 @@ fn licence(detail: &Value, agreement: &str) -> Result<Subject, NotUnderstood> {
 
 /// Renewals and replacements name the agreement before; a new one does not.
 fn continues(detail: &Value) -> Option<String> {
-    text(detail, &["agreement", "previousAgreementId"]).map(str::to_owned)
+    id(detail, &["agreement", "previousAgreementId"]).map(str::to_owned)
 }
 
 /// A status we do not know is a sign of the end without a reason: it is settled at its deadline by asking AWS.

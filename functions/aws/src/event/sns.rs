@@ -7,7 +7,7 @@ use serde_json::Value;
 use tradepost::notice::{NotUnderstood, Notice, Subject, Word};
 use tradepost::subscription::{EndReason, Sign, SubscriptionKey};
 
-use super::{not_understood, shown, text, time};
+use super::{id, not_understood, shown, text, time};
 
 pub(super) fn read_envelope(envelope: &Value) -> Result<Notice, NotUnderstood> {
     if text(envelope, &["Type"]).is_some_and(|kind| kind != "Notification") {
@@ -35,8 +35,8 @@ pub(super) fn read_message(message: &Value, at: Option<Timestamp>) -> Result<Not
         _ => return Err(not_understood(format!("unknown action: {}", shown(action)))),
     };
     let customer =
-        text(message, &["customer-identifier"]).ok_or_else(|| not_understood("the SNS message names no customer"))?;
-    let product = text(message, &["product-code"]).ok_or_else(|| not_understood("the SNS message names no product"))?;
+        id(message, &["customer-identifier"]).ok_or_else(|| not_understood("the SNS message names no customer"))?;
+    let product = id(message, &["product-code"]).ok_or_else(|| not_understood("the SNS message names no product"))?;
     let free_trial = match message.get("isFreeTrialTermPresent") {
         Some(Value::String(text)) => text == "true",
         Some(Value::Bool(truth)) => *truth,

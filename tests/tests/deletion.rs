@@ -1,9 +1,12 @@
 //! The one step that cannot be taken back, at its boundaries.
 
+#![expect(clippy::expect_used, reason = "a test says what it expects")]
+
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use system_tests::world::{DAY, HOUR, World};
 use tradepost::sweeper::{Rails, Report};
+use tradepost_local::connector::Fault;
 
 const ORG: &str = "org-clean";
 const PROD: &str = "dep-clean-orders-prod";
@@ -195,5 +198,33 @@ async fn a_buyer_with_another_live_purchase_is_held() -> anyhow::Result<()> {
     world.cancel(&second).await?;
     world.pass(DAY).await?;
     assert_eq!(left(&world).await?, 0, "and gone once that purchase is over too");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_relink_voids_an_attempt_that_was_not_sent() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let (_, since) = stopped(&world).await?;
+    let again = world.buy().await?;
+    let ripe = since + THREE_DAYS + SignedDuration::from_secs(100);
+    world.stack.clock.advance_to(ripe);
+    // The attempt is written, then the process dies: the delete call is never sent.
+    world.stack.dynamo.wire().inject(|call| {
+        let attempt = call.operation.ends_with("TransactWriteItems")
+            && String::from_utf8_lossy(&call.body).contains("\"state\":{\"S\":\"deleting\"}");
+        attempt.then_some(Fault::LostAnswer)
+    });
+    let _ = sweep_at(&world, ripe, &Rails::new(true, 100)).await;
+    world.stack.dynamo.wire().heal();
+    let row = world.row(ORG, PROD).await?.expect("a row").doc;
+    assert_eq!(row.state.name(), "deleting");
+    assert_eq!(left(&world).await?, 3, "nothing was sent");
+    let mut browser = world.fresh_landing(&again, "clean").await?;
+    browser.submit("form#link-form", &[]).await?;
+    assert_eq!(browser.status, 200, "{}", browser.text());
+    world.pass(DAY).await?;
+    assert_eq!(left(&world).await?, 3, "deleted after the organization was linked again");
+    assert_eq!(world.deployment("orders-prod").await?.as_deref(), Some("running"));
+    assert_eq!(world.deployment("old-archive").await?.as_deref(), Some("stopped"));
     Ok(())
 }

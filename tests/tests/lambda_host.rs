@@ -375,7 +375,7 @@ async fn a_missing_variable_is_named_and_nothing_starts() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn even_a_talkative_log_shows_no_token() {
     let stage = Stage::open().await.unwrap();
-    let mut landing = stage.start_with("landing", &[("AWS_LAMBDA_LOG_LEVEL", "DEBUG")]).await.unwrap();
+    let mut landing = stage.start_with("landing", &[("AWS_LAMBDA_LOG_LEVEL", "TRACE")]).await.unwrap();
     let bought = stage.buy().await.unwrap();
     let answer = landing.invoke(events::landing(&bought.token).unwrap()).await.unwrap().answer().unwrap();
     let session = stage.session(&page(&answer).unwrap().2.unwrap()).unwrap();

@@ -1,5 +1,7 @@
 //! Notices that are lost, late, repeated, reordered, early, unknown or damaged, and crashes in between.
 
+#![expect(clippy::indexing_slicing, reason = "a test says what it expects")]
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
@@ -327,4 +329,45 @@ fn event(kind: &str, world: &World, agreement: &str, licence: Option<&str>, more
         "version": "0", "id": format!("{agreement}-{kind}-{now}").replace(' ', ""), "detail-type": kind, "source": "aws.agreement-marketplace",
         "account": "111122223333", "time": now.to_string(), "region": "us-east-1", "resources": [], "detail": detail,
     })
+}
+
+#[tokio::test]
+async fn a_landing_that_names_no_agreement_waits_for_its_notice() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    world.aws("switches", json!({"omit_agreement_id": true})).await?;
+    let bought = world.buy().await?;
+    let mut browser = world.ready(&bought.token, "clean").await?;
+    assert_eq!(browser.status, 202, "{}", browser.text());
+    assert!(browser.text().contains("still confirming"), "{}", browser.text());
+    world.pass(120).await?;
+    browser.open(&format!("{}/", world.at.tradepost)).await?;
+    browser.submit("form#link-form", &[]).await?;
+    assert_eq!(browser.fetch("/status").await?.get("state"), Some(&json!("linked")));
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_advisory_alerts_a_person_and_ends_nothing() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let (bought, _) = world.linked("clean").await?;
+    world.aws("advisory", json!({"agreement": bought.agreement})).await?;
+    world.pass(60).await?;
+    assert_eq!(world.ledger().all_listed::<Agreement>("advisory").await?.len(), 1);
+    world.aws("advisory", json!({"agreement": bought.agreement, "resolved": true})).await?;
+    world.pass(60).await?;
+    assert_eq!(world.ledger().all_listed::<Agreement>("advisory").await?.len(), 0);
+    assert_eq!(world.status("org-clean").await?.map(|status| status.may_run), Some(true));
+    Ok(())
+}
+
+#[tokio::test]
+async fn another_landing_of_a_known_licence_shows_the_existing_account() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let (bought, _) = world.linked("clean").await?;
+    let browser = world.fresh_landing(&bought, "clean").await?;
+    assert!(browser.text().contains("Linked"), "{}", browser.text());
+    let stranger = world.fresh_landing(&bought, "second").await?;
+    assert!(stranger.text_of("li[data-code=purchase_already_linked]").is_ok(), "{}", stranger.text());
+    assert_eq!(world.home(&bought).await?.subscriptions.len(), 1);
+    Ok(())
 }

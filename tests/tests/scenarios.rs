@@ -1,5 +1,7 @@
 //! The vendors' pages, played.
 
+#![expect(clippy::expect_used, reason = "a test says what it expects")]
+
 use tradepost_local::demo::{SCENARIOS, play};
 use tradepost_local::progress::Terminal;
 

@@ -7,11 +7,12 @@
 //! | `worker` | SQS: rows to work on at once | [`worker`] |
 //! | `sweeper` | a schedule: what is due and what was missed | [`sweeper`] |
 //!
-//! [`config`] reads the environment, [`marketplace`] asks AWS, [`queue`] wakes the worker.
+//! [`config`] reads the environment, [`logging`] says how loud the log is, [`marketplace`] asks AWS, [`queue`] wakes the worker.
 
 pub mod config;
 pub mod event;
 pub mod landing;
+pub mod logging;
 pub mod marketplace;
 pub mod notifications;
 pub mod queue;

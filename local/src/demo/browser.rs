@@ -12,6 +12,9 @@ use crate::stack::loopback_client;
 /// Redirects followed before giving up.
 const REDIRECTS: usize = 12;
 
+/// A form as it would be sent: where to, by which method, with which fields.
+pub type Filled = (Url, String, Vec<(String, String)>);
+
 #[derive(Clone, Debug)]
 struct Cookie {
     value: String,
@@ -101,7 +104,7 @@ impl Browser {
     }
 
     /// What a form would send, without sending it.
-    pub fn form(&self, css: &str, fill: &[(&str, &str)]) -> anyhow::Result<(Url, String, Vec<(String, String)>)> {
+    pub fn form(&self, css: &str, fill: &[(&str, &str)]) -> anyhow::Result<Filled> {
         let page = Html::parse_document(&self.html);
         let forms = selector(css)?;
         let form = page
@@ -111,22 +114,14 @@ impl Browser {
         self.read_form(form, fill)
     }
 
-    fn numbered_form(
-        &self,
-        number: usize,
-        fill: &[(&str, &str)],
-    ) -> anyhow::Result<(Url, String, Vec<(String, String)>)> {
+    fn numbered_form(&self, number: usize, fill: &[(&str, &str)]) -> anyhow::Result<Filled> {
         let page = Html::parse_document(&self.html);
         let forms = selector("form")?;
         let form = page.select(&forms).nth(number).context("the form is gone")?;
         self.read_form(form, fill)
     }
 
-    fn read_form(
-        &self,
-        form: ElementRef<'_>,
-        fill: &[(&str, &str)],
-    ) -> anyhow::Result<(Url, String, Vec<(String, String)>)> {
+    fn read_form(&self, form: ElementRef<'_>, fill: &[(&str, &str)]) -> anyhow::Result<Filled> {
         let to = self.url.join(form.value().attr("action").unwrap_or_default())?;
         let method = form.value().attr("method").unwrap_or("get").to_lowercase();
         let inputs = selector("input[name], select[name], textarea[name]")?;

@@ -7,10 +7,11 @@ use lambda_http::{Error, Request, service_fn};
 use tokio::sync::OnceCell;
 use tradepost_aws::config::{self, Settings};
 use tradepost_aws::landing::Landing;
+use tradepost_aws::logging;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    lambda_http::tracing::init_default_subscriber();
+    logging::init(|name| std::env::var(name).ok());
     let settings = Settings::read(|name| std::env::var(name).ok())?;
     let sdk = aws_config::load_defaults(BehaviorVersion::latest()).await;
     let (settings, sdk, made) = (&settings, &sdk, &OnceCell::<Landing>::new());

@@ -7,12 +7,13 @@ use jiff::Timestamp;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::Value;
 use tradepost_aws::config::{self, Settings};
+use tradepost_aws::logging;
 use tradepost_aws::marketplace::AwsMarketplace;
 use tradepost_aws::notifications::Notifications;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    lambda_runtime::tracing::init_default_subscriber();
+    logging::init(|name| std::env::var(name).ok());
     let settings = Settings::read(|name| std::env::var(name).ok())?;
     let sdk = aws_config::load_defaults(BehaviorVersion::latest()).await;
     let notifications = Notifications {

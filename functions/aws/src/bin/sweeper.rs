@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokio::sync::OnceCell;
 use tradepost::sweeper::Rails;
 use tradepost_aws::config::{self, Settings};
+use tradepost_aws::logging;
 use tradepost_aws::marketplace::AwsMarketplace;
 use tradepost_aws::worker::Work;
 
@@ -16,7 +17,7 @@ const SPARE: Duration = Duration::from_secs(30);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    lambda_runtime::tracing::init_default_subscriber();
+    logging::init(|name| std::env::var(name).ok());
     let settings = Settings::read(|name| std::env::var(name).ok())?;
     let sdk = aws_config::load_defaults(BehaviorVersion::latest()).await;
     let (settings, sdk, made) = (&settings, &sdk, &OnceCell::<Work<AwsMarketplace>>::new());

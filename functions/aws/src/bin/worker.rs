@@ -6,12 +6,13 @@ use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::Value;
 use tokio::sync::OnceCell;
 use tradepost_aws::config::{self, Settings};
+use tradepost_aws::logging;
 use tradepost_aws::marketplace::AwsMarketplace;
 use tradepost_aws::worker::Work;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    lambda_runtime::tracing::init_default_subscriber();
+    logging::init(|name| std::env::var(name).ok());
     let settings = Settings::read(|name| std::env::var(name).ok())?;
     let sdk = aws_config::load_defaults(BehaviorVersion::latest()).await;
     let (settings, sdk, made) = (&settings, &sdk, &OnceCell::<Work<AwsMarketplace>>::new());

@@ -169,13 +169,14 @@ impl Stack {
                 ledger: ledger.clone(),
                 policy: Arc::clone(&policy),
                 marketplace: AwsClients::new(&sdk),
-                queue,
+                queue: queue.clone(),
             },
             work: Work {
                 ledger: ledger.clone(),
                 policy: Arc::clone(&policy),
                 control_plane,
                 marketplace: AwsClients::new(&sdk),
+                queue,
             },
             driving: Mutex::new(Driven { swept_at: clock.now(), saved: String::new() }),
             clock,
@@ -404,7 +405,7 @@ fn vendor_config(policy: &Policy, at: &Addresses, kept: &Kept) -> VendorConfig {
         tradepost_url: at.tradepost.clone(),
         listings: listings
             .map(|listing| {
-                (format!("{} on AWS Marketplace", listing.title), format!("{}/product/{}", at.aws, listing.code))
+                (format!("AWS Marketplace: {}", listing.title), format!("{}/product/{}", at.aws, listing.code))
             })
             .collect(),
         client_id: "tradepost".to_owned(),

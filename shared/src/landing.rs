@@ -25,7 +25,10 @@ pub struct Resolved {
     pub free_trial: bool,
 }
 
-/// Registers a landing under a fresh random `id`. One transaction.
+/// How often a lost race is tried again: a landing and its own notices often come in the same second.
+const RACES: u32 = 4;
+
+/// Registers a landing under a fresh random `id`. One transaction, unless another one holds the same rows just then.
 pub async fn register(
     ledger: &Ledger,
     id: &str,
@@ -42,7 +45,21 @@ pub async fn register(
         resolved_at: now,
         state: RegistrationState::Resolved,
     };
-    let mut writes = vec![Write::create(&registration)];
+    for _ in 0..RACES {
+        match ledger.transact(writes(&registration, resolved, now)).await {
+            Err(LedgerError::Conflict) => {}
+            other => return other.map(|()| registration),
+        }
+        // Either somebody was faster at a row we only keep, or our own first answer was lost.
+        if ledger.get::<Registration>(&Registration::row_key(id)).await?.is_some() {
+            return Ok(registration);
+        }
+    }
+    Err(LedgerError::Conflict)
+}
+
+fn writes(registration: &Registration, resolved: &Resolved, now: Timestamp) -> Vec<Write> {
+    let mut writes = vec![Write::create(registration)];
     if let Some(key) = &resolved.subscription {
         let mut subscription = Subscription::announced(key.clone(), &resolved.product, &resolved.account, now);
         subscription.licence_arn.clone_from(&resolved.licence_arn);
@@ -52,10 +69,10 @@ pub async fn register(
         if let SubscriptionKey::AwsLicence { licence, .. } = key {
             writes.push(Write::keep(&Pointer::from_licence(licence, key)));
         }
-        writes.push(Write::create(&AuditLine::new(key, now, format!("landing:{}", short(id)), "a buyer landed")));
+        let cause = format!("landing:{}", short(&registration.id));
+        writes.push(Write::create(&AuditLine::new(key, now, cause, "a buyer landed")));
     }
-    ledger.transact(writes).await?;
-    Ok(registration)
+    writes
 }
 
 /// Enough of a registration's id to tell two apart, too little to use it.

@@ -150,7 +150,8 @@ impl Ledger {
             .put_item()
             .table_name(&self.table)
             .set_item(Some(item::encode(&doc, version)?))
-            .condition_expression("version = :expected")
+            .condition_expression("#version = :expected")
+            .expression_attribute_names("#version", "version")
             .expression_attribute_values(":expected", AttributeValue::N(row.version.to_string()))
             .send()
             .await

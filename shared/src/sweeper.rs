@@ -104,7 +104,7 @@ pub async fn sweep<M: Marketplace>(
                     report.cut_short = true;
                     return Ok(report);
                 }
-                run_and_follow(worker, key, &clock, &mut report).await;
+                run_and_follow(worker, key, span.until, &clock, &mut report).await;
             }
             if next.is_none() {
                 break;
@@ -119,11 +119,17 @@ pub async fn sweep<M: Marketplace>(
 async fn run_and_follow<M: Marketplace>(
     worker: &Worker<'_, M>,
     key: Key,
+    until: Timestamp,
     clock: &impl Fn() -> Timestamp,
     report: &mut Report,
 ) {
     let mut queue = vec![key];
     while let Some(key) = queue.pop() {
+        // What is not followed stays due.
+        if clock() >= until {
+            report.cut_short = true;
+            return;
+        }
         report.rows = report.rows.saturating_add(1);
         match worker.run(&key, clock()).await {
             Ok(ran) => {

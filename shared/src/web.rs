@@ -242,7 +242,7 @@ impl App {
 
 /// Whether a posted form came from one of our own pages in this browser. The cookie is SameSite=Lax already; the
 /// token binds the form to the session, and a browser that says the request is cross-site is believed.
-fn genuine(request: &Request<Bytes>, visit: &Visit) -> bool {
+pub fn genuine(request: &Request<Bytes>, visit: &Visit) -> bool {
     let site = request.headers().get("sec-fetch-site").and_then(|value| value.to_str().ok());
     let same_site = site.is_none_or(|site| site == "same-origin" || site == "none");
     let expected = visit.session.csrf.as_bytes();

@@ -228,3 +228,22 @@ async fn a_relink_voids_an_attempt_that_was_not_sent() -> anyhow::Result<()> {
     assert_eq!(world.deployment("old-archive").await?.as_deref(), Some("stopped"));
     Ok(())
 }
+
+#[tokio::test]
+async fn a_large_organization_is_stopped_and_deleted_page_by_page() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let (bought, _) = world.linked("clean").await?;
+    for n in 0..90 {
+        world.vendor("deployment", json!({"organization": ORG, "name": format!("many-{n:02}"), "state": "running"})).await?;
+    }
+    world.cancel(&bought).await?;
+    world.pass(HOUR).await?;
+    let state = world.vendor_state().await?.to_string();
+    assert_eq!(state.matches("\"state\":\"running\"").count() - 8, 0, "only the trial and other accounts run on");
+    world.pass(3 * DAY + HOUR).await?;
+    let left = world.vendor_state().await?;
+    let left = left.get("deployments").and_then(|all| all.as_array()).cloned().unwrap_or_default();
+    assert!(!left.iter().any(|one| one.get("name").is_some_and(|name| name.to_string().contains("many"))), "{left:?}");
+    assert_eq!(world.stack.parked().await?, 0);
+    Ok(())
+}

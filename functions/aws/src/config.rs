@@ -166,6 +166,7 @@ pub async fn work(sdk: &SdkConfig, settings: &Settings) -> anyhow::Result<Work<A
         policy: Arc::clone(&settings.policy),
         control_plane: Arc::new(control_plane(settings, &secrets, Arc::new(Outbound::default()))?),
         marketplace: AwsMarketplace::new(sdk),
+        queue: work_queue(sdk, settings),
     })
 }
 

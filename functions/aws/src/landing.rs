@@ -14,7 +14,7 @@ use tradepost::landing::register;
 use tradepost::web::page::Answer;
 use tradepost::web::session::{Session, WaitingToken};
 use tradepost::web::text::Message;
-use tradepost::web::{App, LARGEST_FORM, Reply, Visit};
+use tradepost::web::{App, LARGEST_FORM, Reply, Visit, genuine};
 
 use crate::marketplace::{ResolveError, resolve};
 use crate::queue::WorkQueue;
@@ -56,7 +56,7 @@ impl Landing {
                 self.app.reply(&visit, answer)
             }
             ("/aws/landing/retry", true) => {
-                let answer = self.retry(&visit).await;
+                let answer = self.retry(request, &visit).await;
                 self.app.reply(&visit, answer)
             }
             _ => self.app.handle(request, now).await,
@@ -78,11 +78,9 @@ impl Landing {
     }
 
     /// The buyer presses Try again.
-    async fn retry(&self, visit: &Visit) -> Answer {
-        let genuine =
-            !visit.session.csrf.is_empty() && visit.field("csrf").as_deref() == Some(visit.session.csrf.as_str());
+    async fn retry(&self, request: &Request<Bytes>, visit: &Visit) -> Answer {
         match visit.session.waiting.clone() {
-            Some(waiting) if genuine => self.resolve(visit, waiting).await,
+            Some(waiting) if genuine(request, visit) => self.resolve(visit, waiting).await,
             Some(_) => Answer::message(Message::FormExpired),
             None => Answer::message(Message::PurchaseLost),
         }

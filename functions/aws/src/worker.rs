@@ -1,6 +1,9 @@
 //! The function `worker`: rows to work on at once, from SQS. A message is only a row's key; what is to be done, and
 //! whether it still is, the row itself says. A failure is written into the row, so that only a ledger that cannot be
 //! reached hands a message back.
+//!
+//! What a row wakes is worked on in the same run while it is little; the rest goes back to the queue, so that the end of a
+//! large organization is spread over many runs at once.
 
 use std::sync::Arc;
 
@@ -16,6 +19,7 @@ use tradepost::work::Worker;
 
 use crate::event::read;
 use crate::notifications::{BatchResponse, NotABatch, records};
+use crate::queue::WorkQueue;
 
 /// What worker and sweeper are made from.
 #[derive(Debug)]
@@ -28,7 +32,12 @@ pub struct Work<M> {
     pub control_plane: Arc<ControlPlane>,
     /// AWS Marketplace.
     pub marketplace: M,
+    /// Takes what is too much for one run.
+    pub queue: WorkQueue,
 }
+
+/// Woken rows worked on in one run; more are left to other runs.
+const IN_ONE_RUN: usize = 10;
 
 impl<M: Marketplace> Work<M> {
     /// A worker within `rails`.
@@ -53,18 +62,23 @@ impl<M: Marketplace> Work<M> {
                 tracing::error!(message = %record.message_id, "a message that is not a row's key");
                 continue;
             };
-            if let Err(error) = run(&worker, key, now).await {
-                tracing::warn!(message = %record.message_id, error = %chain(&error), "the ledger cannot be reached");
-                response.hand_back(&record.message_id);
+            match run(&worker, key, now).await {
+                Ok(rest) => self.queue.wake(&rest).await,
+                Err(error) => {
+                    tracing::warn!(message = %record.message_id, error = %chain(&error), "the ledger cannot be reached");
+                    response.hand_back(&record.message_id);
+                }
             }
         }
         Ok(response)
     }
 }
 
-async fn run<M: Marketplace>(worker: &Worker<'_, M>, key: Key, now: Timestamp) -> Result<(), LedgerError> {
+/// Runs a row and what it wakes; gives back what was too much.
+async fn run<M: Marketplace>(worker: &Worker<'_, M>, key: Key, now: Timestamp) -> Result<Vec<Key>, LedgerError> {
     let mut queue = vec![key];
-    while let Some(key) = queue.pop() {
+    for _ in 0..=IN_ONE_RUN {
+        let Some(key) = queue.pop() else { break };
         let ran = worker.run(&key, now).await?;
         match ran.failed {
             Some(Disposition::Page | Disposition::Reject) => {
@@ -77,5 +91,5 @@ async fn run<M: Marketplace>(worker: &Worker<'_, M>, key: Key, now: Timestamp) -
         }
         queue.extend(ran.wake);
     }
-    Ok(())
+    Ok(queue)
 }

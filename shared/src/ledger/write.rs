@@ -73,8 +73,11 @@ impl Write {
                 TransactWriteItem::builder().put(put.condition_expression("attribute_not_exists(pk)").build()?)
             }
             Act::Replace { item, expected } => {
-                let put =
-                    Put::builder().table_name(table).set_item(Some(item?)).condition_expression("version = :expected");
+                let put = Put::builder()
+                    .table_name(table)
+                    .set_item(Some(item?))
+                    .condition_expression("#version = :expected")
+                    .expression_attribute_names("#version", "version");
                 let put = put.expression_attribute_values(":expected", AttributeValue::N(expected.to_string()));
                 TransactWriteItem::builder().put(put.build()?)
             }
@@ -86,7 +89,8 @@ impl Write {
                 let check = ConditionCheck::builder().table_name(table).set_key(Some(self.key.attributes()));
                 let check = match expected {
                     Some(version) => check
-                        .condition_expression("version = :expected")
+                        .condition_expression("#version = :expected")
+                        .expression_attribute_names("#version", "version")
                         .expression_attribute_values(":expected", AttributeValue::N(version.to_string())),
                     None => check.condition_expression("attribute_not_exists(pk)"),
                 };

@@ -189,6 +189,8 @@ async fn a_buyer_with_another_live_purchase_is_held() -> anyhow::Result<()> {
     let second = world.buy().await?;
     let browser = world.ready(&second.token, "clean").await?;
     assert!(browser.text_of("li[data-code=already_linked]").is_ok(), "{}", browser.text());
+    let refused = world.ledger().all_listed::<tradepost::link::RefusedLink>("refused").await?;
+    assert_eq!(refused.len(), 1, "the refusal is kept for support");
     world.pass(120).await?;
     world.cancel(&first).await?;
     world.pass(4 * DAY).await?;
@@ -234,7 +236,9 @@ async fn a_large_organization_is_stopped_and_deleted_page_by_page() -> anyhow::R
     let world = World::new().await?;
     let (bought, _) = world.linked("clean").await?;
     for n in 0..90 {
-        world.vendor("deployment", json!({"organization": ORG, "name": format!("many-{n:02}"), "state": "running"})).await?;
+        world
+            .vendor("deployment", json!({"organization": ORG, "name": format!("many-{n:02}"), "state": "running"}))
+            .await?;
     }
     world.cancel(&bought).await?;
     world.pass(HOUR).await?;

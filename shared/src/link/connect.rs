@@ -96,7 +96,8 @@ pub async fn purchase(ledger: &Ledger, registration: &str, now: Timestamp) -> Re
             let reopened = subscription.moved(state, generation, None);
             Subscription { free_trial: row.doc.free_trial, ..reopened }
         }
-        None => subscription,
+        // A notice that was faster than the buyer does not know of the trial; the landing form does.
+        None => Subscription { free_trial: subscription.free_trial || row.doc.free_trial, ..subscription },
     };
     Ok(Found::Purchase(Box::new(Purchase { registration: row, home, subscription })))
 }
@@ -165,6 +166,8 @@ pub enum Connected {
     Refused {
         /// The organization.
         organization: Organization,
+        /// The listing's code.
+        product: String,
         /// Why.
         reasons: Vec<Refusal>,
     },
@@ -210,8 +213,9 @@ pub async fn connect(
         };
         let reasons = refusals(policy, candidate);
         if !reasons.is_empty() {
-            remember_refusal(ledger, &purchase, &organization, wish, &reasons, now).await?;
-            return Ok(Connected::Refused { organization, reasons });
+            remember_refusal(ledger, &purchase, &organization, wish.person, &reasons, now).await?;
+            let product = purchase.subscription.product;
+            return Ok(Connected::Refused { organization, product, reasons });
         }
         let cause = format!("registration:{}", wish.link_id);
         let occasion = Occasion { policy, now, cause: &cause };
@@ -294,27 +298,27 @@ fn came_after(place: &Place) -> Option<super::EndedLink> {
     place.slot.as_ref().and_then(|slot| slot.doc.ended.clone())
 }
 
-/// Kept for support; neither slot nor billing changes.
-async fn remember_refusal(
+/// Keeps a refusal for support, once for each landing; neither slot nor billing changes.
+pub async fn remember_refusal(
     ledger: &Ledger,
     purchase: &Purchase,
     organization: &Organization,
-    wish: Wish<'_>,
+    person: &Person,
     reasons: &[Refusal],
     now: Timestamp,
 ) -> Result<(), LedgerError> {
     let refused = RefusedLink {
         organization: organization.id.clone(),
         subscription: purchase.subscription.key.clone(),
-        registration: wish.registration.to_owned(),
+        registration: purchase.registration.doc.id.clone(),
         reasons: reasons.to_vec(),
-        person: wish.person.id(),
+        person: person.id(),
         at: now,
     };
-    let subject = format!("organization {}", organization.id);
-    let codes = serde_json::to_string(reasons).unwrap_or_default();
-    let line = AuditLine::new(subject, now, format!("registration:{}", wish.link_id), format!("link refused {codes}"));
-    ledger.transact(vec![Write::project(&refused), Write::create(&line)]).await
+    match ledger.transact(vec![Write::keep(&refused)]).await {
+        Ok(()) | Err(LedgerError::Conflict) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Marks a registration as this person's. The first to sign in in the browser that resolved the token owns it.

@@ -12,7 +12,7 @@ use super::session::Session;
 use super::text::Message;
 use super::{App, Visit, WebError};
 use crate::ledger::Row;
-use crate::link::connect::{Connected, Wish, connect};
+use crate::link::connect::{Connected, Wish, connect, remember_refusal};
 use crate::link::{Contact, Refusal};
 use crate::organization::Organization;
 use crate::policy::Choosing;
@@ -132,9 +132,10 @@ async fn with_purchase(app: &App, visit: &Visit, ready: Ready) -> Result<Answer,
     };
     let Some(organization) = organization else { return Ok(Answer::redirect("/organizations")) };
     let reasons = judged(app, visit, &ready.purchase, &organization).await?;
-    let product = title(app, &ready);
+    let product = title(app, &ready.purchase.subscription.product);
     let word = app.policy.organization_word.clone();
     if !reasons.is_empty() {
+        remember_refusal(&app.ledger, &ready.purchase, &organization, &ready.person, &reasons, visit.now).await?;
         return Ok(refused(app, organization, product, &reasons, several));
     }
     let view = IndexView::Confirm {
@@ -149,10 +150,10 @@ async fn with_purchase(app: &App, visit: &Visit, ready: Ready) -> Result<Answer,
     Ok(Answer::page(Page::Index(view), StatusCode::OK, "link offered"))
 }
 
-fn title(app: &App, ready: &Ready) -> String {
-    let subscription = &ready.purchase.subscription;
-    let listing = app.policy.listing(subscription.key.provider(), &subscription.product);
-    listing.map_or_else(|| subscription.product.clone(), |listing| listing.title.clone())
+/// A product's title in the marketplace.
+fn title(app: &App, code: &str) -> String {
+    let listing = app.policy.listings.iter().find(|listing| listing.code == code);
+    listing.map_or_else(|| code.to_owned(), |listing| listing.title.clone())
 }
 
 fn refused(app: &App, organization: Organization, product: String, reasons: &[Refusal], may_choose: bool) -> Answer {
@@ -196,9 +197,8 @@ pub async fn link(app: &App, visit: &Visit) -> Result<Answer, WebError> {
             let session = Session { organization: Some(link.organization.clone()), ..visit.session.clone() };
             Answer::redirect("/").with_session(session).waking(wake).called(link.state.name())
         }
-        Connected::Refused { organization, reasons } => {
-            let product = app.policy.vendor.clone();
-            refused(app, organization, product, &reasons, app.policy.link.choosing == Choosing::List)
+        Connected::Refused { organization, product, reasons } => {
+            refused(app, organization, title(app, &product), &reasons, app.policy.link.choosing == Choosing::List)
         }
         Connected::NotYours => Answer::message(Message::NotYourOrganization),
         Connected::NothingToLink => Answer::message(Message::PurchaseLost),

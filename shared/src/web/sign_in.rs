@@ -193,7 +193,8 @@ impl SignIn {
             issuer: claims.issuer().to_string(),
             subject: claims.subject().to_string(),
             email: claims.email().filter(|_| verified).map(|email| email.to_string()),
-            name: claims.name().and_then(|name| name.get(None)).map(|name| name.to_string()),
+            // It has to fit into a cookie beside the rest.
+            name: claims.name().and_then(|name| name.get(None)).map(|name| name.chars().take(100).collect()),
         })
     }
 }

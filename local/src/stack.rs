@@ -1,20 +1,21 @@
 //! Everything put together, in one process: the parties, the queues between them, the real functions, and what drives
 //! them as time goes by. Every AWS client is the SDK's own; only its transport is in-process.
 
+mod parties;
+
+pub use parties::{Addresses, loopback_client};
+use parties::{aws_config, sdk_config, sqs, vendor_config};
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
-use aws_credential_types::Credentials;
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use base64::Engine as _;
 use jiff::{SignedDuration, Timestamp};
-use reqwest::redirect;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
-use tower::ServiceExt as _;
-use tradepost::ledger::{Ledger, Provider};
+use tradepost::ledger::Ledger;
 use tradepost::outbound::Outbound;
 use tradepost::policy::Policy;
 use tradepost::sweeper::{Rails, Report};
@@ -25,20 +26,18 @@ use tradepost_aws::notifications::Notifications;
 use tradepost_aws::queue::WorkQueue;
 use tradepost_aws::worker::Work;
 
-use crate::aws_marketplace::{AwsMarketplace, Config as AwsConfig, Model, Product};
+use crate::aws_marketplace::AwsMarketplace;
 use crate::clock::Clock;
-use crate::connector::{Wire, client};
+use crate::connector::Wire;
 use crate::dynamo::{Dynamo, TABLE};
 use crate::queue::Queue;
-use crate::vendor::{Config as VendorConfig, Vendor};
+use crate::vendor::Vendor;
 
 /// How often the sweeper runs, in simulated time.
 const SWEEP_EVERY: SignedDuration = SignedDuration::from_mins(15);
 /// How often it runs while much time passes at once, until the last hours.
 const SWEEP_EVERY_ON_LONG_PUSHES: SignedDuration = SignedDuration::from_hours(2);
 const LAST_HOURS: SignedDuration = SignedDuration::from_hours(6);
-/// The seller's account in the simulated AWS.
-const SELLER: &str = "111122223333";
 const METHOD: &str = "demo";
 
 /// Where everything is, and where it is kept.
@@ -129,7 +128,7 @@ impl Stack {
         let ledger = dynamo.ledger().await?;
         let at = Addresses::new(options.port);
         let aws = AwsMarketplace::new(aws_config(&policy, &at), clock.clone());
-        let vendor = Vendor::new(vendor_config(&policy, &at, &kept), clock.clone());
+        let vendor = Vendor::new(vendor_config(&policy, &at, &kept.client_secret, &kept.control_plane), clock.clone());
         let (notices, work_queue) = (Queue::new("notices", clock.clone()), Queue::new("work", clock.clone()));
         restore(&kept, &aws, &vendor, &notices, &work_queue)?;
 
@@ -326,31 +325,6 @@ fn delete_handled(
     }
 }
 
-/// Where the parties are: different names, so that cookies behave as they will.
-#[derive(Clone, Debug)]
-pub struct Addresses {
-    /// The start page and the clock.
-    pub start: String,
-    /// Tradepost's own pages.
-    pub tradepost: String,
-    /// The simulated AWS Marketplace.
-    pub aws: String,
-    /// The demo vendor.
-    pub vendor: String,
-}
-
-impl Addresses {
-    fn new(port: u16) -> Self {
-        let at = |name: &str| format!("http://{name}:{port}");
-        Self {
-            start: at("localhost"),
-            tradepost: at("tradepost.localhost"),
-            aws: at("aws.localhost"),
-            vendor: at("vendor.localhost"),
-        }
-    }
-}
-
 fn kept(folder: Option<&Path>) -> anyhow::Result<Kept> {
     let Some(folder) = folder else { return Ok(Kept::default()) };
     std::fs::create_dir_all(folder).with_context(|| format!("the folder {} cannot be made", folder.display()))?;
@@ -376,95 +350,4 @@ fn restore(kept: &Kept, aws: &AwsMarketplace, vendor: &Vendor, notices: &Queue, 
         work.load(kept.work.clone()).context(damaged)?;
     }
     Ok(())
-}
-
-fn aws_config(policy: &Policy, at: &Addresses) -> AwsConfig {
-    let products = policy.listings.iter().filter(|listing| listing.marketplace == Provider::Aws).enumerate();
-    let products = products.map(|(number, listing)| Product {
-        code: listing.code.clone(),
-        id: format!("prod-local{number:08}"),
-        title: listing.title.clone(),
-        fulfillment_url: format!("{}/aws/landing", at.tradepost),
-        model: match listing.model {
-            tradepost::policy::Model::Subscription => Model::Subscription,
-            tradepost::policy::Model::Contract => Model::Contract,
-            tradepost::policy::Model::ContractWithConsumption => Model::ContractWithConsumption,
-        },
-        legacy: listing.notices == tradepost::policy::Notices::Sns,
-        dimensions: vec!["units".to_owned(), "gb".to_owned()],
-    });
-    AwsConfig { publisher_account: SELLER.to_owned(), base_url: at.aws.clone(), products: products.collect() }
-}
-
-fn vendor_config(policy: &Policy, at: &Addresses, kept: &Kept) -> VendorConfig {
-    let listings = policy.listings.iter().filter(|listing| listing.marketplace == Provider::Aws);
-    let product = policy.listings.first().map_or_else(|| policy.vendor.clone(), |listing| listing.product.clone());
-    VendorConfig {
-        product_name: product,
-        base_url: at.vendor.clone(),
-        tradepost_url: at.tradepost.clone(),
-        listings: listings
-            .map(|listing| {
-                (format!("AWS Marketplace: {}", listing.title), format!("{}/product/{}", at.aws, listing.code))
-            })
-            .collect(),
-        client_id: "tradepost".to_owned(),
-        client_secret: kept.client_secret.clone(),
-        redirect_uris: vec![format!("{}/sign-in/callback", at.tradepost)],
-        control_plane_secret: kept.control_plane.clone(),
-    }
-}
-
-/// The SDK's configuration with AWS Marketplace's services in this process.
-fn sdk_config(wire: Arc<Wire>, aws: AwsMarketplace) -> aws_config::SdkConfig {
-    let http = client(wire, move |request| {
-        let api = aws.api();
-        Box::pin(async move {
-            let response = api.oneshot(request.map(axum::body::Body::from)).await;
-            let (parts, body) = match response {
-                Ok(response) => response.into_parts(),
-                Err(never) => match never {},
-            };
-            let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
-            http::Response::from_parts(parts, bytes)
-        })
-    });
-    sdk(http)
-}
-
-/// The SDK's real SQS client, sending into `queue`.
-fn sqs(queue: &Queue) -> aws_sdk_sqs::Client {
-    let queue = queue.clone();
-    let http = client(Arc::default(), move |request| {
-        let answer = queue.api(&request);
-        Box::pin(async move { answer })
-    });
-    aws_sdk_sqs::Client::new(&sdk(http))
-}
-
-fn sdk(http: SharedHttpClient) -> aws_config::SdkConfig {
-    let credentials = aws_credential_types::provider::SharedCredentialsProvider::new(Credentials::from_keys(
-        "AKIALOCAL",
-        "local",
-        None,
-    ));
-    aws_config::SdkConfig::builder()
-        .behavior_version(aws_config::BehaviorVersion::latest())
-        .region(aws_config::Region::from_static("us-east-1"))
-        .credentials_provider(credentials)
-        .retry_config(aws_config::retry::RetryConfig::standard().with_max_attempts(1))
-        .http_client(http)
-        .build()
-}
-
-/// An HTTP client for which every `.localhost` name is this machine (RFC 6761).
-pub fn loopback_client() -> anyhow::Result<reqwest::Client> {
-    let mut builder = reqwest::Client::builder()
-        .redirect(redirect::Policy::none())
-        .timeout(std::time::Duration::from_secs(8))
-        .no_proxy();
-    for name in ["tradepost.localhost", "aws.localhost", "vendor.localhost"] {
-        builder = builder.resolve(name, std::net::SocketAddr::from(([127, 0, 0, 1], 0)));
-    }
-    Ok(builder.build()?)
 }

@@ -49,16 +49,7 @@ impl Ledger {
 
     /// Reads one row, strongly consistent. One GetItem.
     pub async fn get<T: Document>(&self, key: &Key) -> Result<Option<Row<T>>, LedgerError> {
-        let answer = self
-            .client
-            .get_item()
-            .table_name(&self.table)
-            .set_key(Some(key.attributes()))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(LedgerError::from_sdk)?;
-        answer.item.map(decode).transpose()
+        self.find(key).await?.map(Found::read).transpose()
     }
 
     /// Reads which kind of document lives under a key, with the whole item, for work found through an index.

@@ -1,0 +1,140 @@
+//! The parties of the local stack: where each is, how the simulated ones are set up, and how the SDK's clients reach
+//! them.
+
+use std::sync::Arc;
+
+use aws_credential_types::Credentials;
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use reqwest::redirect;
+use tower::ServiceExt as _;
+use tradepost::ledger::Provider;
+use tradepost::policy::Policy;
+
+use crate::aws_marketplace::{AwsMarketplace, Config as AwsConfig, Model, Product};
+use crate::connector::{Wire, client};
+use crate::queue::Queue;
+use crate::vendor::Config as VendorConfig;
+
+/// The seller's account in the simulated AWS.
+const SELLER: &str = "111122223333";
+
+/// Where the parties are: different names, so that cookies behave as they will.
+#[derive(Clone, Debug)]
+pub struct Addresses {
+    /// The start page and the clock.
+    pub start: String,
+    /// Tradepost's own pages.
+    pub tradepost: String,
+    /// The simulated AWS Marketplace.
+    pub aws: String,
+    /// The demo vendor.
+    pub vendor: String,
+}
+
+impl Addresses {
+    pub(super) fn new(port: u16) -> Self {
+        let at = |name: &str| format!("http://{name}:{port}");
+        Self {
+            start: at("localhost"),
+            tradepost: at("tradepost.localhost"),
+            aws: at("aws.localhost"),
+            vendor: at("vendor.localhost"),
+        }
+    }
+}
+
+pub(super) fn aws_config(policy: &Policy, at: &Addresses) -> AwsConfig {
+    let products = policy.listings.iter().filter(|listing| listing.marketplace == Provider::Aws).enumerate();
+    let products = products.map(|(number, listing)| Product {
+        code: listing.code.clone(),
+        id: format!("prod-local{number:08}"),
+        title: listing.title.clone(),
+        fulfillment_url: format!("{}/aws/landing", at.tradepost),
+        model: match listing.model {
+            tradepost::policy::Model::Subscription => Model::Subscription,
+            tradepost::policy::Model::Contract => Model::Contract,
+            tradepost::policy::Model::ContractWithConsumption => Model::ContractWithConsumption,
+        },
+        legacy: listing.notices == tradepost::policy::Notices::Sns,
+        dimensions: vec!["units".to_owned(), "gb".to_owned()],
+    });
+    AwsConfig { publisher_account: SELLER.to_owned(), base_url: at.aws.clone(), products: products.collect() }
+}
+
+pub(super) fn vendor_config(
+    policy: &Policy,
+    at: &Addresses,
+    client_secret: &str,
+    control_plane_secret: &str,
+) -> VendorConfig {
+    let listings = policy.listings.iter().filter(|listing| listing.marketplace == Provider::Aws);
+    let product = policy.listings.first().map_or_else(|| policy.vendor.clone(), |listing| listing.product.clone());
+    VendorConfig {
+        product_name: product,
+        base_url: at.vendor.clone(),
+        tradepost_url: at.tradepost.clone(),
+        listings: listings
+            .map(|listing| {
+                (format!("AWS Marketplace: {}", listing.title), format!("{}/product/{}", at.aws, listing.code))
+            })
+            .collect(),
+        client_id: "tradepost".to_owned(),
+        client_secret: client_secret.to_owned(),
+        redirect_uris: vec![format!("{}/sign-in/callback", at.tradepost)],
+        control_plane_secret: control_plane_secret.to_owned(),
+    }
+}
+
+/// The SDK's configuration with AWS Marketplace's services in this process.
+pub(super) fn sdk_config(wire: Arc<Wire>, aws: AwsMarketplace) -> aws_config::SdkConfig {
+    let http = client(wire, move |request| {
+        let api = aws.api();
+        Box::pin(async move {
+            let response = api.oneshot(request.map(axum::body::Body::from)).await;
+            let (parts, body) = match response {
+                Ok(response) => response.into_parts(),
+                Err(never) => match never {},
+            };
+            let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
+            http::Response::from_parts(parts, bytes)
+        })
+    });
+    sdk(http)
+}
+
+/// The SDK's real SQS client, sending into `queue`.
+pub(super) fn sqs(queue: &Queue) -> aws_sdk_sqs::Client {
+    let queue = queue.clone();
+    let http = client(Arc::default(), move |request| {
+        let answer = queue.api(&request);
+        Box::pin(async move { answer })
+    });
+    aws_sdk_sqs::Client::new(&sdk(http))
+}
+
+fn sdk(http: SharedHttpClient) -> aws_config::SdkConfig {
+    let credentials = aws_credential_types::provider::SharedCredentialsProvider::new(Credentials::from_keys(
+        "AKIALOCAL",
+        "local",
+        None,
+    ));
+    aws_config::SdkConfig::builder()
+        .behavior_version(aws_config::BehaviorVersion::latest())
+        .region(aws_config::Region::from_static("us-east-1"))
+        .credentials_provider(credentials)
+        .retry_config(aws_config::retry::RetryConfig::standard().with_max_attempts(1))
+        .http_client(http)
+        .build()
+}
+
+/// An HTTP client for which every `.localhost` name is this machine (RFC 6761).
+pub fn loopback_client() -> anyhow::Result<reqwest::Client> {
+    let mut builder = reqwest::Client::builder()
+        .redirect(redirect::Policy::none())
+        .timeout(std::time::Duration::from_secs(8))
+        .no_proxy();
+    for name in ["tradepost.localhost", "aws.localhost", "vendor.localhost"] {
+        builder = builder.resolve(name, std::net::SocketAddr::from(([127, 0, 0, 1], 0)));
+    }
+    Ok(builder.build()?)
+}

@@ -1,0 +1,272 @@
+//! The decision about a notice, pure: from rows as read to the writes of one transaction and what happened in words.
+//!
+//! A licence event moves its subscription; an agreement event moves all of its agreement's. Whatever the agreement itself
+//! has told wins over its licence. A subscription in force that continues another agreement takes that one's link over.
+
+use jiff::Timestamp;
+
+use crate::agreement::{Agreement, AgreementEnd, AgreementEndSign};
+use crate::entitlement::{Entitlement, valid};
+use crate::home::Home;
+use crate::ledger::{Row, Write};
+use crate::link::{Link, Slot};
+use crate::notice::{Notice, Subject, Word};
+use crate::retry::{Attempts, later};
+use crate::settle::{Changes, Occasion, carried_on, subscription_becomes};
+use crate::subscription::{Pointer, Sign, State, Step, Subscription, SubscriptionKey};
+
+/// What had to be asked for beside the purchase's own partition.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// The partition of the agreement that this one continues.
+    pub before: Option<Home>,
+    /// The slot a failed link would take again.
+    pub slot: Option<Row<Slot>>,
+    /// What a contract entitles to now.
+    pub entitlements: Option<Vec<Entitlement>>,
+}
+
+/// What a notice changes. Pure.
+pub fn decide(occasion: Occasion<'_>, home: &Home, known: &Known, notice: &Notice) -> (Changes, String) {
+    match &notice.subject {
+        Subject::Subscription { key, .. } => about_subscription(occasion, home, known, notice, key),
+        Subject::Agreement { id } => about_agreement(occasion, home, known, notice, id),
+    }
+}
+
+fn about_subscription(
+    occasion: Occasion<'_>,
+    home: &Home,
+    known: &Known,
+    notice: &Notice,
+    key: &SubscriptionKey,
+) -> (Changes, String) {
+    let Word::Sign(sign) = &notice.word else {
+        return (Changes::default(), format!("{}: for the record", notice.kind));
+    };
+    let row = home.subscription(key);
+    let Some(before) = row.map(|row| row.doc.clone()).or_else(|| named(notice, occasion.now)) else {
+        return (Changes::default(), format!("{}: names nothing", notice.kind));
+    };
+    let (mut after, outcome) = stepped(&before, sign, notice.at, known.entitlements.as_deref(), occasion.now);
+    if let Subject::Subscription { licence_arn: Some(arn), .. } = &notice.subject {
+        after.licence_arn = Some(arn.clone());
+    }
+    // What the agreement itself has told already wins over whatever its licence says.
+    if let Some(end) = home.agreement.as_ref().and_then(|row| row.doc.end.as_ref()) {
+        after = stepped(&after, &end.sign.into(), Some(end.at), None, occasion.now).0;
+    }
+    let mut changes = Changes::default();
+    let carried = carries_on(occasion, known, &after, home.link(key));
+    if row.is_none_or(|row| row.doc != after) {
+        match carried {
+            Some(carried) => {
+                changes = subscription_becomes(occasion, row, &after, None, None);
+                changes.and(carried);
+            }
+            None => changes = subscription_becomes(occasion, row, &after, home.link(key), known.slot.as_ref()),
+        }
+    } else if let Some(carried) = carried {
+        changes.and(carried);
+    }
+    if row.is_none() {
+        changes.and(pointers(&after));
+    }
+    if let SubscriptionKey::AwsLicence { agreement, .. } = key {
+        changes.and(agreement_is_ours(occasion, home, agreement));
+    }
+    (changes, format!("{}: {outcome}", notice.kind))
+}
+
+/// The subscription after a sign, with what a contract entitles to, and what happened in words.
+pub(crate) fn stepped(
+    before: &Subscription,
+    sign: &Sign,
+    at: Option<Timestamp>,
+    entitlements: Option<&[Entitlement]>,
+    now: Timestamp,
+) -> (Subscription, String) {
+    let (before, sign) = match entitlements {
+        Some(list) => contract_sign(before.entitled(list.to_vec()), sign, now),
+        None => (before.clone(), Some(sign.clone())),
+    };
+    let Some(sign) = sign else { return (before, "entitlements noted".to_owned()) };
+    match before.after(&sign, at, now) {
+        Step::Stay(why) => (before, why.to_owned()),
+        Step::Remember => {
+            let after = Subscription { unproven_confirmation: Some(now), ..before };
+            (after, "remembered until a landing proves a new purchase".to_owned())
+        }
+        Step::Move(state, generation) => {
+            let outcome = format!("{} -> {}", before.state.name(), state.name());
+            (before.moved(state, generation, at), outcome)
+        }
+    }
+}
+
+/// For a contract the entitlements decide: with any of them valid it is confirmed, with none it is not, or ending.
+fn contract_sign(subscription: Subscription, sign: &Sign, now: Timestamp) -> (Subscription, Option<Sign>) {
+    let entitled = valid(&subscription.entitlements, now).next().is_some();
+    match (&subscription.state, entitled) {
+        (State::Active { .. } | State::Suspended { .. }, true) => (subscription, None),
+        (_, true) => (subscription, Some(Sign::Confirmed)),
+        (State::Active { .. } | State::Suspended { .. }, false) => (subscription, Some(Sign::Ending)),
+        (State::Announced, false) => {
+            // Entitlements may lag behind the notice: ask again soon.
+            let review = Some(Attempts::at(later(now, jiff::SignedDuration::from_mins(5))));
+            (Subscription { review, ..subscription }, None)
+        }
+        (_, false) => {
+            (subscription, (*sign != Sign::Confirmed && *sign != Sign::EntitlementsChanged).then(|| sign.clone()))
+        }
+    }
+}
+
+/// If `new` is in force and continues an agreement whose link is active, that link moves to it.
+fn carries_on(occasion: Occasion<'_>, known: &Known, new: &Subscription, own: Option<&Row<Link>>) -> Option<Changes> {
+    if !new.state.is_live() {
+        return None;
+    }
+    let before = known.before.as_ref()?;
+    let active = || before.links.iter().filter(|row| row.doc.state.is_active());
+    let same_product = |row: &&Row<Link>| {
+        before.subscription(&row.doc.subscription).is_some_and(|subscription| subscription.doc.product == new.product)
+    };
+    let old = active().find(same_product).or_else(|| active().next())?;
+    let mut changes = carried_on(occasion, old, new, own);
+    if changes.writes.is_empty() {
+        return None;
+    }
+    changes.and(superseded(occasion, before, &old.doc.subscription, &new.key));
+    Some(changes)
+}
+
+/// Marks the subscription before as superseded by the one that carries on.
+pub(crate) fn superseded(
+    occasion: Occasion<'_>,
+    before: &Home,
+    old: &SubscriptionKey,
+    by: &SubscriptionKey,
+) -> Changes {
+    let mut changes = Changes::default();
+    let Some(row) = before.subscription(old) else { return changes };
+    let at = match &row.doc.state {
+        State::Ended { .. } => return changes,
+        State::Superseded { at, .. } => *at,
+        State::Announced
+        | State::Active { .. }
+        | State::Suspended { .. }
+        | State::Ending { .. }
+        | State::Failed { .. } => occasion.now,
+    };
+    let state = State::Superseded { at, by: Some(by.clone()) };
+    changes.write(Write::replace(row, &row.doc.moved(state, row.doc.generation, None)));
+    changes
+}
+
+/// Pointers for those who know only the licence or the account.
+fn pointers(subscription: &Subscription) -> Changes {
+    let mut changes = Changes::default();
+    if let SubscriptionKey::AwsLicence { licence, .. } = &subscription.key {
+        changes.write(Write::project(&Pointer::from_licence(licence, &subscription.key)));
+    }
+    changes.write(Write::project(&Pointer::from_account(&subscription.account, &subscription.key)));
+    changes
+}
+
+/// The agreement belongs to one of our listings: what was kept of it as unmatched is kept for good.
+fn agreement_is_ours(occasion: Occasion<'_>, home: &Home, id: &str) -> Changes {
+    let mut changes = Changes::default();
+    match &home.agreement {
+        Some(row) if row.doc.matched => {}
+        Some(row) => changes.write(Write::replace(row, &Agreement { matched: true, ..row.doc.clone() })),
+        None => changes.write(Write::create(&Agreement { matched: true, ..Agreement::heard_of(id, occasion.now) })),
+    }
+    changes
+}
+
+fn about_agreement(occasion: Occasion<'_>, home: &Home, known: &Known, notice: &Notice, id: &str) -> (Changes, String) {
+    let row = home.agreement.as_ref();
+    let before = row.map_or_else(|| Agreement::heard_of(id, occasion.now), |row| row.doc.clone());
+    let mut after = Agreement { matched: before.matched || !home.subscriptions.is_empty(), ..before.clone() };
+    let at = notice.at.unwrap_or(occasion.now);
+    let mut changes = Changes::default();
+    let mut outcome = "for the record".to_owned();
+    match &notice.word {
+        Word::AgreementBegan { continues } => {
+            "began".clone_into(&mut outcome);
+            if let Some(previous) = continues.as_ref().filter(|previous| *previous != id) {
+                after.continues = Some(previous.clone());
+                changes.and(continued_by(occasion, known.before.as_ref(), previous, id));
+                for subscription in &home.subscriptions {
+                    let standing = home.standing(&subscription.doc.key, occasion.now);
+                    let moved = standing.and_then(|new| carries_on(occasion, known, &new, home.link(&new.key)));
+                    if let Some(moved) = moved {
+                        changes.and(moved);
+                        "the link is carried on".clone_into(&mut outcome);
+                        break;
+                    }
+                }
+            }
+        }
+        Word::Sign(sign) => {
+            let open = after.end.as_ref().is_none_or(|end| end.sign == AgreementEndSign::Unreasoned);
+            if let Some(end) = end_sign(sign).filter(|_| open) {
+                after.end = Some(AgreementEnd { at, sign: end });
+            }
+            for subscription in &home.subscriptions {
+                let (next, what) = stepped(&subscription.doc, sign, notice.at, None, occasion.now);
+                if next != subscription.doc {
+                    let link = home.link(&subscription.doc.key);
+                    changes.and(subscription_becomes(occasion, Some(subscription), &next, link, None));
+                }
+                outcome = what;
+            }
+        }
+        Word::Advisory { .. } if after.advised_at.is_some_and(|last| at < last) => {
+            "older than the last advisory".clone_into(&mut outcome);
+        }
+        Word::Advisory { issued } => {
+            after.advised_at = Some(at);
+            after.advisory_since = issued.then_some(at);
+            "an advisory, a person should look".clone_into(&mut outcome);
+        }
+        Word::ForTheRecord => {}
+    }
+    if !after.matched {
+        "unmatched, kept".clone_into(&mut outcome);
+    }
+    if row.is_none() || after != before {
+        changes.write(Write::save(row, &after));
+    }
+    (changes, format!("{}: {outcome}", notice.kind))
+}
+
+fn end_sign(sign: &Sign) -> Option<AgreementEndSign> {
+    match sign {
+        Sign::Ended(reason) => Some(AgreementEndSign::Ended(*reason)),
+        Sign::Superseded => Some(AgreementEndSign::Superseded),
+        Sign::Ending => Some(AgreementEndSign::Unreasoned),
+        Sign::Confirmed | Sign::PaymentFailed | Sign::Suspended | Sign::Reinstated | Sign::EntitlementsChanged => None,
+    }
+}
+
+/// Leaves word at the agreement before, for its own deadline.
+fn continued_by(occasion: Occasion<'_>, before: Option<&Home>, previous: &str, id: &str) -> Changes {
+    let row = before.and_then(|home| home.agreement.as_ref());
+    let known = row.map_or_else(|| Agreement::heard_of(previous, occasion.now), |row| row.doc.clone());
+    let mut changes = Changes::default();
+    if known.continued_by.as_deref() != Some(id) {
+        changes.write(Write::save(row, &Agreement { continued_by: Some(id.to_owned()), ..known }));
+    }
+    changes
+}
+
+/// The subscription a notice names, if nothing is known of it yet.
+pub(super) fn named(notice: &Notice, now: Timestamp) -> Option<Subscription> {
+    let Subject::Subscription { key, product, account, licence_arn, free_trial } = &notice.subject else { return None };
+    let mut subscription = Subscription::announced(key.clone(), product, account, now);
+    subscription.licence_arn.clone_from(licence_arn);
+    subscription.free_trial = *free_trial;
+    Some(subscription)
+}

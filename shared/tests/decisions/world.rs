@@ -228,7 +228,7 @@ impl World {
             match put.condition_expression.as_deref() {
                 None => {}
                 Some("attribute_not_exists(pk)") => assert!(found.is_none(), "{key} is there already"),
-                Some("version = :expected") => {
+                Some("#version = :expected") => {
                     let expected = put.expression_attribute_values.as_ref().and_then(|values| values.get(":expected"));
                     assert_eq!(found.and_then(|found| found.get("version")), expected, "{key} has another version");
                 }

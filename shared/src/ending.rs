@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::control_plane::{ControlPlaneError, StopReason, VendorDeployment, VendorState};
 use crate::deployment::{Deployment, DeploymentState, Stop};
 use crate::ledger::{Document, Ledger, LedgerError, Row, Write};
-use crate::link::Slot;
+use crate::link::{Link, LinkState, Slot};
 use crate::marketplace::Marketplace;
 use crate::policy::Policy;
 use crate::retry::{Attempts, later};
@@ -20,6 +20,9 @@ use crate::work::{Ran, WorkError, Worker};
 const CHUNK: usize = 40;
 /// How soon to look again at a stop the vendor has taken but not finished.
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(20);
+
+/// How long to wait for a new link that is syncing.
+const SYNCING_AGAIN: SignedDuration = SignedDuration::from_hours(1);
 
 /// What an organization's slot says about work of one generation.
 #[derive(Debug)]
@@ -193,8 +196,8 @@ pub async fn write_alone<M: Marketplace>(
     Ok(Ran::done(Deployment::KIND, outcome).waking(wake))
 }
 
-/// What to do with a deployment whose organization pays again: start it if we may have stopped it and the policy
-/// says so, else let go of it.
+/// What to do with a deployment whose organization has linked again: start it if we may have stopped it and the policy
+/// says so, else let go of it. While the new link is only syncing nothing is decided: it may yet fail.
 pub async fn void<M: Marketplace>(
     worker: &Worker<'_, M>,
     row: &Row<Deployment>,
@@ -202,8 +205,17 @@ pub async fn void<M: Marketplace>(
     now: Timestamp,
 ) -> Result<Ran, WorkError> {
     let slot = worker.ledger.get::<Slot>(&Slot::row_key(&row.doc.organization)).await?;
-    let back = slot.is_some_and(|slot| slot.doc.active.is_some());
-    if touched && back && worker.policy.end.restart_on_return {
+    let active = slot.and_then(|slot| slot.doc.active);
+    let link = match &active {
+        Some(active) => worker.ledger.get::<Link>(&Link::row_key(&active.subscription)).await?,
+        None => None,
+    };
+    if link.is_some_and(|link| link.doc.state == LinkState::Syncing) {
+        let waiting = Deployment { attempts: Attempts::at(later(now, SYNCING_AGAIN)), ..row.doc.clone() };
+        worker.ledger.replace(row, waiting).await?;
+        return Ok(Ran::done(Deployment::KIND, "waits: the new link is syncing"));
+    }
+    if touched && active.is_some() && worker.policy.end.restart_on_return {
         return write_alone(worker, row, DeploymentState::Resuming, "void: linked again, to be started", now).await;
     }
     let why = "linked again".to_owned();

@@ -226,6 +226,10 @@ pub fn carried_on(occasion: Occasion<'_>, old: &Row<Link>, new: &Subscription, o
     changes.write(Write::replace(old, &over));
     changes.write(Write::replace_version(old.doc.slot_version, &slot));
     changes.audit(&organization_line(occasion, &link, "link carried on by a renewal"));
+    // A link that was still syncing comes into force with it.
+    if old.doc.state == LinkState::Syncing {
+        changes.and(linked_effects(occasion, &link));
+    }
     changes
 }
 

@@ -203,7 +203,9 @@ impl App {
             ("GET" | "HEAD", "/assets/app.css") => {
                 Ok(Answer::asset("text/css; charset=utf-8", include_str!("../assets/app.css")))
             }
-            ("GET" | "HEAD", "/assets/icon.svg") => Ok(Answer::asset("image/svg+xml", include_str!("../assets/icon.svg"))),
+            ("GET" | "HEAD", "/assets/icon.svg") => {
+                Ok(Answer::asset("image/svg+xml", include_str!("../assets/icon.svg")))
+            }
             ("GET" | "HEAD", "/assets/app.js") => {
                 Ok(Answer::asset("text/javascript; charset=utf-8", include_str!("../assets/app.js")))
             }

@@ -251,3 +251,26 @@ async fn a_large_organization_is_stopped_and_deleted_page_by_page() -> anyhow::R
     assert_eq!(world.stack.parked().await?, 0);
     Ok(())
 }
+
+#[tokio::test]
+async fn a_return_that_fails_to_pay_starts_nothing_and_counts_the_three_days_anew() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    stopped(&world).await?;
+    world.pass(2 * DAY + 20 * HOUR).await?;
+    // Bought and linked again four hours before the deletion, but the payment fails: nothing confirms it.
+    world.aws("fail-payment", json!({})).await?;
+    let again = world.buy().await?;
+    let mut browser = world.ready(&again.token, "clean").await?;
+    browser.submit("form#link-form", &[]).await?;
+    assert_eq!(browser.status, 200, "{}", browser.text());
+    world.pass(20 * HOUR).await?;
+    assert_eq!(left(&world).await?, 3, "deleted while the return was still syncing");
+    assert_eq!(world.deployment("orders-prod").await?.as_deref(), Some("stopped"), "started before anything was paid");
+    world.pass(2 * DAY).await?;
+    assert_eq!(left(&world).await?, 3, "the three days count from the failed return");
+    assert_eq!(world.deployment("orders-prod").await?.as_deref(), Some("stopped"));
+    world.pass(3 * DAY).await?;
+    assert_eq!(left(&world).await?, 0);
+    assert_eq!(world.deployment("trial-sandbox").await?.as_deref(), Some("running"));
+    Ok(())
+}

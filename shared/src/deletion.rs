@@ -20,7 +20,7 @@ use crate::marketplace::Marketplace;
 use crate::policy::SHORTEST_RETENTION_HOURS;
 use crate::retry::{Attempts, later};
 use crate::subscription::{Pointer, State};
-use crate::work::{Ran, WorkError, Worker};
+use crate::work::{Ran, WorkError, Worker, failed};
 
 /// How long a purchase that is only announced counts as one the buyer may be about to link.
 const ABOUT_TO_LINK: SignedDuration = SignedDuration::from_hours(24);
@@ -138,15 +138,32 @@ async fn execute<M: Marketplace>(worker: &Worker<'_, M>, due: Due, now: Timestam
     let deployment = &row.doc;
     let key =
         format!("delete:{}:{}:{}:{}", deployment.organization, deployment.id, deployment.generation, stop.vendor_since);
-    match worker.control_plane.delete(&deployment.organization, &deployment.id, stop.vendor_since, &key, now).await {
+    match sent(worker, &row, &stop, &key, now).await {
+        Ok(ran) => Ok(ran),
+        // The row has moved on since it was claimed: the failure is written where it stands now.
+        Err(error) => Ok(failed(worker.ledger, row, &error, now).await?),
+    }
+}
+
+/// Sends a deletion whose attempt is written, and writes what came of it.
+async fn sent<M: Marketplace>(
+    worker: &Worker<'_, M>,
+    row: &Row<Deployment>,
+    stop: &Stop,
+    key: &str,
+    now: Timestamp,
+) -> Result<Ran, WorkError> {
+    let deployment = &row.doc;
+    let organization = &deployment.organization;
+    match worker.control_plane.delete(organization, &deployment.id, stop.vendor_since, key, now).await {
         Ok(()) | Err(ControlPlaneError::NotFound(_)) => {
             let gone = deployment.becomes(DeploymentState::Deleted { at: now }, now);
-            let subject = format!("organization {}", deployment.organization);
-            let line = AuditLine::new(subject, now, &key, format!("deployment {} deleted", deployment.id));
-            worker.ledger.transact(vec![Write::replace(&row, &gone), Write::create(&line)]).await?;
+            let subject = format!("organization {organization}");
+            let line = AuditLine::new(subject, now, key, format!("deployment {} deleted", deployment.id));
+            worker.ledger.transact(vec![Write::replace(row, &gone), Write::create(&line)]).await?;
             Ok(Ran::done(Deployment::KIND, "deleted"))
         }
-        Err(ControlPlaneError::Conflict(_)) => otherwise(worker, &row, now).await,
+        Err(ControlPlaneError::Conflict(_)) => otherwise(worker, row, now).await,
         Err(error) => Err(error.into()),
     }
 }
@@ -160,8 +177,9 @@ async fn otherwise<M: Marketplace>(
     let deployment = &row.doc;
     match worker.control_plane.deployment(&deployment.organization, &deployment.id, now).await? {
         None => write_alone(worker, row, DeploymentState::Deleted { at: now }, "gone already", now).await,
-        Some(VendorDeployment { state: VendorState::Stopped, stopped_since: Some(since), .. }) => {
-            let again = confirmed_stop(worker.policy, deployment, since);
+        Some(VendorDeployment { state: VendorState::Stopped, stopped_since: Some(since), stopped_by, .. }) => {
+            let adopted = stopped_by.as_deref() != Some("tradepost");
+            let again = confirmed_stop(worker.policy, deployment, deployment.ended_at, since, adopted);
             write_alone(worker, row, again, "kept: stopped since another instant, the retention begins anew", now).await
         }
         Some(_) => {
@@ -228,15 +246,14 @@ async fn other_purchase(ledger: &Ledger, slot: &Slot, now: Timestamp) -> Result<
     let partition = Pointer::account_partition(ended.subscription.provider(), &ended.account);
     for found in ledger.whole_partition(&partition, "").await? {
         let pointer = found.read::<Pointer>()?.doc;
-        if pointer.to == ended.subscription {
-            continue;
-        }
         let home = Home::read(ledger, &pointer.to.partition()).await?;
         let linked = home.link(&pointer.to).is_some_and(|link| link.doc.state.is_active());
         let live = home.standing(&pointer.to, now).is_some_and(|subscription| match subscription.state {
             State::Active { .. } | State::Suspended { .. } => true,
             State::Announced => now.duration_since(subscription.created_at) < ABOUT_TO_LINK,
-            State::Ending { .. } | State::Ended { .. } | State::Failed { .. } | State::Superseded { .. } => false,
+            // Under a legacy key the next purchase may have been confirmed without a time of its own.
+            State::Ended { at, .. } => subscription.unproven_confirmation.is_some_and(|confirmed| confirmed > at),
+            State::Ending { .. } | State::Failed { .. } | State::Superseded { .. } => false,
         });
         if live && !linked {
             return Ok(true);

@@ -156,14 +156,23 @@ pub fn concerned(
     }
 }
 
+/// An adopted stop. The end counts from when we came to know of it: nobody was warned before that.
 fn stop(policy: &Policy, task: &Task, ended_at: Timestamp, vendor_since: Timestamp, adopted: bool) -> Stop {
-    Stop::new(ended_at, vendor_since, adopted, policy.retention(task.provider), policy.warning())
+    let from = ended_at.max(task.created_at);
+    Stop::new(from, vendor_since, adopted, policy.retention(task.provider), policy.warning())
 }
 
-/// The stop of a deployment as confirmed now.
-pub fn confirmed_stop(policy: &Policy, deployment: &Deployment, vendor_since: Timestamp) -> DeploymentState {
+/// The stop of a deployment as the vendor tells it: since when, and whether it was its user's own. `from` is the
+/// instant before which no stop of it counts.
+pub fn confirmed_stop(
+    policy: &Policy,
+    deployment: &Deployment,
+    from: Timestamp,
+    vendor_since: Timestamp,
+    adopted: bool,
+) -> DeploymentState {
     let retention = policy.retention(deployment.provider);
-    DeploymentState::Stopped(Stop::new(deployment.ended_at, vendor_since, false, retention, policy.warning()))
+    DeploymentState::Stopped(Stop::new(from, vendor_since, adopted, retention, policy.warning()))
 }
 
 async fn finish(ledger: &Ledger, task: &Row<Task>, outcome: &str) -> Result<Ran, WorkError> {
@@ -205,18 +214,24 @@ pub async fn void<M: Marketplace>(
     now: Timestamp,
 ) -> Result<Ran, WorkError> {
     let slot = worker.ledger.get::<Slot>(&Slot::row_key(&row.doc.organization)).await?;
+    let generation = slot.as_ref().map_or(row.doc.generation, |slot| slot.doc.generation);
     let active = slot.and_then(|slot| slot.doc.active);
     let link = match &active {
         Some(active) => worker.ledger.get::<Link>(&Link::row_key(&active.subscription)).await?,
         None => None,
     };
     if link.is_some_and(|link| link.doc.state == LinkState::Syncing) {
-        let waiting = Deployment { attempts: Attempts::at(later(now, SYNCING_AGAIN)), ..row.doc.clone() };
+        let attempts = Attempts { not_before: later(now, SYNCING_AGAIN), ..row.doc.attempts.clone() };
+        let waiting = Deployment { attempts, ..row.doc.clone() };
         worker.ledger.replace(row, waiting).await?;
         return Ok(Ran::done(Deployment::KIND, "waits: the new link is syncing"));
     }
     if touched && active.is_some() && worker.policy.end.restart_on_return {
-        return write_alone(worker, row, DeploymentState::Resuming, "void: linked again, to be started", now).await;
+        // Of the present generation, so that the order to start it is not taken for an earlier one.
+        let next = Deployment { generation, ..row.doc.becomes(DeploymentState::Resuming, now) };
+        let wake = vec![next.key()];
+        worker.ledger.replace(row, next).await?;
+        return Ok(Ran::done(Deployment::KIND, "void: linked again, to be started").waking(wake));
     }
     let why = "linked again".to_owned();
     write_alone(worker, row, DeploymentState::Released { why }, "void: linked again", now).await
@@ -251,8 +266,16 @@ pub async fn stop_deployment<M: Marketplace>(
     };
     let next = match answer {
         None => deployment.becomes(DeploymentState::Deleted { at: now }, now),
-        Some(VendorDeployment { state: VendorState::Stopped, stopped_since: Some(since), .. }) => {
-            deployment.becomes(confirmed_stop(worker.policy, deployment, since), now)
+        Some(VendorDeployment { state: VendorState::Stopped, stopped_since: Some(since), stopped_by, .. }) => {
+            // A trial's own three days begin with its end, however long its user had stopped it before.
+            let from =
+                if reason == StopReason::TrialEnded { deployment.ended_at.max(now) } else { deployment.ended_at };
+            let adopted = stopped_by.as_deref() == Some("user");
+            deployment.becomes(confirmed_stop(worker.policy, deployment, from, since, adopted), now)
+        }
+        // Taken but not finished: it may pass, and if it does not, an operator has to see it.
+        Some(_) if asked => {
+            return Err(ControlPlaneError::Unavailable("stop_deployment: not finished".to_owned()).into());
         }
         Some(_) => {
             let waiting = DeploymentState::Stopping { reason, asked: true };

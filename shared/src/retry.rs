@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 pub const LEASE: SignedDuration = SignedDuration::from_mins(6);
 /// Passing failures are retried for at least this long before the row is parked.
 pub const PARK_AFTER: SignedDuration = SignedDuration::from_hours(72);
-/// Failures that do not look as if they would pass are parked after this many tries.
+/// Failures that do not look as if they would pass are parked after this many in a row.
 pub const PARK_TRIES: u32 = 8;
 
 const FIRST_WAIT_SECONDS: i64 = 20;
@@ -26,6 +26,9 @@ pub struct Attempts {
     /// Tries so far, this one included while it runs.
     #[serde(default)]
     pub tries: u32,
+    /// Failures in a row that did not look as if they would pass.
+    #[serde(default)]
+    pub refused: u32,
     /// When the present row of failures began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failing_since: Option<Timestamp>,
@@ -46,7 +49,7 @@ pub enum AfterFailure {
 impl Attempts {
     /// Something to do at `not_before`, not tried yet.
     pub fn at(not_before: Timestamp) -> Self {
-        Self { not_before, tries: 0, failing_since: None, last_failure: None }
+        Self { not_before, tries: 0, refused: 0, failing_since: None, last_failure: None }
     }
 
     /// Takes the lease: nobody else runs this before `now + LEASE`.
@@ -61,10 +64,11 @@ impl Attempts {
         let next = Self {
             not_before: later(now, wait(self.tries, seed)),
             tries: self.tries,
+            refused: if passing { 0 } else { self.refused.saturating_add(1) },
             failing_since: Some(since),
             last_failure: Some(why.to_owned()),
         };
-        let enough = if passing { now.duration_since(since) >= PARK_AFTER } else { self.tries >= PARK_TRIES };
+        let enough = if passing { now.duration_since(since) >= PARK_AFTER } else { next.refused >= PARK_TRIES };
         if enough { AfterFailure::Park(next) } else { AfterFailure::Again(next) }
     }
 }
@@ -118,7 +122,7 @@ mod tests {
         let almost = later(start, PARK_AFTER - SignedDuration::from_secs(1));
         assert!(matches!(attempts.failed(almost, true, "503", "a"), AfterFailure::Again(_)));
         assert!(matches!(attempts.failed(later(start, PARK_AFTER), true, "503", "a"), AfterFailure::Park(_)));
-        attempts.tries = PARK_TRIES;
+        attempts.refused = PARK_TRIES - 1;
         assert!(matches!(attempts.failed(start, false, "400", "a"), AfterFailure::Park(_)));
     }
 }

@@ -3,7 +3,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::agreement::{AgreementEndSign, agreement_partition};
+use crate::agreement::{AgreementEnd, AgreementEndSign, agreement_partition};
 use crate::entitlement::valid;
 use crate::home::Home;
 use crate::ledger::{Ledger, LedgerError, Row};
@@ -49,7 +49,17 @@ pub async fn subscription(
         },
         State::Announced | State::Active { .. } | State::Suspended { .. } if contract => {
             let list = marketplace.entitlements(before).await?;
-            stepped(before, &Sign::EntitlementsChanged, None, Some(&list), now).0
+            let asked = Subscription { review: None, ..before.clone() };
+            stepped(&asked, &Sign::EntitlementsChanged, None, Some(&list), now).0.reviewed(now)
+        }
+        State::Superseded { .. } if link.is_some_and(|link| link.doc.state.is_active()) => {
+            match superseded_link(occasion, ledger, &home, before, link).await? {
+                Settled::CarriedOn(changes) => {
+                    ledger.transact(changes.writes).await?;
+                    return Ok(Ran::done("subscription", "the link is carried on").waking(changes.wake));
+                }
+                Settled::Becomes(after) => *after,
+            }
         }
         State::Announced
         | State::Active { .. }
@@ -62,6 +72,42 @@ pub async fn subscription(
     changes = subscription_becomes(occasion, Some(row), &after, link, None);
     ledger.transact(changes.writes).await?;
     Ok(Ran::done("subscription", outcome).waking(changes.wake))
+}
+
+/// What a superseded subscription whose link was never carried on comes to.
+enum Settled {
+    CarriedOn(Changes),
+    Becomes(Box<Subscription>),
+}
+
+/// The link of a superseded subscription still waits for the one that carries it on: if that is in force by now, it takes
+/// the link; if it ended before it was ever in force, so does this one; else it is looked at again, and stays listed.
+async fn superseded_link(
+    occasion: Occasion<'_>,
+    ledger: &Ledger,
+    home: &Home,
+    before: &Subscription,
+    link: Option<&Row<Link>>,
+) -> Result<Settled, WorkError> {
+    if let (Some((next, own)), Some(old)) = (successor(ledger, home, before).await?, link) {
+        let mut changes = carried_on(occasion, old, &next, own.as_ref());
+        if !changes.writes.is_empty() {
+            changes.and(superseded(occasion, home, &before.key, &next.key));
+            return Ok(Settled::CarriedOn(changes));
+        }
+    }
+    let next = home.agreement.as_ref().and_then(|agreement| agreement.doc.continued_by.clone());
+    let next = match next {
+        Some(next) => Home::read(ledger, &agreement_partition(&next)).await?.agreement,
+        None => None,
+    };
+    let end = next.and_then(|agreement| agreement.doc.end);
+    Ok(Settled::Becomes(Box::new(match end {
+        Some(AgreementEnd { at, sign: AgreementEndSign::Ended(reason) }) => {
+            before.moved(State::Ended { at, reason }, before.generation, None)
+        }
+        _ => Subscription { review: Some(Attempts::at(later(occasion.now, ASK_AGAIN))), ..before.clone() },
+    })))
 }
 
 /// A subscription in force that carries this one on: of the agreement that continues this one, or another licence

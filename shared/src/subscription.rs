@@ -22,6 +22,9 @@ use crate::retry::{Attempts, later};
 /// AWS accepts the last usage of an ended agreement for one hour (AWS Marketplace seller guide, final metering).
 pub const FINAL_USAGE: SignedDuration = SignedDuration::from_hours(1);
 
+/// How long a superseded subscription waits for the one that carries it on before it is looked at.
+pub const SUCCESSOR_WITHIN: SignedDuration = SignedDuration::from_hours(24);
+
 /// Why a subscription is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -269,6 +272,8 @@ impl Subscription {
         let review = match &state {
             State::Ending { deadline, .. } => Some(Attempts::at(*deadline)),
             State::Active { .. } | State::Suspended { .. } | State::Announced => self.next_expiry().map(Attempts::at),
+            // Who carries it on is told by another notice; if that stays away, somebody has to look.
+            State::Superseded { at, by: None } => Some(Attempts::at(later(*at, SUCCESSOR_WITHIN))),
             State::Ended { .. } | State::Failed { .. } | State::Superseded { .. } => None,
         };
         let unproven_confirmation = if generation == self.generation { self.unproven_confirmation } else { None };
@@ -298,6 +303,14 @@ impl Subscription {
             next.review = next.next_expiry().map(Attempts::at);
         }
         next
+    }
+
+    /// The same, to be looked at when the next of what it entitles to runs out after `now`; what has run out already
+    /// has been looked at.
+    pub fn reviewed(&self, now: Timestamp) -> Self {
+        let due = self.review.as_ref().is_some_and(|review| review.not_before <= now);
+        let ahead = self.entitlements.iter().filter_map(|entitlement| entitlement.expires).filter(|at| *at > now).min();
+        if due { Self { review: ahead.map(Attempts::at), ..self.clone() } } else { self.clone() }
     }
 
     /// The earliest instant at which something it entitles to runs out.

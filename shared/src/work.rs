@@ -161,8 +161,12 @@ impl<M: Marketplace> Worker<'_, M> {
             | DeploymentState::Resuming
             | DeploymentState::Released { .. } => false,
         };
+        // What bounds deletions must not hold up those that are void: a returning buyer's are settled all the same.
         if deletes && let Some(why) = self.rails.forbid() {
-            return Ok(Ran::done(Deployment::KIND, why));
+            let standing = ending::standing(self.ledger, &row.doc.organization, row.doc.generation).await?;
+            if matches!(standing, ending::Standing::Ended(_)) {
+                return Ok(Ran::done(Deployment::KIND, why));
+            }
         }
         let Some(row) = claim(self.ledger, row, now).await? else { return Ok(Ran::done(Deployment::KIND, "taken")) };
         let done = match &row.doc.state {
@@ -280,7 +284,12 @@ async fn claim<T: Tried>(ledger: &Ledger, row: Row<T>, now: Timestamp) -> Result
 }
 
 /// Writes a failure into the row, with its next try or parked. A conflict means the row has moved on by itself.
-async fn failed<T: Tried>(ledger: &Ledger, row: Row<T>, error: &WorkError, now: Timestamp) -> Result<Ran, LedgerError> {
+pub(crate) async fn failed<T: Tried>(
+    ledger: &Ledger,
+    row: Row<T>,
+    error: &WorkError,
+    now: Timestamp,
+) -> Result<Ran, LedgerError> {
     let disposition = error.disposition();
     let passing = disposition == Disposition::Retry;
     let why = chain(error);

@@ -204,6 +204,12 @@ pub async fn connect(
         if let Some(link) = purchase.active_link().filter(|link| link.doc.organization == organization.id) {
             return Ok(Connected::Linked { link: Box::new(link.doc.clone()), wake: Vec::new() });
         }
+        // A landing that was used belongs to the person who used it.
+        let used = matches!(purchase.registration.doc.state, RegistrationState::Consumed { .. });
+        let theirs = purchase.home.link(&purchase.subscription.key).is_some_and(|row| wish.person.is(&row.doc.person));
+        if used && !theirs {
+            return Ok(Connected::NothingToLink);
+        }
         let place = place(ledger, &organization.id, &purchase.subscription.key, now).await?;
         let candidate = Candidate {
             organization: &organization,
@@ -242,10 +248,7 @@ fn made(
     let live = subscription.state.is_live();
     let slot = place.slot.as_ref();
     let generation = slot.map_or(0, |row| row.doc.generation).saturating_add(1);
-    let came_after = came_after(place).filter(|ended| {
-        // Beyond the retention and a good while nothing can be pending any more.
-        now <= later(ended.at, occasion.policy.retention(ended.subscription.provider()) * 10)
-    });
+    let came_after = came_after(place, now);
     let link = Link {
         id: wish.link_id.to_owned(),
         organization: organization.id.clone(),
@@ -293,9 +296,15 @@ fn made(
     (link, changes)
 }
 
-/// The end whose consequences may still be pending when this link is made.
-fn came_after(place: &Place) -> Option<super::EndedLink> {
-    place.slot.as_ref().and_then(|slot| slot.doc.ended.clone())
+/// The end whose consequences may still be pending when this link is made: of the purchase that gives way to it, or the
+/// slot's last. If this link fails, they are taken up again.
+fn came_after(place: &Place, now: Timestamp) -> Option<super::EndedLink> {
+    match place.gives_way.as_deref() {
+        Some((_, ended)) => {
+            Some(super::EndedLink { subscription: ended.key.clone(), account: ended.account.clone(), at: now })
+        }
+        None => place.slot.as_ref().and_then(|slot| slot.doc.ended.clone()),
+    }
 }
 
 /// Keeps a refusal for support, once for each landing; neither slot nor billing changes.
@@ -326,10 +335,8 @@ pub async fn signed_in(ledger: &Ledger, registration: &str, person: &Person) -> 
     let Some(row) = ledger.get::<Registration>(&Registration::row_key(registration)).await? else { return Ok(()) };
     let state = match &row.doc.state {
         RegistrationState::Consumed { .. } => return Ok(()),
-        RegistrationState::SignedIn { person: known } if person.is(known) => return Ok(()),
-        RegistrationState::SignedIn { .. } | RegistrationState::Resolved => {
-            RegistrationState::SignedIn { person: person.id() }
-        }
+        RegistrationState::SignedIn { .. } => return Ok(()),
+        RegistrationState::Resolved => RegistrationState::SignedIn { person: person.id() },
     };
     match ledger.replace(&row, Registration { state, ..row.doc.clone() }).await {
         Ok(_) | Err(LedgerError::Conflict) => Ok(()),

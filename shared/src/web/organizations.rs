@@ -12,6 +12,7 @@ use crate::link::connect::{Found, Purchase, place, purchase};
 use crate::link::{Candidate, Refusal, refusals};
 use crate::organization::Organization;
 use crate::person::Person;
+use crate::registration::RegistrationState;
 
 /// One organization on the page.
 #[derive(Debug, Serialize)]
@@ -71,10 +72,16 @@ pub async fn ready(app: &App, visit: &Visit) -> Result<Result<Ready, Answer>, We
     };
     let Some(person) = visit.session.person.clone() else { return Ok(Err(Answer::redirect("/sign-in"))) };
     Ok(match purchase(&app.ledger, registration, visit.now).await? {
+        // Somebody else signed in first in this browser: the landing is theirs.
+        Found::Purchase(purchase) if another_persons(&purchase, &person) => Err(Answer::message(Message::PurchaseLost)),
         Found::Purchase(purchase) => Ok(Ready { person, purchase }),
         Found::NotYet => Err(Answer::message(Message::PurchaseNotYet)),
         Found::Nothing => Err(Answer::message(Message::PurchaseLost)),
     })
+}
+
+fn another_persons(purchase: &Purchase, person: &Person) -> bool {
+    matches!(&purchase.registration.doc.state, RegistrationState::SignedIn { person: first } if !person.is(first))
 }
 
 /// Why this organization cannot be linked to this purchase; empty if it can.

@@ -93,7 +93,9 @@ fn a_concerned_deployment_belongs_to_its_task() {
 fn a_confirmed_stop_counts_from_its_confirmation_or_the_end() {
     let row = judged(&listed(VendorState::Running, None, None));
     for (vendor, since) in [(BEFORE, ENDED), (ENDED, ENDED), ("2026-11-21T09:10:00Z", "2026-11-21T09:10:00Z")] {
-        let DeploymentState::Stopped(stop) = confirmed_stop(&policy(), &row, t(vendor)) else { panic!("not stopped") };
+        let DeploymentState::Stopped(stop) = confirmed_stop(&policy(), &row, row.ended_at, t(vendor), false) else {
+            panic!("not stopped")
+        };
         assert_eq!((stop.since, stop.vendor_since, stop.adopted), (t(since), t(vendor), false));
         assert_eq!(stop.keep_until, t(since) + SignedDuration::from_hours(72));
     }

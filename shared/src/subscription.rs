@@ -23,7 +23,7 @@ use crate::retry::{Attempts, later};
 pub const FINAL_USAGE: SignedDuration = SignedDuration::from_hours(1);
 
 /// How long a superseded subscription waits for the one that carries it on before it is looked at.
-pub const SUCCESSOR_WITHIN: SignedDuration = SignedDuration::from_hours(24);
+pub const SUCCESSOR_WITHIN: SignedDuration = SignedDuration::from_hours(6);
 
 /// Why a subscription is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -73,7 +73,7 @@ fn parking_begins_at_its_very_instant_and_its_very_try() {
         assert_eq!(matches!(failing.failed(now, true, "503", "row"), AfterFailure::Park(_)), parks, "{now}");
     }
     for (tries, parks) in [(PARK_TRIES - 1, false), (PARK_TRIES, true), (PARK_TRIES + 1, true)] {
-        let failing = Attempts { tries, ..failing.clone() };
+        let failing = Attempts { refused: tries - 1, ..failing.clone() };
         assert_eq!(
             matches!(failing.failed(t(NOW), false, "400", "row"), AfterFailure::Park(_)),
             parks,

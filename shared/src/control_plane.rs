@@ -42,6 +42,13 @@ pub enum ControlPlaneError {
     Secret,
 }
 
+impl ControlPlaneError {
+    /// Whether the vendor itself says that it is gone. A 404 of anybody else on the way proves nothing.
+    pub fn is_gone(&self) -> bool {
+        matches!(self, Self::NotFound(code) if code.ends_with("_not_found"))
+    }
+}
+
 impl Dispose for ControlPlaneError {
     fn disposition(&self) -> Disposition {
         match self {
@@ -230,7 +237,11 @@ impl ControlPlane {
     ) -> Result<Option<VendorDeployment>, ControlPlaneError> {
         let mut page: Option<String> = None;
         loop {
-            let answer = self.list_deployments(organization, page.as_deref(), now).await?;
+            let answer = match self.list_deployments(organization, page.as_deref(), now).await {
+                Ok(answer) => answer,
+                Err(error) if error.is_gone() => return Ok(None),
+                Err(error) => return Err(error),
+            };
             if let Some(found) = answer.items.into_iter().find(|deployment| deployment.id == id) {
                 return Ok(Some(found));
             }

@@ -4,6 +4,8 @@
 //! on until they end; what the user had stopped before is adopted, stopped since the end. Everything is void as soon
 //! as the organization's slot is active again or has moved on, and nothing is stopped while anything else pays.
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
 
 use crate::control_plane::{ControlPlaneError, StopReason, VendorDeployment, VendorState};
@@ -82,13 +84,14 @@ pub async fn stop_organization<M: Marketplace>(
     loop {
         let list = match worker.control_plane.list_deployments(&organization, page.as_deref(), now).await {
             Ok(list) => list,
-            Err(ControlPlaneError::NotFound(_)) => {
+            Err(error) if error.is_gone() => {
                 return finish(worker.ledger, &task, "the organization is gone").await;
             }
             Err(error) => return Err(error.into()),
         };
         let mut writes = Vec::new();
-        for listed in &list.items {
+        let mut seen = BTreeSet::new();
+        for listed in list.items.iter().filter(|listed| seen.insert(listed.id.as_str())) {
             let key = Deployment::row_key(&organization, &listed.id);
             let known = worker.ledger.get::<Deployment>(&key).await?;
             // Written already, by an earlier run of this task.
@@ -260,7 +263,7 @@ pub async fn stop_deployment<M: Marketplace>(
         let key = format!("stop:{}:{}:{}", deployment.organization, deployment.id, deployment.generation);
         match worker.control_plane.stop(&deployment.organization, &deployment.id, reason, &key, now).await {
             Ok(answer) => Some(answer),
-            Err(ControlPlaneError::NotFound(_)) => None,
+            Err(error) if error.is_gone() => None,
             Err(error) => return Err(error.into()),
         }
     };

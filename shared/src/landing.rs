@@ -65,7 +65,9 @@ fn writes(registration: &Registration, resolved: &Resolved, now: Timestamp) -> V
         subscription.licence_arn.clone_from(&resolved.licence_arn);
         subscription.free_trial = resolved.free_trial;
         writes.push(Write::keep(&subscription));
-        writes.push(Write::keep(&Pointer::from_account(&resolved.account, key)));
+        if !resolved.account.is_empty() {
+            writes.push(Write::keep(&Pointer::from_account(&resolved.account, key)));
+        }
         if let SubscriptionKey::AwsLicence { licence, .. } = key {
             writes.push(Write::keep(&Pointer::from_licence(licence, key)));
         }

@@ -3,12 +3,12 @@
 
 use jiff::Timestamp;
 
-use crate::control_plane::ControlPlaneError;
 use crate::deployment::{Deployment, DeploymentState};
 use crate::ending::write_alone;
 use crate::ledger::{Document, LedgerError, Row, Write};
 use crate::link::{Slot, organization_partition};
 use crate::marketplace::Marketplace;
+use crate::retry::{Attempts, LEASE, later};
 use crate::task::{Effect, Task};
 use crate::work::{Ran, WorkError, Worker};
 
@@ -40,8 +40,12 @@ pub async fn resume_organization<M: Marketplace>(
         for found in page.items {
             let row = found.read::<Deployment>()?;
             let Some(state) = on_return(&row.doc.state) else { continue };
-            let next = Deployment { generation: task.doc.generation, ..row.doc.becomes(state, now) };
-            if next.state == DeploymentState::Resuming {
+            let mut next = Deployment { generation: task.doc.generation, ..row.doc.becomes(state, now) };
+            let stopping = matches!(row.doc.state, DeploymentState::Stopping { .. });
+            if stopping && row.doc.attempts.tries > 0 && row.doc.attempts.not_before > now {
+                // An order to stop may be on its way: it must not overtake the order to start.
+                next.attempts = Attempts::at(row.doc.attempts.not_before.min(later(now, LEASE)));
+            } else if next.state == DeploymentState::Resuming {
                 wake.push(next.key());
             }
             writes.push(Write::replace(&row, &next));
@@ -93,7 +97,7 @@ pub async fn start_deployment<M: Marketplace>(
             let why = "linked again; started".to_owned();
             write_alone(worker, row, DeploymentState::Released { why }, "started", now).await
         }
-        Err(ControlPlaneError::NotFound(_)) => {
+        Err(error) if error.is_gone() => {
             write_alone(worker, row, DeploymentState::Deleted { at: now }, "gone already", now).await
         }
         Err(error) => Err(error.into()),

@@ -95,10 +95,14 @@ pub async fn sweep<M: Marketplace>(
     clock: impl Fn() -> Timestamp,
 ) -> Result<Report, LedgerError> {
     let mut report = Report::default();
-    for shard in 0..DUE_SHARDS {
+    // Each run begins with another shard, so that a run cut short does not always leave out the same ones; and what comes
+    // due again during a shard's turn waits for the next.
+    let first = u8::try_from(clock().as_second().div_euclid(60).rem_euclid(i64::from(DUE_SHARDS))).unwrap_or(0);
+    for shard in (0..DUE_SHARDS).map(|number| (first + number) % DUE_SHARDS) {
+        let bound = clock();
         let mut after = None;
         loop {
-            let (keys, next) = worker.ledger.due(span.provider, shard, clock(), after, PAGE).await?;
+            let (keys, next) = worker.ledger.due(span.provider, shard, bound, after, PAGE).await?;
             for key in keys {
                 if clock() >= span.until {
                     report.cut_short = true;

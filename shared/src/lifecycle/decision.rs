@@ -52,6 +52,14 @@ fn about_subscription(
     if let Subject::Subscription { licence_arn: Some(arn), .. } = &notice.subject {
         after.licence_arn = Some(arn.clone());
     }
+    let mut told_account = false;
+    if let Subject::Subscription { account, .. } = &notice.subject
+        && after.account.is_empty()
+        && !account.is_empty()
+    {
+        after.account.clone_from(account);
+        told_account = true;
+    }
     // What the agreement itself has told already wins over whatever its licence says.
     if let Some(end) = home.agreement.as_ref().and_then(|row| row.doc.end.as_ref()) {
         after = stepped(&after, &end.sign.into(), Some(end.at), None, occasion.now).0;
@@ -69,7 +77,7 @@ fn about_subscription(
     } else if let Some(carried) = carried {
         changes.and(carried);
     }
-    if row.is_none() {
+    if row.is_none() || told_account {
         changes.and(pointers(&after));
     }
     if let SubscriptionKey::AwsLicence { agreement, .. } = key {
@@ -170,7 +178,9 @@ fn pointers(subscription: &Subscription) -> Changes {
     if let SubscriptionKey::AwsLicence { licence, .. } = &subscription.key {
         changes.write(Write::project(&Pointer::from_licence(licence, &subscription.key)));
     }
-    changes.write(Write::project(&Pointer::from_account(&subscription.account, &subscription.key)));
+    if !subscription.account.is_empty() {
+        changes.write(Write::project(&Pointer::from_account(&subscription.account, &subscription.key)));
+    }
     changes
 }
 

@@ -186,7 +186,9 @@ pub(super) fn respond(app: &App, visit: &Visit, answer: Answer) -> Result<Respon
     if session.csrf.is_empty() && (has_forms || answer.session.is_some()) {
         session.csrf = app.fresh_secret();
     }
-    let changed = session != visit.session;
+    // A form that is not ours may come from another site, without the cookie: it must not replace the real one.
+    let refused = matches!(answer.body, Body::Message { message: Message::FormExpired, .. });
+    let changed = session != visit.session && !refused;
     if changed && (session.ends_at.is_none() || visit.session.person != session.person) {
         session.ends_at = Some(later(visit.now, SESSION_LIFE));
     }

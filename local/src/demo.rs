@@ -1,12 +1,14 @@
 //! Plays a vendor's page as a person with a browser would: over HTTP, with cookies, forms and links, against a fresh
 //! stack in memory. Each step of the page and each of its warnings is a step here; a scenario holds only if all do.
 
+mod bench;
 mod browser;
 mod emqx;
 mod play;
 
 use crate::progress::Terminal;
 
+pub use bench::Bench;
 pub use browser::Browser;
 pub use play::Play;
 

@@ -13,9 +13,9 @@ use tradepost::link::{Link, Slot};
 use tradepost::status::Status;
 use tradepost::subscription::{Subscription, SubscriptionKey};
 use tradepost_aws::marketplace::licence_id;
-use tradepost_local::demo::Browser;
+use tradepost_local::demo::{Bench, Browser};
 use tradepost_local::serve::{bind, serve};
-use tradepost_local::stack::{Addresses, Options, Stack, loopback_client};
+use tradepost_local::stack::{Addresses, Options, Stack};
 
 /// The EMQX preset.
 pub const EMQX: &str = include_str!("../../policies/emqx.toml");
@@ -33,7 +33,7 @@ pub struct World {
     pub stack: Arc<Stack>,
     /// Where everybody is.
     pub at: Addresses,
-    client: reqwest::Client,
+    bench: Bench,
     server: tokio::task::JoinHandle<()>,
 }
 
@@ -78,7 +78,7 @@ impl World {
                 eprintln!("serving stopped: {error:#}");
             }
         });
-        Ok(Self { at: stack.addresses(), client: loopback_client()?, stack, server })
+        Ok(Self { at: stack.addresses(), bench: Bench::new(stack.addresses())?, stack, server })
     }
 
     /// The ledger.
@@ -108,34 +108,22 @@ impl World {
 
     /// A call to the marketplace's test bench.
     pub async fn aws(&self, call: &str, body: Value) -> anyhow::Result<Value> {
-        self.admin(&format!("{}/sim/{call}", self.at.aws), body).await
+        self.bench.aws(call, body).await
     }
 
     /// A call to the demo vendor's test bench.
     pub async fn vendor(&self, call: &str, body: Value) -> anyhow::Result<Value> {
-        self.admin(&format!("{}/sim/{call}", self.at.vendor), body).await
-    }
-
-    async fn admin(&self, url: &str, body: Value) -> anyhow::Result<Value> {
-        let answer =
-            self.client.post(url).header("content-type", "application/json").body(body.to_string()).send().await?;
-        let (status, text) = (answer.status(), answer.text().await?);
-        ensure!(status.is_success(), "{url}: {status} {text}");
-        Ok(serde_json::from_str(&text).unwrap_or_else(|_| json!({})))
+        self.bench.vendor(call, body).await
     }
 
     /// Everything the demo vendor knows.
     pub async fn vendor_state(&self) -> anyhow::Result<Value> {
-        let text = self.client.get(format!("{}/sim/state", self.at.vendor)).send().await?.text().await?;
-        Ok(serde_json::from_str(&text)?)
+        self.bench.vendor_state().await
     }
 
-    /// A deployment as the vendor has it, by name; none if it is gone.
+    /// The state of a deployment as the vendor has it, by name; none if it is gone.
     pub async fn deployment(&self, name: &str) -> anyhow::Result<Option<String>> {
-        let state = self.vendor_state().await?;
-        let all = state.get("deployments").and_then(Value::as_array).context("no deployments")?.clone();
-        let found = all.iter().find(|deployment| deployment.get("name").and_then(Value::as_str) == Some(name));
-        Ok(found.and_then(|deployment| deployment.get("state")).and_then(Value::as_str).map(str::to_owned))
+        self.bench.deployment(name).await
     }
 
     /// Accepts an offer for the first listing.

@@ -224,11 +224,6 @@ impl Browser {
         Ok(serde_json::from_str(&request.send().await?.text().await?)?)
     }
 
-    /// Forgets the cookies of a host, as a private window would.
-    pub fn forget(&mut self, host: &str) {
-        self.cookies.retain(|(owner, _), _| owner != host);
-    }
-
     /// The text of the page, white space folded.
     pub fn text(&self) -> String {
         let page = Html::parse_document(&self.html);

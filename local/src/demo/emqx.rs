@@ -165,18 +165,10 @@ async fn cancel(play: &mut Play, browser: &mut Browser) -> anyhow::Result<()> {
     play.push(60, "AWS tells of the cancellation").await
 }
 
-/// A deployment of the vendor's, by name: its state, or none if it is gone.
-async fn deployment(play: &Play, name: &str) -> anyhow::Result<Option<String>> {
-    let all = play.vendor_state().await?;
-    let all = all.get("deployments").and_then(Value::as_array).context("the vendor lists no deployments")?;
-    let found = all.iter().find(|deployment| deployment.get("name").and_then(Value::as_str) == Some(name));
-    Ok(found.and_then(|deployment| deployment.get("state")).and_then(Value::as_str).map(str::to_owned))
-}
-
 async fn all_are(play: &mut Play, what: &str, names: &[&str], wanted: Option<&str>) -> anyhow::Result<()> {
     let mut seen = Vec::new();
     for name in names {
-        let state = deployment(play, name).await?;
+        let state = play.bench.deployment(name).await?;
         if state.as_deref() != wanted {
             seen.push(format!("{name} is {}", state.as_deref().unwrap_or("gone")));
         }
@@ -220,7 +212,7 @@ async fn whole_life(play: &mut Play) -> anyhow::Result<()> {
     all_are(play, "and no other account's deployments are touched", &["web", "worker", "search"], Some("running"))
         .await?;
     play.push(10 * DAY, "The trial comes to its end").await?;
-    let trial = deployment(play, "trial-sandbox").await;
+    let trial = play.bench.deployment("trial-sandbox").await;
     play.holds(
         "then it stops too, and is deleted three days after that",
         trial.map(|state| state.as_deref() != Some("running")),
@@ -314,8 +306,8 @@ enum Arrival {
 async fn notice_at(play: &mut Play, arrival: Arrival) -> anyhow::Result<()> {
     let mut browser = play.browser()?;
     match arrival {
-        Arrival::Twice => drop(play.marketplace("switches", json!({"duplicate": true})).await?),
-        Arrival::AnHourLater => drop(play.marketplace("switches", json!({"delay_seconds": HOUR})).await?),
+        Arrival::Twice => drop(play.bench.aws("switches", json!({"duplicate": true})).await?),
+        Arrival::AnHourLater => drop(play.bench.aws("switches", json!({"delay_seconds": HOUR})).await?),
         Arrival::Before | Arrival::After => {}
     }
     let code = play.code.clone();
@@ -347,7 +339,7 @@ async fn notice_at(play: &mut Play, arrival: Arrival) -> anyhow::Result<()> {
 
 async fn payment_fails(play: &mut Play) -> anyhow::Result<()> {
     let mut browser = play.browser()?;
-    play.marketplace("fail-payment", json!({})).await?;
+    play.bench.aws("fail-payment", json!({})).await?;
     let code = play.code.clone();
     subscribe(play, &mut browser, &code).await?;
     let form = browser.form("form#set-up-your-account", &[]);
@@ -428,7 +420,7 @@ async fn bad_tokens(play: &mut Play) -> anyhow::Result<()> {
         Ok(())
     })
     .await?;
-    play.marketplace("switches", json!({"throttle": 1})).await?;
+    play.bench.aws("switches", json!({"throttle": 1})).await?;
     play.step("AWS throttles: the buyer's place is kept, Try again goes on", async {
         late.open(&format!("{aws}/subscriptions")).await?;
         late.press("Set up your account", &[]).await?;

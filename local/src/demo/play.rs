@@ -3,18 +3,20 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow, ensure};
+use anyhow::{Context, anyhow};
 use jiff::SignedDuration;
-use serde_json::{Value, json};
 
 use super::Scenario;
+use super::bench::Bench;
 use super::browser::Browser;
 use crate::progress::Terminal;
 use crate::serve::{bind, serve};
-use crate::stack::{Addresses, Options, Stack, loopback_client};
+use crate::stack::{Addresses, Options, Stack};
 
 /// A scenario under way.
 pub struct Play {
+    /// The test benches of the simulated parties.
+    pub bench: Bench,
     /// The stack it plays on.
     pub stack: Arc<Stack>,
     /// Where everybody is.
@@ -26,7 +28,6 @@ pub struct Play {
     /// The code of another listing of the same vendor.
     pub other_code: String,
     terminal: Terminal,
-    client: reqwest::Client,
     server: tokio::task::JoinHandle<()>,
     failed: u32,
 }
@@ -53,13 +54,13 @@ impl Play {
             .context("the policy has no second listing")?;
         let other_code = other.code.clone();
         Ok(Self {
+            bench: Bench::new(stack.addresses())?,
             at: stack.addresses(),
             code,
             title,
             other_code,
             stack,
             terminal,
-            client: loopback_client()?,
             server,
             failed: 0,
         })
@@ -105,30 +106,6 @@ impl Play {
         };
         let pushed = stack.push(SignedDuration::from_secs(seconds), bar).await;
         self.holds(what, pushed.map(|()| true))
-    }
-
-    /// A call to the marketplace's test bench.
-    pub async fn marketplace(&self, call: &str, body: Value) -> anyhow::Result<Value> {
-        self.admin(&format!("{}/sim/{call}", self.at.aws), body).await
-    }
-
-    /// A call to the demo vendor's test bench.
-    pub async fn vendor(&self, call: &str, body: Value) -> anyhow::Result<Value> {
-        self.admin(&format!("{}/sim/{call}", self.at.vendor), body).await
-    }
-
-    async fn admin(&self, url: &str, body: Value) -> anyhow::Result<Value> {
-        let request = self.client.post(url).header("content-type", "application/json").body(body.to_string());
-        let answer = request.send().await?;
-        let (status, text) = (answer.status(), answer.text().await?);
-        ensure!(status.is_success(), "{url}: {status} {text}");
-        Ok(serde_json::from_str(&text).unwrap_or_else(|_| json!({})))
-    }
-
-    /// Everything the demo vendor knows.
-    pub async fn vendor_state(&self) -> anyhow::Result<Value> {
-        let text = self.client.get(format!("{}/sim/state", self.at.vendor)).send().await?.text().await?;
-        Ok(serde_json::from_str(&text)?)
     }
 
     /// A fresh browser.

@@ -1,0 +1,52 @@
+//! The test benches of the simulated marketplace and the demo vendor, as scenarios and tests call them.
+
+use anyhow::{Context, ensure};
+use serde_json::{Value, json};
+
+use crate::stack::{Addresses, loopback_client};
+
+/// Both benches, over HTTP.
+#[derive(Clone, Debug)]
+pub struct Bench {
+    at: Addresses,
+    client: reqwest::Client,
+}
+
+impl Bench {
+    /// The benches of the stack at these addresses.
+    pub fn new(at: Addresses) -> anyhow::Result<Self> {
+        Ok(Self { at, client: loopback_client()? })
+    }
+
+    /// A call to the marketplace's test bench.
+    pub async fn aws(&self, call: &str, body: Value) -> anyhow::Result<Value> {
+        self.call(&format!("{}/sim/{call}", self.at.aws), body).await
+    }
+
+    /// A call to the demo vendor's test bench.
+    pub async fn vendor(&self, call: &str, body: Value) -> anyhow::Result<Value> {
+        self.call(&format!("{}/sim/{call}", self.at.vendor), body).await
+    }
+
+    async fn call(&self, url: &str, body: Value) -> anyhow::Result<Value> {
+        let request = self.client.post(url).header("content-type", "application/json").body(body.to_string());
+        let answer = request.send().await?;
+        let (status, text) = (answer.status(), answer.text().await?);
+        ensure!(status.is_success(), "{url}: {status} {text}");
+        Ok(serde_json::from_str(&text).unwrap_or_else(|_| json!({})))
+    }
+
+    /// Everything the demo vendor knows.
+    pub async fn vendor_state(&self) -> anyhow::Result<Value> {
+        let text = self.client.get(format!("{}/sim/state", self.at.vendor)).send().await?.text().await?;
+        Ok(serde_json::from_str(&text)?)
+    }
+
+    /// The state of a deployment as the vendor has it, by name; none if it is gone.
+    pub async fn deployment(&self, name: &str) -> anyhow::Result<Option<String>> {
+        let state = self.vendor_state().await?;
+        let all = state.get("deployments").and_then(Value::as_array).context("the vendor lists no deployments")?;
+        let found = all.iter().find(|deployment| deployment.get("name").and_then(Value::as_str) == Some(name));
+        Ok(found.and_then(|deployment| deployment.get("state")).and_then(Value::as_str).map(str::to_owned))
+    }
+}

@@ -4,7 +4,7 @@
 mod parties;
 
 pub use parties::{Addresses, loopback_client};
-use parties::{aws_config, sdk_config, sqs, vendor_config};
+use parties::{aws_config, on_this_machine, sdk_config, sqs, vendor_config};
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -60,6 +60,8 @@ struct Kept {
     cookie_key: String,
     #[serde(default)]
     control_plane: String,
+    #[serde(default)]
+    vendor_api: String,
     #[serde(default)]
     client_secret: String,
     #[serde(default)]
@@ -119,16 +121,25 @@ impl Stack {
             kept.control_plane = format!("whsec_{}", base64::engine::general_purpose::STANDARD.encode(random()));
             kept.client_secret = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(random());
         }
+        if kept.vendor_api.is_empty() {
+            kept.vendor_api = format!("whsec_{}", base64::engine::general_purpose::STANDARD.encode(random()));
+        }
         let clock = Clock::new(SignedDuration::from_secs(kept.ahead_seconds));
-        let policy = Arc::new(Policy::parse(&options.policy)?);
+        let at = Addresses::new(options.port);
+        let policy = Arc::new(on_this_machine(Policy::parse(&options.policy)?, &at));
         let dynamo = match &options.data {
             Some(folder) => Dynamo::file(&folder.join("ledger.db"))?,
             None => Dynamo::memory()?,
         };
         let ledger = dynamo.ledger().await?;
-        let at = Addresses::new(options.port);
         let aws = AwsMarketplace::new(aws_config(&policy, &at), clock.clone());
-        let vendor = Vendor::new(vendor_config(&policy, &at, &kept.client_secret, &kept.control_plane), clock.clone());
+        let secrets = Secrets {
+            cookie_key: kept.cookie_key.clone(),
+            control_plane: kept.control_plane.clone(),
+            vendor_api: Some(kept.vendor_api.clone()),
+            sign_in: [(METHOD.to_owned(), kept.client_secret.clone())].into(),
+        };
+        let vendor = Vendor::new(vendor_config(&policy, &at, METHOD, &secrets), clock.clone());
         let (notices, work_queue) = (Queue::new("notices", clock.clone()), Queue::new("work", clock.clone()));
         restore(&kept, &aws, &vendor, &notices, &work_queue)?;
 
@@ -150,11 +161,6 @@ impl Stack {
             work_queue_url: String::new(),
             deletions: true,
             deletion_cap: 100,
-        };
-        let secrets = Secrets {
-            cookie_key: kept.cookie_key.clone(),
-            control_plane: kept.control_plane.clone(),
-            sign_in: [(METHOD.to_owned(), kept.client_secret.clone())].into(),
         };
         let outbound = Arc::new(Outbound::with(loopback_client()?));
         let control_plane = Arc::new(control_plane(&settings, &secrets, Arc::clone(&outbound))?);
@@ -286,6 +292,7 @@ impl Stack {
             ahead_seconds: self.clock.offset().as_secs(),
             cookie_key: self.secrets.cookie_key.clone(),
             control_plane: self.secrets.control_plane.clone(),
+            vendor_api: self.secrets.vendor_api.clone(),
             client_secret: self.secrets.client_secret.clone(),
             aws: self.aws.save(),
             vendor: self.vendor.save(),

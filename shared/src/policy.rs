@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 use serde::Deserialize;
 
+use crate::brand::Brand;
 use crate::ledger::Provider;
 use crate::organization::Role;
 
@@ -23,6 +24,9 @@ pub struct Policy {
     pub organization_word: String,
     /// Where people get help.
     pub support: Support,
+    /// What its pages look like.
+    #[serde(default)]
+    pub brand: Brand,
     /// Who may link what.
     pub link: LinkRules,
     /// What the end of a subscription means.
@@ -202,6 +206,9 @@ impl Policy {
         }
         if self.link.roles.is_empty() || self.link.roles.contains(&Role::Unknown) {
             return fail("link.roles must name at least one of owner, admin, billing, member".to_owned());
+        }
+        if let Some(fault) = self.brand.fault() {
+            return fail(fault);
         }
         for (marketplace, hours) in &self.end.retention_hours {
             if *hours < SHORTEST_RETENTION_HOURS {

@@ -12,6 +12,7 @@ pub mod page;
 pub mod session;
 pub mod sign_in;
 pub mod text;
+pub mod vendor_api;
 
 use std::fmt;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use self::page::Answer;
 use self::session::{Session, Sessions};
 use self::sign_in::{SignIn, SignInError};
 use self::text::Message;
+use self::vendor_api::VendorKey;
 
 /// The largest form we read.
 pub const LARGEST_FORM: usize = 64 * 1024;
@@ -46,6 +48,8 @@ pub struct App {
     pub sign_in: SignIn,
     /// The cookie's key.
     pub sessions: Sessions,
+    /// Signs what the vendor's servers ask; they can ask nothing without.
+    pub vendor_key: Option<VendorKey>,
     /// Where the pages are served, without a trailing slash.
     pub public_url: String,
     /// Fresh randomness.
@@ -184,6 +188,9 @@ impl App {
         let post = *method == Method::POST;
         if post && request.body().len() > LARGEST_FORM {
             return Ok(Answer::message(Message::TooLarge));
+        }
+        if post && path == "/v1/billing" {
+            return vendor_api::billing(self, request, visit.now).await;
         }
         if post && !genuine(request, visit) {
             return Ok(Answer::message(Message::FormExpired));

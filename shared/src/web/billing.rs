@@ -11,6 +11,7 @@ use super::text::Message;
 use super::{App, Visit, WebError};
 use crate::deployment::{Deployment, DeploymentState};
 use crate::entitlement::Entitlement;
+use crate::ledger::Provider;
 use crate::link::organization_partition;
 use crate::status::{Status, SyncState};
 
@@ -19,6 +20,8 @@ const PAGE: i32 = 50;
 /// One deployment that the end of the subscription concerns.
 #[derive(Debug, Serialize)]
 pub struct ConcernedView {
+    /// Its id.
+    pub id: String,
     /// Its name.
     pub name: String,
     /// `running` (a trial), `stopping`, `stopped`, `deleting`, `deleted`.
@@ -37,14 +40,20 @@ pub struct ConcernedView {
 /// The page.
 #[derive(Debug, Serialize)]
 pub struct BillingView {
+    /// The organization's id.
+    pub organization: String,
     /// The organization's name.
     pub organization_name: String,
     /// The product.
     pub product: String,
+    /// Through which marketplace.
+    pub marketplace: Provider,
     /// The Payment Method field; empty while syncing or unlinked.
     pub payment_method: String,
     /// How the link stands.
     pub state: SyncState,
+    /// Whether the marketplace subscription lets the organization run.
+    pub may_run: bool,
     /// The subscription's state.
     pub subscription: String,
     /// What it entitles to.
@@ -57,6 +66,36 @@ pub struct BillingView {
     /// The next page of them starts here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+    /// When this last changed.
+    pub updated_at: String,
+}
+
+/// What there is to show of an organization, from the deployment after `after` on; none if it never linked.
+pub async fn view(app: &App, organization: &str, after: Option<&str>) -> Result<Option<BillingView>, WebError> {
+    let Some(row) = app.ledger.get::<Status>(&Status::row_key(organization)).await? else { return Ok(None) };
+    let status = row.doc;
+    let after = after.map(|id| format!("{}{id}", Deployment::PREFIX));
+    let page =
+        app.ledger.partition(&organization_partition(organization), Deployment::PREFIX, after.as_deref(), PAGE).await?;
+    let mut concerned = Vec::new();
+    for found in page.items {
+        concerned.extend(concern(&found.read::<Deployment>()?.doc));
+    }
+    Ok(Some(BillingView {
+        organization: status.organization,
+        organization_name: status.organization_name,
+        product: status.product,
+        marketplace: status.marketplace,
+        payment_method: status.payment_method.unwrap_or_default(),
+        state: status.sync,
+        may_run: status.may_run,
+        subscription: status.reason,
+        entitlements: status.entitlements,
+        ended_at: status.ended_at.map(to_the_second),
+        concerned,
+        next: page.next.and_then(|sk| sk.strip_prefix(Deployment::PREFIX).map(str::to_owned)),
+        updated_at: to_the_second(status.updated_at),
+    }))
 }
 
 /// The page.
@@ -67,29 +106,8 @@ pub async fn show(app: &App, visit: &Visit) -> Result<Answer, WebError> {
     let Some(organization) = organization_of(app, visit).await? else {
         return Ok(Answer::message(Message::NothingHere));
     };
-    let Some(row) = app.ledger.get::<Status>(&Status::row_key(&organization)).await? else {
+    let Some(view) = view(app, &organization, visit.parameter("after").as_deref()).await? else {
         return Ok(Answer::message(Message::NothingHere));
-    };
-    let status = row.doc;
-    let after = visit.parameter("after").map(|id| format!("{}{id}", Deployment::PREFIX));
-    let page = app
-        .ledger
-        .partition(&organization_partition(&organization), Deployment::PREFIX, after.as_deref(), PAGE)
-        .await?;
-    let mut concerned = Vec::new();
-    for found in page.items {
-        concerned.extend(concern(&found.read::<Deployment>()?.doc));
-    }
-    let view = BillingView {
-        organization_name: status.organization_name,
-        product: status.product,
-        payment_method: status.payment_method.unwrap_or_default(),
-        state: status.sync,
-        subscription: status.reason,
-        entitlements: status.entitlements,
-        ended_at: status.ended_at.map(to_the_second),
-        concerned,
-        next: page.next.and_then(|sk| sk.strip_prefix(Deployment::PREFIX).map(str::to_owned)),
     };
     let session = Session { organization: Some(organization), ..visit.session.clone() };
     Ok(Answer::page(Page::Billing(view), StatusCode::OK, "billing shown").with_session(session))
@@ -103,6 +121,7 @@ fn concern(deployment: &Deployment) -> Option<ConcernedView> {
         DeploymentState::Resuming | DeploymentState::Released { .. } => return None,
     };
     Some(ConcernedView {
+        id: deployment.id.clone(),
         name: deployment.name.clone(),
         state: deployment.state.name(),
         stops_at: stops_at.map(to_the_second),

@@ -87,6 +87,11 @@ impl Answer {
         Self::new(Body::Asset { kind, text }, StatusCode::OK, "asset")
     }
 
+    /// Answers with that status.
+    pub fn with_status(self, status: StatusCode) -> Self {
+        Self { status, ..self }
+    }
+
     /// Replaces the browser's session.
     pub fn with_session(self, session: Session) -> Self {
         Self { session: Some(session), ..self }

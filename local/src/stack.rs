@@ -153,7 +153,7 @@ impl Stack {
             control_plane_url: format!("{}/control-plane", at.vendor),
             sign_in: vec![tradepost::web::sign_in::Method {
                 id: METHOD.to_owned(),
-                label: format!("Sign in with {}", policy.vendor),
+                label: format!("Sign in to {} or sign up", policy.vendor),
                 issuer: at.vendor.clone(),
                 client_id: "tradepost".to_owned(),
             }],

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use crate::brand::Brand;
 use crate::ledger::Provider;
+use crate::link::Refusal;
 use crate::organization::Role;
 
 /// Nothing stopped by the end of a subscription is deleted before this long; no policy can shorten it.
@@ -31,6 +32,9 @@ pub struct Policy {
     pub link: LinkRules,
     /// What the end of a subscription means.
     pub end: EndRules,
+    /// Where buyers manage their subscriptions, by marketplace.
+    #[serde(default)]
+    pub manage_url: BTreeMap<Provider, String>,
     /// The products sold, and where.
     #[serde(rename = "listing")]
     pub listings: Vec<Listing>,
@@ -66,6 +70,17 @@ pub enum RefusalRule {
     CreditsAvailable,
     /// Invoices are unpaid.
     UnpaidInvoices,
+}
+
+impl RefusalRule {
+    /// The refusal it leads to.
+    pub fn refusal(self) -> Refusal {
+        match self {
+            Self::CardOnFile => Refusal::CardOnFile,
+            Self::CreditsAvailable => Refusal::CreditsAvailable,
+            Self::UnpaidInvoices => Refusal::UnpaidInvoices,
+        }
+    }
 }
 
 /// Who may link what.

@@ -203,24 +203,33 @@ impl App {
             ("GET" | "HEAD", "/organizations") => organizations::show(self, visit).await,
             ("POST", "/organizations") => organizations::create(self, visit).await,
             ("POST", "/organizations/choose") => organizations::choose(self, visit).await,
-            ("GET" | "HEAD", "/sign-in") => Ok(sign_in::choose(self, visit)),
+            ("GET" | "HEAD", "/sign-in") => sign_in::choose(self, visit).await,
             ("GET", "/sign-in/callback") => sign_in::callback(self, visit).await,
-            ("POST", "/sign-out") => Ok(Answer::redirect("/sign-in").with_session(Session::default())),
+            ("POST", "/switch") => sign_in::switch(self, visit).await,
+            ("POST", "/sign-out") => Ok(sign_in::sign_out()),
+            ("GET" | "HEAD", "/signed-out") => Ok(Answer::message(Message::SignedOut)),
             ("GET" | "HEAD", "/try-again") => Ok(page::try_again(visit)),
-            ("GET" | "HEAD", "/assets/app.css") => {
-                Ok(Answer::asset("text/css; charset=utf-8", include_str!("../assets/app.css")))
-            }
-            ("GET" | "HEAD", "/assets/icon.svg") => {
-                Ok(Answer::asset("image/svg+xml", include_str!("../assets/icon.svg")))
-            }
-            ("GET" | "HEAD", "/assets/app.js") => {
-                Ok(Answer::asset("text/javascript; charset=utf-8", include_str!("../assets/app.js")))
-            }
+            ("GET" | "HEAD", asset) if asset.starts_with("/assets/") => Ok(self.asset(asset)),
             ("GET", other) if other.starts_with("/sign-in/") => {
                 sign_in::start(self, visit, other.trim_start_matches("/sign-in/")).await
             }
             ("GET" | "HEAD" | "POST", _) => Ok(Answer::message(Message::NotFound)),
             _ => Ok(Answer::message(Message::MethodNotAllowed)),
+        }
+    }
+
+    /// The files pages are made with; the vendor's brand comes from the policy.
+    fn asset(&self, path: &str) -> Answer {
+        let brand = &self.policy.brand;
+        match path {
+            "/assets/app.css" => Answer::asset("text/css; charset=utf-8", include_str!("../assets/app.css")),
+            "/assets/brand.css" => Answer::asset("text/css; charset=utf-8", brand.css()),
+            "/assets/app.js" => Answer::asset("text/javascript; charset=utf-8", include_str!("../assets/app.js")),
+            "/assets/logo.svg" => {
+                let logo = brand.logo.clone().unwrap_or_else(|| include_str!("../assets/logo.svg").to_owned());
+                Answer::asset("image/svg+xml", logo)
+            }
+            _ => Answer::message(Message::NotFound),
         }
     }
 

@@ -49,6 +49,7 @@ pub(super) fn on_this_machine(policy: Policy, at: &Addresses) -> Policy {
     let mut policy = policy;
     policy.support.ticket_url = format!("{}/tickets", at.vendor);
     policy.brand.console_url = Some(format!("{}/", at.vendor));
+    policy.manage_url.insert(Provider::Aws, format!("{}/subscriptions", at.aws));
     for listing in policy.listings.iter_mut().filter(|listing| listing.marketplace == Provider::Aws) {
         listing.url = format!("{}/product/{}", at.aws, listing.code);
     }

@@ -1,11 +1,10 @@
 //! The billing page: the Payment Method, the subscription, and what will be stopped or deleted and when.
 
 use http::StatusCode;
-use jiff::Timestamp;
 use serde::Serialize;
 
 use super::index::organization_of;
-use super::page::{Answer, Page};
+use super::page::{Answer, Instant, Page};
 use super::session::Session;
 use super::text::Message;
 use super::{App, Visit, WebError};
@@ -28,13 +27,32 @@ pub struct ConcernedView {
     pub state: &'static str,
     /// When a running trial stops.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub stops_at: Option<String>,
+    pub stops_at: Option<Instant>,
     /// Deleted after this instant, unless somebody pays.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub deleted_after: Option<String>,
+    pub deleted_after: Option<Instant>,
     /// Why it is kept although its time has come.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held: Option<String>,
+}
+
+/// Something a contract entitles to.
+#[derive(Debug, Serialize)]
+pub struct EntitlementView {
+    /// Of what.
+    pub dimension: String,
+    /// How much.
+    pub value: String,
+    /// Until when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Instant>,
+}
+
+impl From<Entitlement> for EntitlementView {
+    fn from(entitlement: Entitlement) -> Self {
+        let Entitlement { dimension, value, expires } = entitlement;
+        Self { dimension, value, expires: expires.map(Instant::from) }
+    }
 }
 
 /// The page.
@@ -57,17 +75,17 @@ pub struct BillingView {
     /// The subscription's state.
     pub subscription: String,
     /// What it entitles to.
-    pub entitlements: Vec<Entitlement>,
+    pub entitlements: Vec<EntitlementView>,
     /// When it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub ended_at: Option<String>,
+    pub ended_at: Option<Instant>,
     /// What follows from its end.
     pub concerned: Vec<ConcernedView>,
     /// The next page of them starts here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
     /// When this last changed.
-    pub updated_at: String,
+    pub updated_at: Instant,
 }
 
 /// What there is to show of an organization, from the deployment after `after` on; none if it never linked.
@@ -79,7 +97,7 @@ pub async fn view(app: &App, organization: &str, after: Option<&str>) -> Result<
         app.ledger.partition(&organization_partition(organization), Deployment::PREFIX, after.as_deref(), PAGE).await?;
     let mut concerned = Vec::new();
     for found in page.items {
-        concerned.extend(concern(&found.read::<Deployment>()?.doc));
+        concerned.extend(concern(&found.read::<Deployment>()?.doc, status.sync));
     }
     Ok(Some(BillingView {
         organization: status.organization,
@@ -90,11 +108,11 @@ pub async fn view(app: &App, organization: &str, after: Option<&str>) -> Result<
         state: status.sync,
         may_run: status.may_run,
         subscription: status.reason,
-        entitlements: status.entitlements,
-        ended_at: status.ended_at.map(to_the_second),
+        entitlements: status.entitlements.into_iter().map(EntitlementView::from).collect(),
+        ended_at: status.ended_at.map(Instant::from),
         concerned,
         next: page.next.and_then(|sk| sk.strip_prefix(Deployment::PREFIX).map(str::to_owned)),
-        updated_at: to_the_second(status.updated_at),
+        updated_at: status.updated_at.into(),
     }))
 }
 
@@ -113,8 +131,11 @@ pub async fn show(app: &App, visit: &Visit) -> Result<Answer, WebError> {
     Ok(Answer::page(Page::Billing(view), StatusCode::OK, "billing shown").with_session(session))
 }
 
-fn concern(deployment: &Deployment) -> Option<ConcernedView> {
+/// While a link is active, or may become so, nothing that an earlier end had set going goes on.
+fn concern(deployment: &Deployment, sync: SyncState) -> Option<ConcernedView> {
+    let paid = matches!(sync, SyncState::Syncing | SyncState::Linked);
     let (stops_at, deleted_after) = match &deployment.state {
+        DeploymentState::Running { .. } | DeploymentState::Stopped(_) if paid => (None, None),
         DeploymentState::Running { trial_ends_at } => (Some(*trial_ends_at), None),
         DeploymentState::Stopped(stop) | DeploymentState::Deleting(stop) => (None, Some(stop.keep_until)),
         DeploymentState::Stopping { .. } | DeploymentState::Deleted { .. } => (None, None),
@@ -124,12 +145,8 @@ fn concern(deployment: &Deployment) -> Option<ConcernedView> {
         id: deployment.id.clone(),
         name: deployment.name.clone(),
         state: deployment.state.name(),
-        stops_at: stops_at.map(to_the_second),
-        deleted_after: deleted_after.map(to_the_second),
+        stops_at: stops_at.map(Instant::from),
+        deleted_after: deleted_after.map(Instant::from),
         held: deployment.held.clone(),
     })
-}
-
-fn to_the_second(at: Timestamp) -> String {
-    Timestamp::from_second(at.as_second()).unwrap_or(at).to_string()
 }

@@ -22,14 +22,15 @@ struct CancelPage<'a> {
     frame: Frame<'a>,
     agreement: &'a str,
     title: &'a str,
-    error: Option<String>,
+    /// What was typed instead of the title.
+    mistyped: Option<&'a str>,
 }
 
 pub(super) async fn ask(State(market): State<AwsMarketplace>, buyer: Buyer, Path(id): Path<String>) -> Response {
     market.desk(|desk| {
         let frame = Frame::of(desk.config, &buyer);
         match desk.cancellable(&buyer, &id) {
-            Ok(title) => page(StatusCode::OK, &CancelPage { frame, agreement: &id, title: &title, error: None }),
+            Ok(title) => page(StatusCode::OK, &CancelPage { frame, agreement: &id, title: &title, mistyped: None }),
             Err(refusal) => refused(frame, refusal, "/subscriptions"),
         }
     })
@@ -54,8 +55,7 @@ pub(super) async fn cancel(
             Err(refusal) => return refused(frame, refusal, "/subscriptions"),
         };
         if folded(&form.confirmation) != folded(&title) {
-            let error = format!("What you typed does not match. To cancel, type \"{title}\". Nothing was cancelled.");
-            let page_again = CancelPage { frame, agreement: &id, title: &title, error: Some(error) };
+            let page_again = CancelPage { frame, agreement: &id, title: &title, mistyped: Some(&form.confirmation) };
             return page(StatusCode::UNPROCESSABLE_ENTITY, &page_again);
         }
         match desk.end(&id, Status::Cancelled, desk.now) {

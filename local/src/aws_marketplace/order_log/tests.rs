@@ -14,8 +14,7 @@ async fn log(market: &AwsMarketplace) -> String {
 
 fn texts(page: &str, css: &str) -> Vec<String> {
     let page = Html::parse_document(page);
-    let all = page.select(&Selector::parse(css).unwrap()).map(|found| found.text().collect::<String>()).collect();
-    all
+    page.select(&Selector::parse(css).unwrap()).map(|found| found.text().collect::<String>()).collect()
 }
 
 #[tokio::test]

@@ -47,7 +47,7 @@ impl<'a> Listing<'a> {
                 "A service run by its vendor. You pay once for a year and for the quantity you choose.",
             ),
             Model::ContractWithConsumption => (
-                "Contract, twelve months, with usage beyond it billed by the hour",
+                "Contract, twelve months, and usage beyond it",
                 "$0.01 a unit and year; beyond it $0.001 a unit",
                 "Contract with usage",
                 "A service run by its vendor. You pay for a year and a quantity; what you use beyond it is billed by \

@@ -71,7 +71,12 @@ pub(super) fn aws_config(policy: &Policy, at: &Addresses) -> AwsConfig {
         legacy: listing.notices == tradepost::policy::Notices::Sns,
         dimensions: vec!["units".to_owned(), "gb".to_owned()],
     });
-    AwsConfig { publisher_account: SELLER.to_owned(), base_url: at.aws.clone(), products: products.collect() }
+    AwsConfig {
+        publisher_account: SELLER.to_owned(),
+        base_url: at.aws.clone(),
+        start_url: at.start.clone(),
+        products: products.collect(),
+    }
 }
 
 pub(super) fn vendor_config(policy: &Policy, at: &Addresses, method: &str, secrets: &Secrets) -> VendorConfig {

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::Desk;
-use super::page::{Frame, for_people, problem, show, stretch, wants_json};
+use super::page::{Frame, for_people, on_a_line, problem, show, stretch, wants_json};
 use crate::stack::{About, Coming, Happening, Kind, Waiting};
 
 /// Nobody pushes the clock further than this at once.
@@ -81,7 +81,7 @@ impl From<Happening> for Line {
     fn from(happening: Happening) -> Self {
         Self {
             at: happening.at.to_string(),
-            at_for_people: for_people(happening.at),
+            at_for_people: on_a_line(happening.at),
             kind: happening.kind.label(),
             what: happening.what,
             agreement: happening.about.agreement,
@@ -134,8 +134,11 @@ pub(super) async fn get(State(desk): State<Desk>, Query(shown): Query<Shown>, he
 fn coming_line(coming: &Coming, now: Timestamp) -> ComingLine {
     ComingLine {
         at: coming.at.to_string(),
-        at_for_people: for_people(coming.at),
-        distance: stretch(coming.at.duration_since(now)),
+        at_for_people: on_a_line(coming.at),
+        distance: match coming.at.duration_since(now) {
+            left if left.is_positive() => format!("in {}", stretch(left)),
+            _ => "due: with the next sweep".to_owned(),
+        },
         what: coming.what.clone(),
     }
 }

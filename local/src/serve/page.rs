@@ -101,6 +101,11 @@ pub(super) fn for_people(instant: Timestamp) -> String {
     instant.strftime("%a %-d %b %Y, %H:%M:%S UTC").to_string()
 }
 
+/// An instant on a line of a list that says once that all are UTC.
+pub(super) fn on_a_line(instant: Timestamp) -> String {
+    instant.strftime("%a %-d %b %Y, %H:%M:%S").to_string()
+}
+
 /// A stretch of time for people, in its two largest units.
 pub(super) fn stretch(time: SignedDuration) -> String {
     let seconds = time.as_secs().max(0);

@@ -65,7 +65,7 @@ pub(super) async fn get(State(desk): State<Desk>) -> Response {
         Step {
             title: "Try a refusal".to_owned(),
             text: "In a private window, where nobody is signed in, take another AWS account, buy there, and continue as card@demo.example or credits@demo.example.",
-            link: "Take AWS account 444455556666",
+            link: "Take another AWS account",
             address: format!("{}/account?id=444455556666", at.aws),
         },
         Step {
@@ -76,7 +76,7 @@ pub(super) async fn get(State(desk): State<Desk>) -> Response {
         },
         Step {
             title: "Push the clock three days and an hour".to_owned(),
-            text: "After three days the stopped deployments are still there. An hour later exactly those are gone, and the clock\u{2019}s page says so line by line.",
+            text: "The last warnings go out on the way; after the hour exactly the stopped deployments are gone. The page says line by line what happened.",
             link: "Open the clock",
             address: "/clock".to_owned(),
         },

@@ -86,7 +86,6 @@ fn log(arguments: &Arguments, terminal: Terminal) {
     let level = if arguments.verbose { "info" } else { "error" };
     let log = tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::new(level))
-        .with_ansi(terminal.is_coloured())
         .with_writer(std::io::stderr);
     if terminal.is_json() {
         log.json().init();

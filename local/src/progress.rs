@@ -47,11 +47,6 @@ impl Terminal {
         self.json
     }
 
-    /// Whether colour is wanted.
-    pub fn is_coloured(self) -> bool {
-        self.colour
-    }
-
     /// Writes a line for people. A closed pipe is nobody's error.
     pub fn line(self, text: &str) {
         if !self.json {

@@ -3,6 +3,7 @@
 
 mod journal;
 mod kept;
+mod notes;
 mod parties;
 mod seen;
 mod waiting;

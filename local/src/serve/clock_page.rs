@@ -192,6 +192,8 @@ async fn push_in_turn(desk: Desk, asked: Asked) -> anyhow::Result<(u64, bool)> {
         return Ok((turns.since, true));
     }
     turns.next = turns.next.saturating_add(1);
+    // What was due before the push is not of its bringing.
+    desk.stack.settle().await?;
     turns.since = desk.stack.journal.last();
     let by = SignedDuration::from_secs(asked.seconds);
     let what = format!("The clock was pushed by {}", stretch(by));

@@ -9,7 +9,8 @@ use tradepost::ledger::{Document, Ledger, LedgerError};
 use tradepost::link::{Link, LinkState, UnlinkCause, organization_partition};
 use tradepost::subscription::{State, Subscription, SubscriptionKey};
 
-use super::journal::{About, Kind, named};
+use super::journal::{About, Kind};
+use super::notes::named;
 use super::waiting::Coming;
 
 /// The rows at one moment.
@@ -135,7 +136,7 @@ impl Seen {
 }
 
 /// An instant for people, in UTC.
-pub(crate) fn for_people(instant: Timestamp) -> String {
+fn for_people(instant: Timestamp) -> String {
     instant.strftime("%-d %b %Y, %H:%M:%S UTC").to_string()
 }
 
@@ -196,7 +197,7 @@ fn deployed(was: Option<&Deployment>, is: &Deployment) -> Option<(Kind, String)>
         (DeploymentState::Deleting(_), _) => (Kind::Deleted, "is being deleted".to_owned()),
         (DeploymentState::Deleted { .. }, _) => (Kind::Deleted, "is deleted".to_owned()),
         (DeploymentState::Resuming, _) => (Kind::Returned, "is to be started again".to_owned()),
-        (DeploymentState::Released { why }, _) => (Kind::Returned, format!("is let go: {why}")),
+        (DeploymentState::Released { why }, _) => (Kind::Returned, format!("left alone from now on: {why}")),
     })
 }
 

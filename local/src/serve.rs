@@ -49,8 +49,8 @@ pub async fn bind(port: u16) -> anyhow::Result<TcpListener> {
         if error.kind() == std::io::ErrorKind::AddrInUse {
             let other = port.checked_add(1).unwrap_or(8080);
             return anyhow!(
-                "port {port} on 127.0.0.1 is taken, perhaps by another Tradepost: look at http://localhost:{port}/ and \
-                 stop it, or choose another port, as in: cargo run -- --port {other}"
+                "port {port} on 127.0.0.1 is taken, perhaps by another Tradepost (http://localhost:{port}/).\n\
+                 Stop it, or choose another port: cargo run -- --port {other}"
             );
         }
         anyhow!(error).context(format!("port {port} on 127.0.0.1 cannot be taken; choose another with --port"))

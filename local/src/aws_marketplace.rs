@@ -66,6 +66,8 @@ struct Shared {
 pub struct Config {
     /// The account that published every product: the only one whose calls resolve a token.
     pub publisher_account: String,
+    /// The seller's name, as pages and events give it.
+    pub seller_name: String,
     /// Where [`AwsMarketplace::pages`] is served, without a trailing slash.
     pub base_url: String,
     /// The start page, where the clock is as well, without a trailing slash.

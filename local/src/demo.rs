@@ -6,6 +6,8 @@ mod browser;
 mod emqx;
 mod play;
 
+use std::time::Instant;
+
 use crate::progress::Terminal;
 
 pub use bench::Bench;
@@ -41,16 +43,36 @@ pub const SCENARIOS: &[Scenario] = &[
     },
 ];
 
+/// What was played.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Parts, each on a stack of its own.
+    pub parts: u32,
+    /// Steps.
+    pub steps: u32,
+    /// Steps that did not hold; a part ends with its first.
+    pub failed: u32,
+}
+
 /// Plays a scenario with all its variants; true if every step held.
 pub async fn play(scenario: &Scenario, terminal: Terminal) -> anyhow::Result<bool> {
-    let mut held = true;
-    for (title, part) in emqx::parts() {
-        let mut play = Play::begin(scenario, terminal).await?;
-        terminal.head(&format!("{}: {title}", scenario.name));
-        let went = part(&mut play).await;
-        held &= went.is_ok() && play.end().await;
+    play_all(&[*scenario], terminal).await
+}
+
+/// Plays scenarios one after the other and sums up; true if every step held.
+pub async fn play_all(scenarios: &[Scenario], terminal: Terminal) -> anyhow::Result<bool> {
+    let (began, mut tally) = (Instant::now(), Tally::default());
+    for scenario in scenarios {
+        for (title, part) in emqx::parts() {
+            let title = format!("{}: {title}", scenario.name);
+            terminal.waiting(&title);
+            let mut play = Play::begin(scenario, &title, terminal).await?;
+            terminal.head(&title);
+            let went = part(&mut play).await;
+            play.end(went.is_ok(), &mut tally).await;
+        }
     }
-    terminal.line("");
-    terminal.line(&format!("{}: {}", scenario.name, if held { "every step held" } else { "NOT every step held" }));
-    Ok(held)
+    let names: Vec<&str> = scenarios.iter().map(|scenario| scenario.name).collect();
+    terminal.summary(&names.join(", "), &tally, began.elapsed());
+    Ok(tally.failed == 0)
 }

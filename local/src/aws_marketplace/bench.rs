@@ -40,7 +40,11 @@ pub(super) fn market_with(clock: Clock) -> AwsMarketplace {
     ];
     let base_url = "http://aws.localhost:8080".to_owned();
     let start_url = "http://localhost:8080".to_owned();
-    AwsMarketplace::new(Config { publisher_account: SELLER.to_owned(), base_url, start_url, products }, clock)
+    let seller_name = "Simulated Seller".to_owned();
+    AwsMarketplace::new(
+        Config { publisher_account: SELLER.to_owned(), base_url, start_url, seller_name, products },
+        clock,
+    )
 }
 
 pub(super) fn instant(text: &str) -> Timestamp {

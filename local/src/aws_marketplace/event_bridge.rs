@@ -10,9 +10,6 @@ use serde_json::{Map, Value, json};
 use super::Desk;
 use super::state::{Agreement, Intent, second};
 
-/// What events and pages call the seller.
-pub(super) const SELLER_NAME: &str = "Simulated Seller";
-
 /// The end of an agreement that has none, as events write it.
 const NO_END: &str = "9999-01-01T00:00:00Z";
 
@@ -33,7 +30,10 @@ impl Desk<'_> {
             if let Some(product) = self.product(&agreement.product) {
                 detail.insert("product".to_owned(), json!({"id": product.id, "title": product.title}));
             }
-            detail.insert("proposer".to_owned(), json!({"accountId": agreement.proposer, "name": SELLER_NAME}));
+            detail.insert(
+                "proposer".to_owned(),
+                json!({"accountId": agreement.proposer, "name": self.config.seller_name}),
+            );
         }
         detail.insert("agreement".to_owned(), about);
         self.send_agreement_event("Purchase Agreement Created", agreement, at, detail, None);

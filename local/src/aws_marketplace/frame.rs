@@ -26,11 +26,12 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; base
 pub(super) struct Frame<'a> {
     pub account: &'a str,
     pub start_url: &'a str,
+    pub seller: &'a str,
 }
 
 impl<'a> Frame<'a> {
     pub(super) fn of(config: &'a Config, buyer: &'a Buyer) -> Self {
-        Self { account: &buyer.0, start_url: &config.start_url }
+        Self { account: &buyer.0, start_url: &config.start_url, seller: &config.seller_name }
     }
 }
 

@@ -10,7 +10,6 @@ use http::StatusCode;
 use serde::Deserialize;
 
 use super::buyer::Buyer;
-use super::event_bridge::SELLER_NAME;
 use super::frame::{Frame, page};
 use super::lifecycle::{Order, Refusal};
 use super::pages::refused;
@@ -21,7 +20,6 @@ use super::{AwsMarketplace, Desk, Model, Product};
 pub(super) struct Listing<'a> {
     pub code: &'a str,
     pub title: &'a str,
-    pub seller: &'static str,
     pub description: &'static str,
     pub facts: [&'static str; 3],
     pub pricing: &'static str,
@@ -57,7 +55,6 @@ impl<'a> Listing<'a> {
         Self {
             code: &product.code,
             title: &product.title,
-            seller: SELLER_NAME,
             description,
             facts: ["Software as a service", kind, "Free trial"],
             pricing,

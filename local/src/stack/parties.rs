@@ -74,6 +74,7 @@ pub(super) fn aws_config(policy: &Policy, at: &Addresses) -> AwsConfig {
     AwsConfig {
         publisher_account: SELLER.to_owned(),
         base_url: at.aws.clone(),
+        seller_name: policy.vendor.clone(),
         start_url: at.start.clone(),
         products: products.collect(),
     }

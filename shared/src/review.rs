@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::agreement::{AgreementEnd, AgreementEndSign, agreement_partition};
 use crate::entitlement::valid;
 use crate::home::Home;
-use crate::ledger::{Ledger, LedgerError, Row};
+use crate::ledger::{Ledger, LedgerError, Row, Write};
 use crate::lifecycle::{stepped, superseded};
 use crate::link::{Link, LinkState};
 use crate::marketplace::{Marketplace, Standing};
@@ -37,11 +37,11 @@ pub async fn subscription(
     let mut changes = Changes::default();
     let after = match &before.state {
         State::Ending { .. } => match successor(ledger, &home, before).await? {
-            Some((next, own)) => {
+            Some(next) => {
                 if let Some(old) = link {
-                    changes.and(carried_on(occasion, old, &next, own.as_ref()));
+                    changes.and(next.carries_on(occasion, old));
                 }
-                changes.and(superseded(occasion, &home, &before.key, &next.key));
+                changes.and(superseded(occasion, &home, &before.key, &next.subscription.doc.key));
                 ledger.transact(changes.writes).await?;
                 return Ok(Ran::done("subscription", "ending -> superseded").waking(changes.wake));
             }
@@ -89,10 +89,10 @@ async fn superseded_link(
     before: &Subscription,
     link: Option<&Row<Link>>,
 ) -> Result<Settled, WorkError> {
-    if let (Some((next, own)), Some(old)) = (successor(ledger, home, before).await?, link) {
-        let mut changes = carried_on(occasion, old, &next, own.as_ref());
+    if let (Some(next), Some(old)) = (successor(ledger, home, before).await?, link) {
+        let mut changes = next.carries_on(occasion, old);
         if !changes.writes.is_empty() {
-            changes.and(superseded(occasion, home, &before.key, &next.key));
+            changes.and(superseded(occasion, home, &before.key, &next.subscription.doc.key));
             return Ok(Settled::CarriedOn(changes));
         }
     }
@@ -110,23 +110,37 @@ async fn superseded_link(
     })))
 }
 
+/// The subscription that carries another one on, as it was read, with the link it may already have.
+struct Successor {
+    subscription: Row<Subscription>,
+    own: Option<Row<Link>>,
+}
+
+impl Successor {
+    /// Carries a link on, on the condition that the successor has not moved since: an end that comes at the same
+    /// moment finds no link yet and would stop nothing.
+    fn carries_on(&self, occasion: Occasion<'_>, old: &Row<Link>) -> Changes {
+        let mut changes = carried_on(occasion, old, &self.subscription.doc, self.own.as_ref());
+        if !changes.writes.is_empty() {
+            changes.write(Write::check(Some(&self.subscription), self.subscription.doc.key.key()));
+        }
+        changes
+    }
+}
+
 /// A subscription in force that carries this one on: of the agreement that continues this one, or another licence
 /// of the same agreement.
-async fn successor(
-    ledger: &Ledger,
-    home: &Home,
-    ending: &Subscription,
-) -> Result<Option<(Subscription, Option<Row<Link>>)>, LedgerError> {
+async fn successor(ledger: &Ledger, home: &Home, ending: &Subscription) -> Result<Option<Successor>, LedgerError> {
     let sibling = home.subscriptions.iter().find(|row| row.doc.key != ending.key && row.doc.state.is_live());
     if let Some(row) = sibling {
-        return Ok(Some((row.doc.clone(), home.link(&row.doc.key).cloned())));
+        return Ok(Some(Successor { subscription: row.clone(), own: home.link(&row.doc.key).cloned() }));
     }
     let Some(next) = home.agreement.as_ref().and_then(|agreement| agreement.doc.continued_by.clone()) else {
         return Ok(None);
     };
     let next = Home::read(ledger, &agreement_partition(&next)).await?;
     let live = next.subscriptions.iter().find(|row| row.doc.state.is_live());
-    Ok(live.map(|row| (row.doc.clone(), next.link(&row.doc.key).cloned())))
+    Ok(live.map(|row| Successor { subscription: row.clone(), own: next.link(&row.doc.key).cloned() }))
 }
 
 /// The deadline after a sign of the end has passed and nothing carries the purchase on: the marketplace's word

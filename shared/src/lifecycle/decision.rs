@@ -76,6 +76,8 @@ fn about_subscription(
         }
     } else if let Some(carried) = carried {
         changes.and(carried);
+        // Not written itself, so it is named: an end of it that comes at the same moment must be seen first.
+        changes.write(Write::check(row, key.key()));
     }
     if row.is_none() || told_account {
         changes.and(pointers(&after));
@@ -213,6 +215,7 @@ fn about_agreement(occasion: Occasion<'_>, home: &Home, known: &Known, notice: &
                     let moved = standing.and_then(|new| carries_on(occasion, known, &new, home.link(&new.key)));
                     if let Some(moved) = moved {
                         changes.and(moved);
+                        changes.write(Write::check(Some(subscription), subscription.doc.key.key()));
                         "the link is carried on".clone_into(&mut outcome);
                         break;
                     }

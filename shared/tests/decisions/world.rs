@@ -126,8 +126,19 @@ impl World {
         let (changes, outcome) = decide(Occasion { policy: &policy, now, cause: &cause }, &home, &known, notice);
         let written: BTreeSet<Key> = changes.writes.iter().map(|write| write.key().clone()).collect();
         assert!(changes.wake.iter().all(|key| written.contains(key)), "only rows of the transaction are woken");
-        self.apply(changes.writes);
+        let touched = self.apply(changes.writes);
+        self.links_name_their_subscriptions(&touched);
         outcome
+    }
+
+    /// An end that comes at the same moment finds no link yet: whoever puts an active link on a subscription names
+    /// the version of the subscription it believes in.
+    fn links_name_their_subscriptions(&self, touched: &BTreeSet<Key>) {
+        for key in touched.iter().filter(|key| key.sk.starts_with("LINK#")) {
+            let active = self.items.get(key).is_some_and(|item| read::<Link>(item).doc.state.is_active());
+            let subscription = Key::new(key.pk.clone(), key.sk.replacen("LINK#", "SUBSCRIPTION#", 1));
+            assert!(!active || touched.contains(&subscription), "{key} is active, {subscription} is not named");
+        }
     }
 
     pub fn home(&self, partition: &str) -> Home {
@@ -200,9 +211,9 @@ impl World {
             .collect()
     }
 
-    fn apply(&mut self, writes: Vec<Write>) {
+    fn apply(&mut self, writes: Vec<Write>) -> BTreeSet<Key> {
         if writes.is_empty() {
-            return;
+            return BTreeSet::new();
         }
         let sent = now_or_never(self.ledger.transact(writes));
         assert!(sent.is_err(), "the tap stops every request");
@@ -218,6 +229,7 @@ impl World {
             }
         }
         self.items = next;
+        touched
     }
 
     /// What one item of a transaction makes of its row. Decisions here never race, so every condition must hold.
@@ -247,6 +259,13 @@ impl World {
                 row.entry(name).or_insert_with(|| value.unwrap().clone());
             }
             return (key, Some(row));
+        }
+        if let Some(check) = item.condition_check {
+            let key = key_of(&check.key);
+            assert_eq!(check.condition_expression, "#version = :expected", "a check this world does not know");
+            let expected = check.expression_attribute_values.as_ref().and_then(|values| values.get(":expected"));
+            assert_eq!(self.items.get(&key).and_then(|found| found.get("version")), expected, "{key} has moved");
+            return (key, None);
         }
         panic!("a write this world does not know: {item:?}")
     }

@@ -1,14 +1,18 @@
-//! Plays a vendor's page as a person with a browser would: over HTTP, with cookies, forms and links, against a fresh
-//! stack in memory. Each step of the page and each of its warnings is a step here; a scenario holds only if all do.
+//! Plays a vendor's page as a person with a browser would: with cookies, forms and links, against a fresh stack in
+//! memory. Each step of the page and each of its warnings is a step here; a scenario holds only if all do.
 
 mod bench;
+mod browse;
 mod browser;
 mod emqx;
+mod moments;
 mod play;
+mod steps;
 
 use crate::progress::Terminal;
 
 pub use bench::Bench;
+pub use browse::Browse;
 pub use browser::Browser;
 pub use play::Play;
 
@@ -41,10 +45,15 @@ pub const SCENARIOS: &[Scenario] = &[
     },
 ];
 
-/// Plays a scenario with all its variants; true if every step held.
+/// Plays a scenario with all its variants in the browser without a screen; true if every step held.
 pub async fn play(scenario: &Scenario, terminal: Terminal) -> anyhow::Result<bool> {
+    play_in::<Browser>(scenario, terminal).await
+}
+
+/// The same in any browser.
+pub async fn play_in<B: Browse + 'static>(scenario: &Scenario, terminal: Terminal) -> anyhow::Result<bool> {
     let mut held = true;
-    for (title, part) in emqx::parts() {
+    for (title, part) in emqx::parts::<B>() {
         let mut play = Play::begin(scenario, terminal).await?;
         terminal.head(&format!("{}: {title}", scenario.name));
         let went = part(&mut play).await;

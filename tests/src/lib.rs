@@ -1,2 +1,3 @@
+pub mod chromium;
 pub mod lambda_host;
 pub mod world;

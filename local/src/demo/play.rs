@@ -8,7 +8,6 @@ use jiff::SignedDuration;
 
 use super::Scenario;
 use super::bench::Bench;
-use super::browser::Browser;
 use crate::progress::Terminal;
 use crate::serve::{bind, serve};
 use crate::stack::{Addresses, Options, Stack};
@@ -106,11 +105,6 @@ impl Play {
         };
         let pushed = stack.push(SignedDuration::from_secs(seconds), bar).await;
         self.holds(what, pushed.map(|()| true))
-    }
-
-    /// A fresh browser.
-    pub fn browser(&self) -> anyhow::Result<Browser> {
-        Browser::new()
     }
 
     /// The end: nothing may be left for an operator or in the dead letters. True if every step held.

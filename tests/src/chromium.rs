@@ -25,8 +25,8 @@ use tokio::sync::Mutex;
 use tradepost_local::demo::Browse;
 
 use command::{Devtools, Log};
-use process::Process;
 pub use hands::{ENTER, TAB};
+use process::Process;
 pub use process::Taste;
 
 /// How long to wait for what must come, also on a machine that is busy.
@@ -90,6 +90,11 @@ impl Chromium {
     /// Runs a script in the page and returns what it returns.
     pub async fn script(&self, script: &str, arguments: Vec<Value>) -> anyhow::Result<Value> {
         Ok(self.turn().await?.execute(script, arguments).await?)
+    }
+
+    /// The same with a script that calls its last argument when it is done.
+    pub async fn script_async(&self, script: &str, arguments: Vec<Value>) -> anyhow::Result<Value> {
+        Ok(self.turn().await?.execute_async(script, arguments).await?)
     }
 
     /// A command of the DevTools protocol.

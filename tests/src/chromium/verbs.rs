@@ -108,7 +108,7 @@ impl Browse for Chromium {
     }
 
     async fn fetch(&self, path: &str) -> anyhow::Result<Value> {
-        let answer = self.turn().await?.execute_async(FETCH, vec![json!(path)]).await?;
+        let answer = self.script_async(FETCH, vec![json!(path)]).await?;
         match answer.get("failed") {
             Some(failed) => bail!("{path} could not be fetched ({failed}) {}", self.place().await),
             None => Ok(answer),

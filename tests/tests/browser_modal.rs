@@ -107,3 +107,14 @@ async fn two_tabs_that_both_landed_link_once() -> Outcome {
     stage.browser.appears("#status").await?;
     stage.one_link(&bought, "clean").await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_cancellation_it_shows_the_end_not_a_refusal() -> Outcome {
+    let mut stage = Stage::new().await?;
+    let bought = stage.linked("clean").await?;
+    stage.world.cancel(&bought).await?;
+    // The same browser, still holding the purchase.
+    stage.ours("/").await?;
+    no_error(&stage.browser).await?;
+    stage.browser.appears("#status[data-state=unlinked]").await
+}

@@ -16,12 +16,15 @@ mod agreement_search;
 #[cfg(test)]
 mod bench;
 mod buyer;
+mod cancellation;
 mod cbor;
 mod entitlements;
 mod event_bridge;
+mod frame;
 mod identifiers;
 mod lifecycle;
 mod metering;
+mod order_log;
 mod outbox;
 mod pages;
 mod renewal;
@@ -30,6 +33,7 @@ mod seller_call;
 mod signals;
 mod sns;
 mod state;
+mod storefront;
 mod subscriptions;
 mod switches;
 mod throttle;
@@ -62,8 +66,12 @@ struct Shared {
 pub struct Config {
     /// The account that published every product: the only one whose calls resolve a token.
     pub publisher_account: String,
+    /// The seller's name, as pages and events give it.
+    pub seller_name: String,
     /// Where [`AwsMarketplace::pages`] is served, without a trailing slash.
     pub base_url: String,
+    /// The start page, where the clock is as well, without a trailing slash.
+    pub start_url: String,
     /// Every listing.
     pub products: Vec<Product>,
 }

@@ -9,6 +9,8 @@ mod moments;
 mod play;
 mod steps;
 
+use std::time::Instant;
+
 use crate::progress::Terminal;
 
 pub use bench::Bench;
@@ -45,21 +47,41 @@ pub const SCENARIOS: &[Scenario] = &[
     },
 ];
 
+/// What was played.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Parts, each on a stack of its own.
+    pub parts: u32,
+    /// Steps.
+    pub steps: u32,
+    /// Steps that did not hold; a part ends with its first.
+    pub failed: u32,
+}
+
 /// Plays a scenario with all its variants in the browser without a screen; true if every step held.
 pub async fn play(scenario: &Scenario, terminal: Terminal) -> anyhow::Result<bool> {
-    play_in::<Browser>(scenario, terminal).await
+    play_all(&[*scenario], terminal).await
+}
+
+/// Plays scenarios one after the other and sums up; true if every step held.
+pub async fn play_all(scenarios: &[Scenario], terminal: Terminal) -> anyhow::Result<bool> {
+    play_in::<Browser>(scenarios, terminal).await
 }
 
 /// The same in any browser.
-pub async fn play_in<B: Browse + 'static>(scenario: &Scenario, terminal: Terminal) -> anyhow::Result<bool> {
-    let mut held = true;
-    for (title, part) in emqx::parts::<B>() {
-        let mut play = Play::begin(scenario, terminal).await?;
-        terminal.head(&format!("{}: {title}", scenario.name));
-        let went = part(&mut play).await;
-        held &= went.is_ok() && play.end().await;
+pub async fn play_in<B: Browse + 'static>(scenarios: &[Scenario], terminal: Terminal) -> anyhow::Result<bool> {
+    let (began, mut tally) = (Instant::now(), Tally::default());
+    for scenario in scenarios {
+        for (title, part) in emqx::parts::<B>() {
+            let title = format!("{}: {title}", scenario.name);
+            terminal.waiting(&title);
+            let mut play = Play::begin(scenario, &title, terminal).await?;
+            terminal.head(&title);
+            let went = part(&mut play).await;
+            play.end(went.is_ok(), &mut tally).await;
+        }
     }
-    terminal.line("");
-    terminal.line(&format!("{}: {}", scenario.name, if held { "every step held" } else { "NOT every step held" }));
-    Ok(held)
+    let names: Vec<&str> = scenarios.iter().map(|scenario| scenario.name).collect();
+    terminal.summary(&names.join(", "), &tally, began.elapsed());
+    Ok(tally.failed == 0)
 }

@@ -2,15 +2,14 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use clap::{Parser, Subcommand};
-use tradepost_local::demo::{SCENARIOS, play};
+use serde_json::json;
+use tradepost_local::demo::{SCENARIOS, Scenario, play_all};
 use tradepost_local::progress::Terminal;
-use tradepost_local::serve::{bind, serve};
-use tradepost_local::stack::{Options, Stack};
+
+mod run;
 
 /// Tradepost on this machine: the real functions, an embedded DynamoDB, simulated marketplaces, a demo vendor.
 #[derive(Parser)]
@@ -30,8 +29,14 @@ struct Arguments {
     /// The policy file; the EMQX preset if none is given
     #[arg(long)]
     policy: Option<PathBuf>,
-    /// Log every outcome line (otherwise warnings only)
-    #[arg(long, short)]
+    /// Open the start page in the default browser
+    #[arg(long)]
+    open: bool,
+    /// For machines: one JSON object a line, on standard output what happens, on standard error the log
+    #[arg(long, global = true)]
+    json: bool,
+    /// Log every outcome line (otherwise errors only)
+    #[arg(long, short, global = true)]
     verbose: bool,
 }
 
@@ -41,6 +46,9 @@ enum Command {
     Demo {
         /// Which; see --list
         scenario: Option<String>,
+        /// Play all of them
+        #[arg(long, conflicts_with_all = ["scenario", "list"])]
+        all: bool,
         /// List the scenarios
         #[arg(long)]
         list: bool,
@@ -50,84 +58,53 @@ enum Command {
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let level = if arguments.verbose { "info" } else { "error" };
-    tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::new(level))
-        .with_writer(std::io::stderr)
-        .init();
+    let terminal = if arguments.json { Terminal::json() } else { Terminal::new() };
+    log(&arguments, terminal);
     let done = match &arguments.command {
         Some(Command::Demo { list: true, .. }) => {
-            list();
+            SCENARIOS.iter().for_each(|scenario| terminal.scenario(scenario));
             Ok(true)
         }
-        Some(Command::Demo { scenario, .. }) => demo(scenario.as_deref()).await,
-        None => run(&arguments).await.map(|()| true),
+        Some(Command::Demo { scenario, all, .. }) => demo(scenario.as_deref(), *all, terminal).await,
+        None => run::run(&arguments, terminal).await.map(|()| true),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("{error:#}");
+            terminal.object(&json!({"error": format!("{error:#}")}));
+            if !terminal.is_json() {
+                terminal.line("");
+                eprintln!("{error:#}");
+            }
             ExitCode::FAILURE
         }
     }
 }
 
-fn list() {
-    for scenario in SCENARIOS {
-        Terminal::new().line(&format!("  {:<20} {}", scenario.name, scenario.about));
+fn log(arguments: &Arguments, terminal: Terminal) {
+    let level = if arguments.verbose { "info" } else { "error" };
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::new(level))
+        .with_writer(std::io::stderr);
+    if terminal.is_json() {
+        log.json().init();
+    } else {
+        log.init();
     }
 }
 
-async fn demo(name: Option<&str>) -> anyhow::Result<bool> {
-    let name = name.ok_or_else(|| anyhow!("name a scenario; `demo --list` lists them"))?;
+async fn demo(name: Option<&str>, all: bool, terminal: Terminal) -> anyhow::Result<bool> {
+    if all {
+        return play_all(SCENARIOS, terminal).await;
+    }
+    let name =
+        name.ok_or_else(|| anyhow!("name a scenario, as in: cargo run -- demo {}; --list lists them", names()))?;
     let scenario = SCENARIOS.iter().find(|scenario| scenario.name == name);
-    let scenario = scenario.ok_or_else(|| anyhow!("there is no scenario {name}; `demo --list` lists them"))?;
-    play(scenario, Terminal::new()).await
+    let scenario: &Scenario = scenario.with_context(|| format!("there is no scenario {name}, but {}", names()))?;
+    play_all(&[*scenario], terminal).await
 }
 
-async fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let policy = match &arguments.policy {
-        Some(path) => {
-            std::fs::read_to_string(path).with_context(|| format!("the policy {} cannot be read", path.display()))?
-        }
-        None => include_str!("../../policies/emqx.toml").to_owned(),
-    };
-    let listener = bind(arguments.port).await?;
-    let port = listener.local_addr()?.port();
-    let data = (!arguments.memory).then(|| arguments.data.clone());
-    let stack = Arc::new(Stack::new(Options { port, data: data.clone(), policy }).await?);
-    let (at, terminal) = (stack.addresses(), Terminal::new());
-    terminal.head("Tradepost is running on this machine");
-    for (what, address) in [
-        ("Start here", &at.start),
-        ("AWS Marketplace (simulated)", &at.aws),
-        ("The vendor (simulated)", &at.vendor),
-        ("Tradepost", &at.tradepost),
-    ] {
-        terminal.line(&format!("  {what:<28} {address}/"));
-    }
-    terminal.line(&format!("  {:<28} {}/clock", "The clock", at.start));
-    match data {
-        Some(folder) => terminal.line(&format!(
-            "  State is kept in {}; delete the folder to start afresh. Ctrl-C stops.",
-            folder.display()
-        )),
-        None => terminal.line("  State is in memory only. Ctrl-C stops."),
-    }
-    let driven = Arc::clone(&stack);
-    let driver = tokio::spawn(async move {
-        loop {
-            if let Err(error) = driven.tick().await {
-                tracing::error!("{error:#}");
-            }
-            tokio::time::sleep(Duration::from_millis(500)).await;
-        }
-    });
-    tokio::select! {
-        served = serve(listener, Arc::clone(&stack)) => served?,
-        stopped = tokio::signal::ctrl_c() => stopped?,
-    }
-    driver.abort();
-    stack.tick().await
+fn names() -> String {
+    SCENARIOS.iter().map(|scenario| scenario.name).collect::<Vec<_>>().join(" or ")
 }

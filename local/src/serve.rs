@@ -4,39 +4,70 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
 use base64::Engine as _;
-use http::{StatusCode, header};
+use bytes::Bytes;
+use http::{Method, StatusCode, header};
 use serde_json::json;
 use tokio::net::TcpListener;
+use tokio::sync::Mutex;
 use tower::ServiceExt as _;
 
 use crate::stack::Stack;
 
 mod clock_page;
+mod page;
 mod start_page;
+#[cfg(test)]
+mod tests;
 
 /// Lambda takes six megabytes; so do we.
 const LARGEST_BODY: usize = 6 * 1024 * 1024;
 
+/// The start page and the clock, and what they remember.
+#[derive(Clone)]
+struct Desk {
+    stack: Arc<Stack>,
+    turns: Arc<Mutex<clock_page::Turns>>,
+}
+
+#[derive(Clone)]
+struct Parties {
+    stack: Arc<Stack>,
+    own: Router,
+}
+
 /// Takes the port, or says clearly why not.
 pub async fn bind(port: u16) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(("127.0.0.1", port)).await.with_context(|| {
-        format!("port {port} on 127.0.0.1 cannot be taken (is something running there?); choose another with --port")
+    TcpListener::bind(("127.0.0.1", port)).await.map_err(|error| {
+        if error.kind() == std::io::ErrorKind::AddrInUse {
+            let other = port.checked_add(1).unwrap_or(8080);
+            return anyhow!(
+                "port {port} on 127.0.0.1 is taken, perhaps by another Tradepost (http://localhost:{port}/).\n\
+                 Stop it, or choose another port: cargo run -- --port {other}"
+            );
+        }
+        anyhow!(error).context(format!("port {port} on 127.0.0.1 cannot be taken; choose another with --port"))
     })
 }
 
 /// Serves all parties until the listener is dropped.
 pub async fn serve(listener: TcpListener, stack: Arc<Stack>) -> anyhow::Result<()> {
-    let router = Router::new().fallback(by_host).with_state(stack);
-    axum::serve(listener, router).await.context("serving stopped")
+    axum::serve(listener, parties(stack)).await.context("serving stopped")
 }
 
-async fn by_host(State(stack): State<Arc<Stack>>, request: Request) -> Response {
+fn parties(stack: Arc<Stack>) -> Router {
+    let own = own(Desk { stack: Arc::clone(&stack), turns: Arc::default() });
+    Router::new().fallback(by_host).with_state(Parties { stack, own })
+}
+
+async fn by_host(State(Parties { stack, own }): State<Parties>, request: Request) -> Response {
     let host = request.headers().get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name).to_owned();
     match name.as_str() {
@@ -48,7 +79,7 @@ async fn by_host(State(stack): State<Arc<Stack>>, request: Request) -> Response 
         {
             asked(stack.aws.api(), request).await
         }
-        "localhost" | "127.0.0.1" => own(&stack, request).await,
+        "localhost" | "127.0.0.1" => asked(own, request).await,
         _ => (StatusCode::MISDIRECTED_REQUEST, "No party of the local stack has this name.").into_response(),
     }
 }
@@ -60,32 +91,39 @@ async fn asked(router: Router, request: Request) -> Response {
     }
 }
 
-/// The start page and the clock.
-async fn own(stack: &Arc<Stack>, request: Request) -> Response {
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    match (method.as_str(), path.as_str()) {
-        ("GET", "/") => start_page::show(stack).into_response(),
-        ("GET", "/clock") => clock_page::show(stack).await.into_response(),
-        ("POST", "/clock") => clock_page::push(stack, request).await.into_response(),
-        ("GET", "/queues") => axum::Json(json!({
-            "notices": stack.notices.len(), "work": stack.work_queue.len(),
-            "dead_notices": stack.notices.dead_letters(), "dead_work": stack.work_queue.dead_letters(),
-        }))
-        .into_response(),
-        ("POST", "/sweep") => {
-            let body = to_bytes(request.into_body(), LARGEST_BODY).await.unwrap_or_default();
-            let event = serde_json::from_slice(&body).unwrap_or_else(|_| json!({}));
-            match stack.sweep(&event).await {
-                Ok(report) => axum::Json(report).into_response(),
-                Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}")).into_response(),
-            }
-        }
-        _ => (StatusCode::NOT_FOUND, "There is no such page.").into_response(),
+/// The start page, the clock, and what scripts ask for.
+fn own(desk: Desk) -> Router {
+    Router::new()
+        .route("/", get(start_page::get))
+        .route("/clock", get(clock_page::get).post(clock_page::post))
+        .route("/queues", get(queues))
+        .route("/sweep", post(sweep))
+        .route("/desk.css", get(page::stylesheet))
+        .route("/favicon.svg", get(page::icon))
+        .fallback(page::not_found)
+        .layer(from_fn_with_state(desk.clone(), page::guard))
+        .with_state(desk)
+}
+
+async fn queues(State(Desk { stack, .. }): State<Desk>) -> Response {
+    axum::Json(json!({
+        "notices": stack.notices.len(), "work": stack.work_queue.len(),
+        "dead_notices": stack.notices.dead_letters(), "dead_work": stack.work_queue.dead_letters(),
+    }))
+    .into_response()
+}
+
+async fn sweep(State(Desk { stack, .. }): State<Desk>, body: Bytes) -> Response {
+    let event = serde_json::from_slice(&body).unwrap_or_else(|_| json!({}));
+    match stack.sweep(&event).await {
+        Ok(report) => axum::Json(report).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}")).into_response(),
     }
 }
 
 /// A browser's request as the event an HTTP API gives a function, and the function's answer as the browser's.
 async fn through_lambda(stack: &Arc<Stack>, request: Request) -> Response {
+    let writes = request.method() != Method::GET;
     let event = match http_api_event(request).await {
         Ok(event) => event,
         Err(status) => return status.into_response(),
@@ -97,7 +135,11 @@ async fn through_lambda(stack: &Arc<Stack>, request: Request) -> Response {
             return StatusCode::INTERNAL_SERVER_ERROR.into_response();
         }
     };
-    stack.landing.handle(request, stack.clock.now()).await.map(Body::from)
+    let answer = stack.landing.handle(request, stack.clock.now()).await.map(Body::from);
+    if writes {
+        stack.journal.touch();
+    }
+    answer
 }
 
 /// The JSON of an HTTP API event, payload version 2.0.

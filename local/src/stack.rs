@@ -1,25 +1,32 @@
 //! Everything put together, in one process: the parties, the queues between them, the real functions, and what drives
 //! them as time goes by. Every AWS client is the SDK's own; only its transport is in-process.
 
+mod journal;
+mod kept;
+mod notes;
 mod parties;
+mod seen;
+mod waiting;
 
+pub use journal::{About, Happening, Journal, Kind};
+use kept::{Kept, kept, restore};
 pub use parties::{Addresses, loopback_client};
-use parties::{aws_config, sdk_config, sqs, vendor_config};
+use parties::{aws_config, on_this_machine, sdk_config, sqs, vendor_config};
+pub use waiting::{Coming, Waiting};
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context, anyhow};
-use base64::Engine as _;
+use anyhow::{Context, ensure};
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use tradepost::ledger::Ledger;
 use tradepost::outbound::Outbound;
 use tradepost::policy::Policy;
 use tradepost::sweeper::{Rails, Report};
-use tradepost_aws::config::{Secrets, Settings, app, control_plane, random};
+use tradepost_aws::config::{Secrets, Settings, app, control_plane};
 use tradepost_aws::landing::Landing;
 use tradepost_aws::marketplace::AwsMarketplace as AwsClients;
 use tradepost_aws::notifications::Notifications;
@@ -51,27 +58,6 @@ pub struct Options {
     pub policy: String,
 }
 
-/// What is kept between runs, beside the ledger.
-#[derive(Default, Serialize, Deserialize)]
-struct Kept {
-    #[serde(default)]
-    ahead_seconds: i64,
-    #[serde(default)]
-    cookie_key: String,
-    #[serde(default)]
-    control_plane: String,
-    #[serde(default)]
-    client_secret: String,
-    #[serde(default)]
-    aws: Value,
-    #[serde(default)]
-    vendor: Value,
-    #[serde(default)]
-    notices: Value,
-    #[serde(default)]
-    work: Value,
-}
-
 /// The whole system.
 pub struct Stack {
     /// The time everybody reads.
@@ -98,9 +84,14 @@ pub struct Stack {
     pub notifications: Notifications<AwsClients>,
     /// The functions `worker` and `sweeper`.
     pub work: Work<AwsClients>,
+    /// What happened, for people; empty unless [`Stack::keep_journal`] was called.
+    pub journal: Journal,
     options: Options,
     secrets: Kept,
     driving: Mutex<Driven>,
+    /// The ledger on a wire of its own, to look without being counted or disturbed.
+    looking: Ledger,
+    stopping: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -112,23 +103,18 @@ struct Driven {
 impl Stack {
     /// Puts everything together. Nothing is served yet.
     pub async fn new(options: Options) -> anyhow::Result<Self> {
-        let mut kept = kept(options.data.as_deref())?;
-        if kept.cookie_key.is_empty() {
-            let key: Vec<u8> = [random(), random()].concat();
-            kept.cookie_key = base64::engine::general_purpose::STANDARD.encode(key);
-            kept.control_plane = format!("whsec_{}", base64::engine::general_purpose::STANDARD.encode(random()));
-            kept.client_secret = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(random());
-        }
+        let kept = kept(options.data.as_deref())?.with_keys();
         let clock = Clock::new(SignedDuration::from_secs(kept.ahead_seconds));
-        let policy = Arc::new(Policy::parse(&options.policy)?);
+        let at = Addresses::new(options.port);
+        let policy = Arc::new(on_this_machine(Policy::parse(&options.policy)?, &at));
         let dynamo = match &options.data {
             Some(folder) => Dynamo::file(&folder.join("ledger.db"))?,
             None => Dynamo::memory()?,
         };
         let ledger = dynamo.ledger().await?;
-        let at = Addresses::new(options.port);
         let aws = AwsMarketplace::new(aws_config(&policy, &at), clock.clone());
-        let vendor = Vendor::new(vendor_config(&policy, &at, &kept.client_secret, &kept.control_plane), clock.clone());
+        let secrets = kept.secrets(METHOD);
+        let vendor = Vendor::new(vendor_config(&policy, &at, METHOD, &secrets), clock.clone());
         let (notices, work_queue) = (Queue::new("notices", clock.clone()), Queue::new("work", clock.clone()));
         restore(&kept, &aws, &vendor, &notices, &work_queue)?;
 
@@ -142,7 +128,7 @@ impl Stack {
             control_plane_url: format!("{}/control-plane", at.vendor),
             sign_in: vec![tradepost::web::sign_in::Method {
                 id: METHOD.to_owned(),
-                label: format!("Sign in with {}", policy.vendor),
+                label: format!("Sign in to {} or sign up", policy.vendor),
                 issuer: at.vendor.clone(),
                 client_id: "tradepost".to_owned(),
             }],
@@ -150,11 +136,6 @@ impl Stack {
             work_queue_url: String::new(),
             deletions: true,
             deletion_cap: 100,
-        };
-        let secrets = Secrets {
-            cookie_key: kept.cookie_key.clone(),
-            control_plane: kept.control_plane.clone(),
-            sign_in: [(METHOD.to_owned(), kept.client_secret.clone())].into(),
         };
         let outbound = Arc::new(Outbound::with(loopback_client()?));
         let control_plane = Arc::new(control_plane(&settings, &secrets, Arc::clone(&outbound))?);
@@ -178,6 +159,9 @@ impl Stack {
                 queue,
             },
             driving: Mutex::new(Driven { swept_at: clock.now(), saved: String::new() }),
+            looking: Ledger::new(dynamo.quiet().client(), TABLE),
+            stopping: AtomicBool::new(false),
+            journal: Journal::default(),
             clock,
             dynamo,
             ledger,
@@ -215,13 +199,18 @@ impl Stack {
             if !notices.is_empty() {
                 let answer = self.notifications.handle(&self.notices.event(&notices), now).await?;
                 delete_handled(&self.notices, &notices, &answer);
+                self.note_notices(&notices, &answer, now).await;
             }
             let work = self.work_queue.receive();
             if !work.is_empty() {
                 let answer = self.work.handle(&self.work_queue.event(&work), now).await?;
                 delete_handled(&self.work_queue, &work, &answer);
+                self.note_changes(now).await;
             }
             if notices.is_empty() && work.is_empty() {
+                if self.journal.was_touched() {
+                    self.note_changes(now).await;
+                }
                 return Ok(());
             }
         }
@@ -238,7 +227,9 @@ impl Stack {
 
     async fn run_sweeper(&self, event: &Value) -> anyhow::Result<Report> {
         let rails = Rails::new(true, 100);
-        Ok(self.work.sweep(event, &rails, Timestamp::MAX, || self.clock.now()).await?)
+        let report = self.work.sweep(event, &rails, Timestamp::MAX, || self.clock.now()).await?;
+        self.note_sweep(&report, self.clock.now()).await;
+        Ok(report)
     }
 
     /// What the schedules would do by now: deliver, and sweep if its time has come. Called again and again.
@@ -258,6 +249,10 @@ impl Stack {
         let target = self.clock.now().checked_add(by)?;
         let mut driven = self.driving.lock().await;
         loop {
+            if self.stopping.load(Ordering::SeqCst) {
+                self.keep(&mut driven)?;
+            }
+            ensure!(!self.stopping.load(Ordering::SeqCst), "the stack is being stopped; the clock stays where it is");
             self.deliver().await?;
             let now = self.clock.now();
             let long = target.duration_since(now) > LAST_HOURS;
@@ -279,6 +274,11 @@ impl Stack {
         }
     }
 
+    /// Ends a push under way at its next stop; what it has done so far stays.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+    }
+
     /// The state, as it is kept: without the ledger, which is a file of its own.
     fn keep(&self, driven: &mut Driven) -> anyhow::Result<()> {
         let Some(folder) = &self.options.data else { return Ok(()) };
@@ -286,6 +286,7 @@ impl Stack {
             ahead_seconds: self.clock.offset().as_secs(),
             cookie_key: self.secrets.cookie_key.clone(),
             control_plane: self.secrets.control_plane.clone(),
+            vendor_api: self.secrets.vendor_api.clone(),
             client_secret: self.secrets.client_secret.clone(),
             aws: self.aws.save(),
             vendor: self.vendor.save(),
@@ -323,31 +324,4 @@ fn delete_handled(
             queue.delete(&message.id);
         }
     }
-}
-
-fn kept(folder: Option<&Path>) -> anyhow::Result<Kept> {
-    let Some(folder) = folder else { return Ok(Kept::default()) };
-    std::fs::create_dir_all(folder).with_context(|| format!("the folder {} cannot be made", folder.display()))?;
-    let path = folder.join("state.json");
-    match std::fs::read_to_string(&path) {
-        Ok(text) => serde_json::from_str(&text)
-            .with_context(|| format!("{} is damaged; delete the folder to start afresh", path.display())),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Kept::default()),
-        Err(error) => Err(anyhow!(error)).with_context(|| format!("{} cannot be read", path.display())),
-    }
-}
-
-fn restore(kept: &Kept, aws: &AwsMarketplace, vendor: &Vendor, notices: &Queue, work: &Queue) -> anyhow::Result<()> {
-    let damaged = "the kept state is of another version; delete the folder to start afresh";
-    if !kept.aws.is_null() {
-        aws.load(kept.aws.clone()).context(damaged)?;
-    }
-    if !kept.vendor.is_null() {
-        vendor.load(kept.vendor.clone()).context(damaged)?;
-    }
-    if !kept.notices.is_null() {
-        notices.load(kept.notices.clone()).context(damaged)?;
-        work.load(kept.work.clone()).context(damaged)?;
-    }
-    Ok(())
 }

@@ -91,6 +91,14 @@ pub struct Config {
     pub redirect_uris: Vec<String>,
     /// The Standard Webhooks secret (`whsec_…`) that signs control plane calls.
     pub control_plane_secret: String,
+    /// The Standard Webhooks secret that signs what this vendor asks of Tradepost.
+    pub api_secret: String,
+    /// The start page of the local stack, without a trailing slash.
+    pub start_url: String,
+    /// Colours and logo, as on Tradepost's pages.
+    pub brand: tradepost::brand::Brand,
+    /// Where people write for help.
+    pub support_email: String,
 }
 
 impl Vendor {

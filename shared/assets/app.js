@@ -1,12 +1,39 @@
-// While a link is syncing: asks for the status and reloads once it has changed.
+// The live status: asks how the link stands and shows it in place. Pages work without this; they reload instead.
 (() => {
+  const again = document.querySelector("[data-look-again]");
+  if (again) setTimeout(() => location.reload(), Number(again.dataset.lookAgain) * 1000);
+
+  // A second press of Link while the first is under way would only be told the same.
+  const form = document.getElementById("link-form");
+  form?.addEventListener("submit", (event) => {
+    if (form.dataset.sent) return event.preventDefault();
+    form.dataset.sent = "yes";
+    const button = form.querySelector("button");
+    button.setAttribute("aria-disabled", "true");
+    button.textContent = form.dataset.busy;
+  });
+  // The browser's back button may bring the sent form back.
+  addEventListener("pageshow", (event) => event.persisted && location.reload());
+
   const status = document.getElementById("status");
-  if (!status || status.dataset.state !== "syncing") return;
+  if (status?.dataset.state !== "syncing") return;
+  const show = (told) => {
+    for (const field of status.querySelectorAll("[data-field]")) field.textContent = told[field.dataset.field] ?? "";
+    for (const part of document.querySelectorAll("[data-when]")) {
+      part.hidden = part.dataset.when !== told.state;
+      const title = part.querySelector("h1");
+      if (!title) continue;
+      title.removeAttribute("id");
+      if (!part.hidden) title.id = "modal-title";
+    }
+    status.dataset.state = told.state;
+  };
   let wait = 1500;
   const look = async () => {
     try {
-      const answer = await fetch(status.dataset.poll, { headers: { accept: "application/json" } });
-      if (answer.ok && (await answer.json()).state !== "syncing") return location.reload();
+      const answer = document.hidden ? null : await fetch(status.dataset.poll, { headers: { accept: "application/json" } });
+      const told = answer?.ok ? await answer.json() : { state: "syncing" };
+      if (told.state !== "syncing") return show(told);
     } catch {
       // Offline for a moment: ask again later.
     }

@@ -11,6 +11,7 @@
 
 pub mod agreement;
 pub mod audit;
+pub mod brand;
 pub mod control_plane;
 pub mod deletion;
 pub mod deployment;

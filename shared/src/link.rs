@@ -223,7 +223,8 @@ impl Document for Slot {
     }
 }
 
-/// Why an organization may not be linked to a purchase. The code is for machines, [`Refusal::sentence`] for people.
+/// Why an organization may not be linked to a purchase. The code is for machines;
+/// what people read is in `web::text`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Refusal {
@@ -257,20 +258,6 @@ impl Refusal {
             Self::PlanNotAllowed => "plan_not_allowed",
             Self::RoleMissing => "role_missing",
             Self::PurchaseEnded => "purchase_ended",
-        }
-    }
-
-    /// One sentence for people. `word` is what the vendor calls an organization.
-    pub fn sentence(self, word: &str) -> String {
-        match self {
-            Self::CardOnFile => format!("This {word} already has a credit card set up."),
-            Self::CreditsAvailable => format!("This {word} has available credits."),
-            Self::AlreadyLinked => format!("This {word} is already linked to a marketplace product."),
-            Self::PurchaseAlreadyLinked => format!("This purchase is already linked to another {word}."),
-            Self::UnpaidInvoices => format!("This {word} has unpaid invoices."),
-            Self::PlanNotAllowed => format!("The plan of this {word} cannot be paid through a marketplace."),
-            Self::RoleMissing => format!("Your role in this {word} does not allow you to link a purchase."),
-            Self::PurchaseEnded => "This purchase has ended in the marketplace.".to_owned(),
         }
     }
 }

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 use serde::Deserialize;
 
+use crate::brand::Brand;
 use crate::ledger::Provider;
+use crate::link::Refusal;
 use crate::organization::Role;
 
 /// Nothing stopped by the end of a subscription is deleted before this long; no policy can shorten it.
@@ -23,10 +25,16 @@ pub struct Policy {
     pub organization_word: String,
     /// Where people get help.
     pub support: Support,
+    /// What its pages look like.
+    #[serde(default)]
+    pub brand: Brand,
     /// Who may link what.
     pub link: LinkRules,
     /// What the end of a subscription means.
     pub end: EndRules,
+    /// Where buyers manage their subscriptions, by marketplace.
+    #[serde(default)]
+    pub manage_url: BTreeMap<Provider, String>,
     /// The products sold, and where.
     #[serde(rename = "listing")]
     pub listings: Vec<Listing>,
@@ -62,6 +70,17 @@ pub enum RefusalRule {
     CreditsAvailable,
     /// Invoices are unpaid.
     UnpaidInvoices,
+}
+
+impl RefusalRule {
+    /// The refusal it leads to.
+    pub fn refusal(self) -> Refusal {
+        match self {
+            Self::CardOnFile => Refusal::CardOnFile,
+            Self::CreditsAvailable => Refusal::CreditsAvailable,
+            Self::UnpaidInvoices => Refusal::UnpaidInvoices,
+        }
+    }
 }
 
 /// Who may link what.
@@ -202,6 +221,9 @@ impl Policy {
         }
         if self.link.roles.is_empty() || self.link.roles.contains(&Role::Unknown) {
             return fail("link.roles must name at least one of owner, admin, billing, member".to_owned());
+        }
+        if let Some(fault) = self.brand.fault() {
+            return fail(fault);
         }
         for (marketplace, hours) in &self.end.retention_hours {
             if *hours < SHORTEST_RETENTION_HOURS {

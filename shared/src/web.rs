@@ -12,6 +12,7 @@ pub mod page;
 pub mod session;
 pub mod sign_in;
 pub mod text;
+pub mod vendor_api;
 
 use std::fmt;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use self::page::Answer;
 use self::session::{Session, Sessions};
 use self::sign_in::{SignIn, SignInError};
 use self::text::Message;
+use self::vendor_api::VendorKey;
 
 /// The largest form we read.
 pub const LARGEST_FORM: usize = 64 * 1024;
@@ -46,6 +48,8 @@ pub struct App {
     pub sign_in: SignIn,
     /// The cookie's key.
     pub sessions: Sessions,
+    /// Signs what the vendor's servers ask; they can ask nothing without.
+    pub vendor_key: Option<VendorKey>,
     /// Where the pages are served, without a trailing slash.
     pub public_url: String,
     /// Fresh randomness.
@@ -185,6 +189,9 @@ impl App {
         if post && request.body().len() > LARGEST_FORM {
             return Ok(Answer::message(Message::TooLarge));
         }
+        if post && path == "/v1/billing" {
+            return vendor_api::billing(self, request, visit.now).await;
+        }
         if post && !genuine(request, visit) {
             return Ok(Answer::message(Message::FormExpired));
         }
@@ -196,24 +203,33 @@ impl App {
             ("GET" | "HEAD", "/organizations") => organizations::show(self, visit).await,
             ("POST", "/organizations") => organizations::create(self, visit).await,
             ("POST", "/organizations/choose") => organizations::choose(self, visit).await,
-            ("GET" | "HEAD", "/sign-in") => Ok(sign_in::choose(self, visit)),
+            ("GET" | "HEAD", "/sign-in") => sign_in::choose(self, visit).await,
             ("GET", "/sign-in/callback") => sign_in::callback(self, visit).await,
-            ("POST", "/sign-out") => Ok(Answer::redirect("/sign-in").with_session(Session::default())),
+            ("POST", "/switch") => sign_in::switch(self, visit).await,
+            ("POST", "/sign-out") => Ok(sign_in::sign_out()),
+            ("GET" | "HEAD", "/signed-out") => Ok(Answer::message(Message::SignedOut)),
             ("GET" | "HEAD", "/try-again") => Ok(page::try_again(visit)),
-            ("GET" | "HEAD", "/assets/app.css") => {
-                Ok(Answer::asset("text/css; charset=utf-8", include_str!("../assets/app.css")))
-            }
-            ("GET" | "HEAD", "/assets/icon.svg") => {
-                Ok(Answer::asset("image/svg+xml", include_str!("../assets/icon.svg")))
-            }
-            ("GET" | "HEAD", "/assets/app.js") => {
-                Ok(Answer::asset("text/javascript; charset=utf-8", include_str!("../assets/app.js")))
-            }
+            ("GET" | "HEAD", asset) if asset.starts_with("/assets/") => Ok(self.asset(asset)),
             ("GET", other) if other.starts_with("/sign-in/") => {
                 sign_in::start(self, visit, other.trim_start_matches("/sign-in/")).await
             }
             ("GET" | "HEAD" | "POST", _) => Ok(Answer::message(Message::NotFound)),
             _ => Ok(Answer::message(Message::MethodNotAllowed)),
+        }
+    }
+
+    /// The files pages are made with; the vendor's brand comes from the policy.
+    fn asset(&self, path: &str) -> Answer {
+        let brand = &self.policy.brand;
+        match path {
+            "/assets/app.css" => Answer::asset("text/css; charset=utf-8", include_str!("../assets/app.css")),
+            "/assets/brand.css" => Answer::asset("text/css; charset=utf-8", brand.css()),
+            "/assets/app.js" => Answer::asset("text/javascript; charset=utf-8", include_str!("../assets/app.js")),
+            "/assets/logo.svg" => {
+                let logo = brand.logo.clone().unwrap_or_else(|| include_str!("../assets/logo.svg").to_owned());
+                Answer::asset("image/svg+xml", logo)
+            }
+            _ => Answer::message(Message::NotFound),
         }
     }
 

@@ -8,7 +8,7 @@ use tradepost_local::progress::Terminal;
 
 async fn holds(name: &str) {
     let scenario = SCENARIOS.iter().find(|scenario| scenario.name == name).expect("a scenario of that name");
-    assert!(play_in::<Chromium>(scenario, Terminal::new()).await.expect("the stack runs"), "{name} does not hold");
+    assert!(play_in::<Chromium>(&[*scenario], Terminal::new()).await.expect("the stack runs"), "{name} does not hold");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -27,6 +27,7 @@ use tradepost::policy::Policy;
 use tradepost::web::App;
 use tradepost::web::session::Sessions;
 use tradepost::web::sign_in::{Method, SignIn};
+use tradepost::web::vendor_api::VendorKey;
 
 use crate::landing::Landing;
 use crate::marketplace::AwsMarketplace;
@@ -40,6 +41,9 @@ pub struct Secrets {
     pub cookie_key: String,
     /// Signs control plane calls: `whsec_…`.
     pub control_plane: String,
+    /// Signs what the vendor's servers ask of us: `whsec_…`, not the one above. Without it they can ask nothing.
+    #[serde(default)]
+    pub vendor_api: Option<String>,
     /// The client secret of each sign-in method, by its id.
     #[serde(default)]
     pub sign_in: BTreeMap<String, String>,
@@ -137,12 +141,22 @@ pub fn app(settings: &Settings, secrets: &Secrets, ledger: Ledger, outbound: Arc
             secrets.sign_in.get(&method.id).ok_or_else(|| anyhow!("the secret has no sign_in.{}", method.id))?;
         methods.push((method.clone(), secret.clone()));
     }
+    let vendor_key = match &secrets.vendor_api {
+        Some(secret) if *secret == secrets.control_plane => {
+            return Err(anyhow!("vendor_api and control_plane are the same secret; each needs its own"));
+        }
+        Some(secret) => {
+            Some(VendorKey::new(secret).ok_or_else(|| anyhow!("vendor_api is not a Standard Webhooks secret"))?)
+        }
+        None => None,
+    };
     Ok(App {
         ledger,
         policy: Arc::clone(&settings.policy),
         control_plane: Arc::new(control_plane(settings, secrets, Arc::clone(&outbound))?),
         sign_in: SignIn::new(methods, outbound),
         sessions: Sessions::new(&key).ok_or_else(|| anyhow!("cookie_key is shorter than 64 bytes"))?,
+        vendor_key,
         public_url: settings.public_url.clone(),
         random,
     })

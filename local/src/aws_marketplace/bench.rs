@@ -39,7 +39,12 @@ pub(super) fn market_with(clock: Clock) -> AwsMarketplace {
         product("oldterm", "Broker Legacy Contract", Model::ContractWithConsumption, true, &["seats"]),
     ];
     let base_url = "http://aws.localhost:8080".to_owned();
-    AwsMarketplace::new(Config { publisher_account: SELLER.to_owned(), base_url, products }, clock)
+    let start_url = "http://localhost:8080".to_owned();
+    let seller_name = "Simulated Seller".to_owned();
+    AwsMarketplace::new(
+        Config { publisher_account: SELLER.to_owned(), base_url, start_url, seller_name, products },
+        clock,
+    )
 }
 
 pub(super) fn instant(text: &str) -> Timestamp {

@@ -3,14 +3,15 @@
 //! There is no sign-in. A cookie names the account, `/account?id=...` changes it, so that one person can play
 //! several buyers.
 
-use axum::extract::{FromRequestParts, Query};
+use axum::extract::{FromRequestParts, Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use http::header::{COOKIE, SET_COOKIE};
 use http::request::Parts;
 use http::{HeaderValue, StatusCode};
 use serde::Deserialize;
 
-use super::pages;
+use super::AwsMarketplace;
+use super::frame::{Frame, Words, message};
 
 const COOKIE_NAME: &str = "sim-aws-account";
 const DEFAULT: &str = "210987654321";
@@ -34,15 +35,29 @@ impl<S: Send + Sync> FromRequestParts<S> for Buyer {
 
 #[derive(Deserialize)]
 pub(super) struct Switch {
+    #[serde(default)]
     id: String,
 }
 
 /// `GET /account?id=...`: from now on this browser buys for that account.
-pub(super) async fn switch_account(buyer: Buyer, Query(Switch { id }): Query<Switch>) -> Response {
+pub(super) async fn switch_account(
+    State(market): State<AwsMarketplace>,
+    buyer: Buyer,
+    Query(Switch { id }): Query<Switch>,
+) -> Response {
     let cookie = HeaderValue::from_str(&format!("{COOKIE_NAME}={id}; Path=/; HttpOnly; SameSite=Lax"));
     match cookie {
         Ok(cookie) if is_account(&id) => ([(SET_COOKIE, cookie)], Redirect::to("/subscriptions")).into_response(),
-        _ => pages::message(StatusCode::BAD_REQUEST, &buyer, "An AWS account ID is twelve digits.", "/"),
+        _ => {
+            let words = Words {
+                heading: "Account not switched",
+                message: "An AWS account ID is twelve digits.",
+                advice: "You still buy as the account before. Type twelve digits, without spaces or dashes, at the \
+                         bottom of the page.",
+                next: ("Manage subscriptions", "/subscriptions"),
+            };
+            message(StatusCode::BAD_REQUEST, Frame::of(market.config(), &buyer), words)
+        }
     }
 }
 

@@ -30,7 +30,10 @@ impl Desk<'_> {
             if let Some(product) = self.product(&agreement.product) {
                 detail.insert("product".to_owned(), json!({"id": product.id, "title": product.title}));
             }
-            detail.insert("proposer".to_owned(), json!({"accountId": agreement.proposer, "name": "Simulated Seller"}));
+            detail.insert(
+                "proposer".to_owned(),
+                json!({"accountId": agreement.proposer, "name": self.config.seller_name}),
+            );
         }
         detail.insert("agreement".to_owned(), about);
         self.send_agreement_event("Purchase Agreement Created", agreement, at, detail, None);

@@ -52,17 +52,6 @@ pub(super) enum Fate {
     CalledOff,
 }
 
-impl Fate {
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Sent => "sent",
-            Self::SentAgain => "sent again",
-            Self::Lost => "lost",
-            Self::CalledOff => "called off",
-        }
-    }
-}
-
 impl Desk<'_> {
     /// Queues a notice of something that happens at `happens`.
     pub(super) fn schedule(&mut self, happens: Timestamp, summary: String, body: String, key: Option<String>) {

@@ -1,23 +1,24 @@
-//! Manage subscriptions: what the buyer's account has, the way to the seller, and the way out.
+//! Manage subscriptions: what the buyer's account has, and the way to the seller.
 //!
 //! "Set up your account" is a form that posts across sites to the seller's landing page, with a token made for
 //! this view of the page. It stays on the list for as long as the agreement is active, so a buyer whose token
-//! expired comes back here. To cancel, the buyer types the product's title; its case does not matter.
+//! expired comes back here. The way out is in `cancellation`.
 
 use std::cmp::Reverse;
 
 use askama::Template;
-use axum::extract::{Form, Path, Query, State};
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::extract::{Path, Query, State};
+use axum::response::Response;
 use http::StatusCode;
-use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::buyer::Buyer;
+use super::frame::{Frame, Moment, page};
 use super::lifecycle::Refusal;
-use super::pages::{page, refused};
-use super::signals::Amendment;
+use super::pages::refused;
 use super::state::{Agreement, Status};
+use super::storefront::Listing;
 use super::{AwsMarketplace, Desk};
 
 /// The form that carries a fresh token to the seller.
@@ -34,7 +35,7 @@ struct SetUpForm {
 #[derive(Template)]
 #[template(path = "aws/subscriptions.html")]
 struct ListPage<'a> {
-    account: &'a str,
+    frame: Frame<'a>,
     subscribed: Option<(String, SetUpForm)>,
     cancelled: Option<String>,
     rows: Vec<Row>,
@@ -43,34 +44,29 @@ struct ListPage<'a> {
 #[derive(Template)]
 #[template(path = "aws/subscription.html")]
 struct DetailsPage<'a> {
-    account: &'a str,
+    frame: Frame<'a>,
     row: Row,
     licence: String,
-    offer: String,
-    accepted: String,
-    start: String,
-    end: String,
+    offer_id: String,
+    start: Moment,
     previous: Option<String>,
     has_term: bool,
     auto_renewal: bool,
-    entitlements: Vec<(String, String, String)>,
-}
-
-#[derive(Template)]
-#[template(path = "aws/cancel.html")]
-struct CancelPage<'a> {
-    account: &'a str,
-    agreement: &'a str,
-    title: &'a str,
-    error: Option<String>,
+    entitlements: Vec<(String, String, Moment)>,
 }
 
 struct Row {
     agreement: String,
+    /// Product code.
+    code: String,
     title: String,
+    offer: &'static str,
     status: &'static str,
+    /// The colour of the status.
+    kind: &'static str,
     payment_failed: bool,
-    accepted: String,
+    accepted: Moment,
+    end: Option<Moment>,
     set_up: Option<SetUpForm>,
 }
 
@@ -93,32 +89,30 @@ pub(super) async fn list(State(market): State<AwsMarketplace>, buyer: Buyer, Que
             .filter(|agreement| agreement.status == Status::Cancelled)
             .map(|agreement| desk.title(agreement));
         let rows = theirs.iter().map(|agreement| desk.row(agreement)).collect();
-        page(StatusCode::OK, &ListPage { account: &buyer.0, subscribed, cancelled, rows })
+        page(StatusCode::OK, &ListPage { frame: Frame::of(desk.config, &buyer), subscribed, cancelled, rows })
     })
 }
 
 pub(super) async fn details(State(market): State<AwsMarketplace>, buyer: Buyer, Path(id): Path<String>) -> Response {
     market.desk(|desk| {
+        let frame = Frame::of(desk.config, &buyer);
         let agreement = match desk.theirs(&buyer, &id) {
             Ok(agreement) => agreement,
-            Err(refusal) => return refused(&buyer, refusal, "/subscriptions"),
+            Err(refusal) => return refused(frame, refusal, "/subscriptions"),
         };
         let entitlements = desk.state.licences.get(&agreement.licence).map_or_else(Vec::new, |licence| {
             let rows = licence.entitlements.iter();
-            rows.map(|row| (row.dimension.clone(), row.value.to_string(), row.expires.to_string())).collect()
+            rows.map(|row| (row.dimension.clone(), words(&row.value), Moment(row.expires))).collect()
         });
         let row = desk.row(&agreement);
-        let text = |at: Option<Timestamp>| at.map_or_else(|| "No end date".to_owned(), |at| at.to_string());
         let details = DetailsPage {
-            account: &buyer.0,
+            frame,
             row,
-            accepted: agreement.accepted.to_string(),
-            start: agreement.start.to_string(),
-            end: text(agreement.ended.or(agreement.term_end)),
+            start: Moment(agreement.start),
             has_term: agreement.term_end.is_some(),
             auto_renewal: agreement.auto_renewal,
             licence: agreement.licence,
-            offer: agreement.offer,
+            offer_id: agreement.offer,
             previous: agreement.previous,
             entitlements,
         };
@@ -126,104 +120,37 @@ pub(super) async fn details(State(market): State<AwsMarketplace>, buyer: Buyer, 
     })
 }
 
-pub(super) async fn ask_to_cancel(
-    State(market): State<AwsMarketplace>,
-    buyer: Buyer,
-    Path(id): Path<String>,
-) -> Response {
-    market.desk(|desk| match desk.cancellable(&buyer, &id) {
-        Ok(title) => {
-            page(StatusCode::OK, &CancelPage { account: &buyer.0, agreement: &id, title: &title, error: None })
-        }
-        Err(refusal) => refused(&buyer, refusal, "/subscriptions"),
-    })
-}
-
-#[derive(Deserialize)]
-pub(super) struct Confirmation {
-    #[serde(default)]
-    confirmation: String,
-}
-
-pub(super) async fn cancel(
-    State(market): State<AwsMarketplace>,
-    buyer: Buyer,
-    Path(id): Path<String>,
-    Form(form): Form<Confirmation>,
-) -> Response {
-    market.desk(|desk| {
-        let title = match desk.cancellable(&buyer, &id) {
-            Ok(title) => title,
-            Err(refusal) => return refused(&buyer, refusal, "/subscriptions"),
-        };
-        if folded(&form.confirmation) != folded(&title) {
-            let error = format!("What you typed does not match. To cancel, type \"{title}\". Nothing was cancelled.");
-            let page_again = CancelPage { account: &buyer.0, agreement: &id, title: &title, error: Some(error) };
-            return page(StatusCode::UNPROCESSABLE_ENTITY, &page_again);
-        }
-        match desk.end(&id, Status::Cancelled, desk.now) {
-            Ok(()) => Redirect::to(&format!("/subscriptions?cancelled={id}")).into_response(),
-            Err(refusal) => refused(&buyer, refusal, "/subscriptions"),
-        }
-    })
-}
-
-#[derive(Deserialize)]
-pub(super) struct RenewalChoice {
-    auto_renewal: bool,
-}
-
-pub(super) async fn set_renewal(
-    State(market): State<AwsMarketplace>,
-    buyer: Buyer,
-    Path(id): Path<String>,
-    Form(form): Form<RenewalChoice>,
-) -> Response {
-    market.desk(|desk| {
-        let amendment =
-            Amendment { agreement: id.clone(), auto_renewal: Some(form.auto_renewal), ..Amendment::default() };
-        match desk.theirs(&buyer, &id).and_then(|_| desk.amend(amendment)) {
-            Ok(()) => Redirect::to(&format!("/subscriptions/{id}")).into_response(),
-            Err(refusal) => refused(&buyer, refusal, "/subscriptions"),
-        }
-    })
-}
-
 impl Desk<'_> {
     /// Another buyer's agreement is as unknown as none.
-    fn theirs(&self, buyer: &Buyer, id: &str) -> Result<Agreement, Refusal> {
+    pub(super) fn theirs(&self, buyer: &Buyer, id: &str) -> Result<Agreement, Refusal> {
         self.known_agreement(id).ok().filter(|agreement| agreement.acceptor == buyer.0).ok_or(Refusal::UnknownAgreement)
     }
 
-    /// The title to be typed. A contract runs to its end and cannot be cancelled by the buyer.
-    fn cancellable(&self, buyer: &Buyer, id: &str) -> Result<String, Refusal> {
-        let agreement = self.theirs(buyer, id)?;
-        if !agreement.is_active_at(self.now) {
-            return Err(Refusal::NotActive);
-        }
-        if agreement.term_end.is_some() { Err(Refusal::RunsToItsEnd) } else { Ok(self.title(&agreement)) }
-    }
-
-    fn title(&self, agreement: &Agreement) -> String {
+    pub(super) fn title(&self, agreement: &Agreement) -> String {
         self.product(&agreement.product).map_or_else(|| agreement.product.clone(), |product| product.title.clone())
     }
 
     fn row(&mut self, agreement: &Agreement) -> Row {
-        let status = match agreement.status_at(self.now) {
-            Status::Active => "Active",
-            Status::Cancelled => "Cancelled",
-            Status::Expired => "Expired",
-            Status::Terminated => "Terminated",
-            Status::Renewed => "Renewed",
-            Status::Replaced => "Replaced",
-            Status::RolledBack => "Payment failed",
+        let (status, kind) = match agreement.status_at(self.now) {
+            Status::Active => ("Active", "good"),
+            Status::Cancelled => ("Cancelled", "over"),
+            Status::Expired => ("Expired", "over"),
+            Status::Terminated => ("Terminated", "over"),
+            Status::Renewed => ("Renewed", "over"),
+            Status::Replaced => ("Replaced", "over"),
+            Status::RolledBack => ("Payment failed", "bad"),
         };
+        let model = self.product(&agreement.product).map(|product| Listing::of(product).pricing);
         Row {
             agreement: agreement.id.clone(),
+            code: agreement.product.clone(),
             title: self.title(agreement),
+            offer: if agreement.free_trial { "Free trial" } else { model.unwrap_or("Of a withdrawn product") },
             status,
+            kind,
             payment_failed: agreement.status_at(self.now) == Status::RolledBack,
-            accepted: agreement.accepted.to_string(),
+            accepted: Moment(agreement.accepted),
+            end: agreement.ended.or(agreement.term_end).map(Moment),
             set_up: self.set_up_form(agreement, format!("set-up-{}", agreement.id)),
         }
     }
@@ -240,9 +167,9 @@ impl Desk<'_> {
     }
 }
 
-/// Lower case with single spaces: vendors' pages write one title in several cases.
-fn folded(text: &str) -> String {
-    text.to_lowercase().split_whitespace().collect::<Vec<_>>().join(" ")
+/// A granted value without the quotation marks of a text.
+fn words(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow};
 use jiff::SignedDuration;
 
-use super::Scenario;
 use super::bench::Bench;
+use super::{Scenario, Tally};
 use crate::progress::Terminal;
 use crate::serve::{bind, serve};
 use crate::stack::{Addresses, Options, Stack};
@@ -26,14 +26,16 @@ pub struct Play {
     pub title: String,
     /// The code of another listing of the same vendor.
     pub other_code: String,
+    part: String,
     terminal: Terminal,
     server: tokio::task::JoinHandle<()>,
+    steps: u32,
     failed: u32,
 }
 
 impl Play {
     /// A fresh stack in memory, served on a free port.
-    pub async fn begin(scenario: &Scenario, terminal: Terminal) -> anyhow::Result<Self> {
+    pub async fn begin(scenario: &Scenario, part: &str, terminal: Terminal) -> anyhow::Result<Self> {
         let listener = bind(0).await?;
         let port = listener.local_addr()?.port();
         let stack = Arc::new(Stack::new(Options { port, data: None, policy: scenario.policy.to_owned() }).await?);
@@ -59,39 +61,36 @@ impl Play {
             title,
             other_code,
             stack,
+            part: part.to_owned(),
             terminal,
             server,
+            steps: 0,
             failed: 0,
         })
     }
 
     /// Plays one step and writes its line.
     pub async fn step<T>(&mut self, what: &str, act: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-        match act.await {
-            Ok(value) => {
-                self.terminal.step(what, Ok(""));
-                Ok(value)
-            }
-            Err(error) => {
-                self.failed = self.failed.saturating_add(1);
-                self.terminal.step(what, Err(&format!("{error:#}")));
-                Err(error)
-            }
+        self.terminal.waiting(what);
+        let done = act.await;
+        self.told(what, done.as_ref().err());
+        done
+    }
+
+    fn told(&mut self, what: &str, error: Option<&anyhow::Error>) {
+        self.steps = self.steps.saturating_add(1);
+        if error.is_some() {
+            self.failed = self.failed.saturating_add(1);
         }
+        let error = error.map(|error| format!("{error:#}"));
+        self.terminal.step(&self.part, what, error.as_deref());
     }
 
     /// Something that must hold now.
     pub fn holds(&mut self, what: &str, truth: anyhow::Result<bool>) -> anyhow::Result<()> {
         let seen = truth.and_then(|truth| if truth { Ok(()) } else { Err(anyhow!("it does not hold")) });
-        match seen {
-            Ok(()) => self.terminal.step(what, Ok("")),
-            Err(error) => {
-                self.failed = self.failed.saturating_add(1);
-                self.terminal.step(what, Err(&format!("{error:#}")));
-                return Err(error);
-            }
-        }
-        Ok(())
+        self.told(what, seen.as_ref().err());
+        seen
     }
 
     /// Pushes the clock; everything that comes due on the way happens.
@@ -107,13 +106,18 @@ impl Play {
         self.holds(what, pushed.map(|()| true))
     }
 
-    /// The end: nothing may be left for an operator or in the dead letters. True if every step held.
-    pub async fn end(mut self) -> bool {
-        let parked = self.stack.parked().await;
-        let dead = self.stack.notices.dead_letters().len() + self.stack.work_queue.dead_letters().len();
-        let clean = parked.map(|parked| parked == 0 && dead == 0);
-        let _ = self.holds("Nothing is parked, nothing is in the dead letters", clean);
+    /// The end: nothing may be left for an operator or in the dead letters. Adds to the tally; a part that stopped
+    /// without a step that failed counts as one that did.
+    pub async fn end(mut self, went: bool, tally: &mut Tally) {
+        if went {
+            let parked = self.stack.parked().await;
+            let dead = self.stack.notices.dead_letters().len() + self.stack.work_queue.dead_letters().len();
+            let clean = parked.map(|parked| parked == 0 && dead == 0);
+            let _ = self.holds("Nothing is parked, nothing is in the dead letters", clean);
+        }
         self.server.abort();
-        self.failed == 0
+        tally.parts = tally.parts.saturating_add(1);
+        tally.steps = tally.steps.saturating_add(self.steps);
+        tally.failed = tally.failed.saturating_add(self.failed.max(u32::from(!went)));
     }
 }

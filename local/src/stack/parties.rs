@@ -9,6 +9,7 @@ use reqwest::redirect;
 use tower::ServiceExt as _;
 use tradepost::ledger::Provider;
 use tradepost::policy::Policy;
+use tradepost_aws::config::Secrets;
 
 use crate::aws_marketplace::{AwsMarketplace, Config as AwsConfig, Model, Product};
 use crate::connector::{Wire, client};
@@ -43,6 +44,18 @@ impl Addresses {
     }
 }
 
+/// The policy with every address that leads to the vendor or a marketplace leading to the simulated one instead.
+pub(super) fn on_this_machine(policy: Policy, at: &Addresses) -> Policy {
+    let mut policy = policy;
+    policy.support.ticket_url = format!("{}/tickets", at.vendor);
+    policy.brand.console_url = Some(format!("{}/", at.vendor));
+    policy.manage_url.insert(Provider::Aws, format!("{}/subscriptions", at.aws));
+    for listing in policy.listings.iter_mut().filter(|listing| listing.marketplace == Provider::Aws) {
+        listing.url = format!("{}/product/{}", at.aws, listing.code);
+    }
+    policy
+}
+
 pub(super) fn aws_config(policy: &Policy, at: &Addresses) -> AwsConfig {
     let products = policy.listings.iter().filter(|listing| listing.marketplace == Provider::Aws).enumerate();
     let products = products.map(|(number, listing)| Product {
@@ -58,15 +71,16 @@ pub(super) fn aws_config(policy: &Policy, at: &Addresses) -> AwsConfig {
         legacy: listing.notices == tradepost::policy::Notices::Sns,
         dimensions: vec!["units".to_owned(), "gb".to_owned()],
     });
-    AwsConfig { publisher_account: SELLER.to_owned(), base_url: at.aws.clone(), products: products.collect() }
+    AwsConfig {
+        publisher_account: SELLER.to_owned(),
+        base_url: at.aws.clone(),
+        seller_name: policy.vendor.clone(),
+        start_url: at.start.clone(),
+        products: products.collect(),
+    }
 }
 
-pub(super) fn vendor_config(
-    policy: &Policy,
-    at: &Addresses,
-    client_secret: &str,
-    control_plane_secret: &str,
-) -> VendorConfig {
+pub(super) fn vendor_config(policy: &Policy, at: &Addresses, method: &str, secrets: &Secrets) -> VendorConfig {
     let listings = policy.listings.iter().filter(|listing| listing.marketplace == Provider::Aws);
     let product = policy.listings.first().map_or_else(|| policy.vendor.clone(), |listing| listing.product.clone());
     VendorConfig {
@@ -74,14 +88,16 @@ pub(super) fn vendor_config(
         base_url: at.vendor.clone(),
         tradepost_url: at.tradepost.clone(),
         listings: listings
-            .map(|listing| {
-                (format!("AWS Marketplace: {}", listing.title), format!("{}/product/{}", at.aws, listing.code))
-            })
+            .map(|listing| (format!("AWS Marketplace: {}", listing.title), listing.url.clone()))
             .collect(),
         client_id: "tradepost".to_owned(),
-        client_secret: client_secret.to_owned(),
+        client_secret: secrets.sign_in.get(method).cloned().unwrap_or_default(),
         redirect_uris: vec![format!("{}/sign-in/callback", at.tradepost)],
-        control_plane_secret: control_plane_secret.to_owned(),
+        control_plane_secret: secrets.control_plane.clone(),
+        api_secret: secrets.vendor_api.clone().unwrap_or_default(),
+        start_url: at.start.clone(),
+        brand: policy.brand.clone(),
+        support_email: policy.support.email.clone(),
     }
 }
 

@@ -166,8 +166,8 @@ pub enum Connected {
     Refused {
         /// The organization.
         organization: Organization,
-        /// The listing's code.
-        product: String,
+        /// The purchase.
+        purchase: Box<Subscription>,
         /// Why.
         reasons: Vec<Refusal>,
     },
@@ -220,8 +220,7 @@ pub async fn connect(
         let reasons = refusals(policy, candidate);
         if !reasons.is_empty() {
             remember_refusal(ledger, &purchase, &organization, wish.person, &reasons, now).await?;
-            let product = purchase.subscription.product;
-            return Ok(Connected::Refused { organization, product, reasons });
+            return Ok(Connected::Refused { organization, purchase: Box::new(purchase.subscription), reasons });
         }
         let cause = format!("registration:{}", wish.link_id);
         let occasion = Occasion { policy, now, cause: &cause };
@@ -341,5 +340,22 @@ pub async fn signed_in(ledger: &Ledger, registration: &str, person: &Person) -> 
     match ledger.replace(&row, Registration { state, ..row.doc.clone() }).await {
         Ok(_) | Err(LedgerError::Conflict) => Ok(()),
         Err(error) => Err(error),
+    }
+}
+
+/// The person who owns a registration hands it back, to go on in the same browser as somebody else. True if it may.
+pub async fn handed_back(ledger: &Ledger, registration: &str, person: &Person) -> Result<bool, LedgerError> {
+    let Some(row) = ledger.get::<Registration>(&Registration::row_key(registration)).await? else { return Ok(false) };
+    match &row.doc.state {
+        RegistrationState::SignedIn { person: owner } if person.is(owner) => {
+            let free = Registration { state: RegistrationState::Resolved, ..row.doc.clone() };
+            match ledger.replace(&row, free).await {
+                Ok(_) => Ok(true),
+                Err(LedgerError::Conflict) => Ok(false),
+                Err(error) => Err(error),
+            }
+        }
+        RegistrationState::Resolved => Ok(true),
+        RegistrationState::SignedIn { .. } | RegistrationState::Consumed { .. } => Ok(false),
     }
 }

@@ -1,16 +1,16 @@
 //! The billing page: the Payment Method, the subscription, and what will be stopped or deleted and when.
 
 use http::StatusCode;
-use jiff::Timestamp;
 use serde::Serialize;
 
 use super::index::organization_of;
-use super::page::{Answer, Page};
+use super::page::{Answer, Instant, Page};
 use super::session::Session;
 use super::text::Message;
 use super::{App, Visit, WebError};
 use crate::deployment::{Deployment, DeploymentState};
 use crate::entitlement::Entitlement;
+use crate::ledger::Provider;
 use crate::link::organization_partition;
 use crate::status::{Status, SyncState};
 
@@ -19,44 +19,101 @@ const PAGE: i32 = 50;
 /// One deployment that the end of the subscription concerns.
 #[derive(Debug, Serialize)]
 pub struct ConcernedView {
+    /// Its id.
+    pub id: String,
     /// Its name.
     pub name: String,
     /// `running` (a trial), `stopping`, `stopped`, `deleting`, `deleted`.
     pub state: &'static str,
     /// When a running trial stops.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub stops_at: Option<String>,
+    pub stops_at: Option<Instant>,
     /// Deleted after this instant, unless somebody pays.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub deleted_after: Option<String>,
+    pub deleted_after: Option<Instant>,
     /// Why it is kept although its time has come.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held: Option<String>,
 }
 
+/// Something a contract entitles to.
+#[derive(Debug, Serialize)]
+pub struct EntitlementView {
+    /// Of what.
+    pub dimension: String,
+    /// How much.
+    pub value: String,
+    /// Until when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Instant>,
+}
+
+impl From<Entitlement> for EntitlementView {
+    fn from(entitlement: Entitlement) -> Self {
+        let Entitlement { dimension, value, expires } = entitlement;
+        Self { dimension, value, expires: expires.map(Instant::from) }
+    }
+}
+
 /// The page.
 #[derive(Debug, Serialize)]
 pub struct BillingView {
+    /// The organization's id.
+    pub organization: String,
     /// The organization's name.
     pub organization_name: String,
     /// The product.
     pub product: String,
+    /// Through which marketplace.
+    pub marketplace: Provider,
     /// The Payment Method field; empty while syncing or unlinked.
     pub payment_method: String,
     /// How the link stands.
     pub state: SyncState,
+    /// Whether the marketplace subscription lets the organization run.
+    pub may_run: bool,
     /// The subscription's state.
     pub subscription: String,
     /// What it entitles to.
-    pub entitlements: Vec<Entitlement>,
+    pub entitlements: Vec<EntitlementView>,
     /// When it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub ended_at: Option<String>,
+    pub ended_at: Option<Instant>,
     /// What follows from its end.
     pub concerned: Vec<ConcernedView>,
     /// The next page of them starts here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+    /// When this last changed.
+    pub updated_at: Instant,
+}
+
+/// What there is to show of an organization, from the deployment after `after` on; none if it never linked.
+pub async fn view(app: &App, organization: &str, after: Option<&str>) -> Result<Option<BillingView>, WebError> {
+    let Some(row) = app.ledger.get::<Status>(&Status::row_key(organization)).await? else { return Ok(None) };
+    let status = row.doc;
+    let after = after.map(|id| format!("{}{id}", Deployment::PREFIX));
+    let page =
+        app.ledger.partition(&organization_partition(organization), Deployment::PREFIX, after.as_deref(), PAGE).await?;
+    let mut concerned = Vec::new();
+    for found in page.items {
+        concerned.extend(concern(&found.read::<Deployment>()?.doc, status.sync));
+    }
+    Ok(Some(BillingView {
+        organization: status.organization,
+        organization_name: status.organization_name,
+        product: status.product,
+        marketplace: status.marketplace,
+        payment_method: status.payment_method.unwrap_or_default(),
+        state: status.sync,
+        may_run: status.may_run,
+        subscription: status.reason,
+        entitlements: status.entitlements.into_iter().map(EntitlementView::from).collect(),
+        ended_at: status.ended_at.map(Instant::from),
+        concerned,
+        next: page.next.and_then(|sk| sk.strip_prefix(Deployment::PREFIX).map(str::to_owned)),
+        updated_at: status.updated_at.into(),
+    }))
 }
 
 /// The page.
@@ -67,50 +124,29 @@ pub async fn show(app: &App, visit: &Visit) -> Result<Answer, WebError> {
     let Some(organization) = organization_of(app, visit).await? else {
         return Ok(Answer::message(Message::NothingHere));
     };
-    let Some(row) = app.ledger.get::<Status>(&Status::row_key(&organization)).await? else {
+    let Some(view) = view(app, &organization, visit.parameter("after").as_deref()).await? else {
         return Ok(Answer::message(Message::NothingHere));
-    };
-    let status = row.doc;
-    let after = visit.parameter("after").map(|id| format!("{}{id}", Deployment::PREFIX));
-    let page = app
-        .ledger
-        .partition(&organization_partition(&organization), Deployment::PREFIX, after.as_deref(), PAGE)
-        .await?;
-    let mut concerned = Vec::new();
-    for found in page.items {
-        concerned.extend(concern(&found.read::<Deployment>()?.doc));
-    }
-    let view = BillingView {
-        organization_name: status.organization_name,
-        product: status.product,
-        payment_method: status.payment_method.unwrap_or_default(),
-        state: status.sync,
-        subscription: status.reason,
-        entitlements: status.entitlements,
-        ended_at: status.ended_at.map(to_the_second),
-        concerned,
-        next: page.next.and_then(|sk| sk.strip_prefix(Deployment::PREFIX).map(str::to_owned)),
     };
     let session = Session { organization: Some(organization), ..visit.session.clone() };
     Ok(Answer::page(Page::Billing(view), StatusCode::OK, "billing shown").with_session(session))
 }
 
-fn concern(deployment: &Deployment) -> Option<ConcernedView> {
+/// While a link is active, or may become so, nothing that an earlier end had set going goes on.
+fn concern(deployment: &Deployment, sync: SyncState) -> Option<ConcernedView> {
+    let paid = matches!(sync, SyncState::Syncing | SyncState::Linked);
     let (stops_at, deleted_after) = match &deployment.state {
+        DeploymentState::Running { .. } | DeploymentState::Stopped(_) if paid => (None, None),
         DeploymentState::Running { trial_ends_at } => (Some(*trial_ends_at), None),
         DeploymentState::Stopped(stop) | DeploymentState::Deleting(stop) => (None, Some(stop.keep_until)),
         DeploymentState::Stopping { .. } | DeploymentState::Deleted { .. } => (None, None),
         DeploymentState::Resuming | DeploymentState::Released { .. } => return None,
     };
     Some(ConcernedView {
+        id: deployment.id.clone(),
         name: deployment.name.clone(),
         state: deployment.state.name(),
-        stops_at: stops_at.map(to_the_second),
-        deleted_after: deleted_after.map(to_the_second),
+        stops_at: stops_at.map(Instant::from),
+        deleted_after: deleted_after.map(Instant::from),
         held: deployment.held.clone(),
     })
-}
-
-fn to_the_second(at: Timestamp) -> String {
-    Timestamp::from_second(at.as_second()).unwrap_or(at).to_string()
 }

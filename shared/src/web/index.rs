@@ -11,12 +11,32 @@ use super::page::{Answer, Page};
 use super::session::Session;
 use super::text::Message;
 use super::{App, Visit, WebError};
-use crate::ledger::Row;
+use crate::ledger::{Provider, Row};
 use crate::link::connect::{Connected, Wish, connect, remember_refusal};
 use crate::link::{Contact, Refusal};
 use crate::organization::Organization;
 use crate::policy::Choosing;
 use crate::status::{Status, SyncState};
+
+/// A purchase as pages show it.
+#[derive(Clone, Debug, Serialize)]
+pub struct PurchaseView {
+    /// The listing's title.
+    pub product: String,
+    /// Where it was bought.
+    pub marketplace: Provider,
+    /// The buyer's account there.
+    pub account: String,
+}
+
+impl PurchaseView {
+    /// Of a listing's code and a buyer's account.
+    pub fn new(app: &App, marketplace: Provider, code: &str, account: &str) -> Self {
+        let listing = app.policy.listing(marketplace, code);
+        let product = listing.map_or_else(|| code.to_owned(), |listing| listing.title.clone());
+        Self { product, marketplace, account: account.to_owned() }
+    }
+}
 
 /// What the page shows.
 #[derive(Debug, Serialize)]
@@ -24,45 +44,58 @@ use crate::status::{Status, SyncState};
 pub enum IndexView {
     /// The modal: link this purchase to this account.
     Confirm {
-        /// What the vendor calls an organization.
-        word: String,
+        /// What was bought.
+        #[serde(flatten)]
+        purchase: PurchaseView,
         /// The organization's id.
         organization: String,
         /// Its name.
         organization_name: String,
-        /// The purchase's title.
-        product: String,
-        /// The buyer's account in the marketplace.
-        account: String,
-        /// A proposal for the contact address.
+        /// What stands in the contact field.
         contact: String,
+        /// Whether what stood there was no address.
+        contact_wrong: bool,
         /// Whether another organization can be chosen.
         may_choose: bool,
     },
     /// The modal: refused, with every reason.
     Refused {
-        /// What the vendor calls an organization.
-        word: String,
+        /// What was bought.
+        #[serde(flatten)]
+        purchase: PurchaseView,
         /// The organization's name.
         organization_name: String,
-        /// The purchase's title.
-        product: String,
         /// Why.
         refusals: Vec<RefusalView>,
         /// Whether another organization can be chosen.
         may_choose: bool,
     },
-    /// The status of the link.
+    /// The status of the link: in the modal for who has just linked, otherwise on the page.
     Status {
         /// The organization's name.
         organization_name: String,
         /// The product.
         product: String,
+        /// Where it was bought.
+        marketplace: Provider,
         /// `syncing`, `linked`, `failed`, `unlinked`.
         state: SyncState,
         /// The Payment Method field.
         payment_method: Option<String>,
+        /// Whether it is shown in the modal.
+        #[serde(skip)]
+        modal: bool,
     },
+}
+
+impl IndexView {
+    /// Whether the modal is open.
+    pub fn is_modal(&self) -> bool {
+        match self {
+            Self::Confirm { .. } | Self::Refused { .. } => true,
+            Self::Status { modal, .. } => *modal,
+        }
+    }
 }
 
 /// The page.
@@ -78,7 +111,7 @@ pub async fn show(app: &App, visit: &Visit) -> Result<Answer, WebError> {
         return overview(app, visit).await;
     }
     match ready(app, visit).await? {
-        Ok(ready) => with_purchase(app, visit, ready).await,
+        Ok(ready) => with_purchase(app, visit, ready, None).await,
         Err(answer) => Ok(answer),
     }
 }
@@ -89,7 +122,7 @@ async fn overview(app: &App, visit: &Visit) -> Result<Answer, WebError> {
         Some(id) => match app.ledger.get::<Status>(&Status::row_key(&id)).await? {
             Some(row) => {
                 let session = Session { organization: Some(id), ..visit.session.clone() };
-                Ok(status_page(&row).with_session(session))
+                Ok(status_page(&row, false).with_session(session))
             }
             None => Ok(Answer::message(Message::NothingHere)),
         },
@@ -110,14 +143,15 @@ pub async fn organization_of(app: &App, visit: &Visit) -> Result<Option<String>,
     })
 }
 
-async fn with_purchase(app: &App, visit: &Visit, ready: Ready) -> Result<Answer, WebError> {
+/// With a purchase: how its link stands, why it cannot be, or the question. `typed` is a contact that was none.
+async fn with_purchase(app: &App, visit: &Visit, ready: Ready, typed: Option<String>) -> Result<Answer, WebError> {
     let organizations = app.control_plane.organizations(&ready.person, visit.now).await?;
     // Linked already, by this landing or an earlier one: show how it stands, to those who belong there.
     if let Some(link) = ready.purchase.active_link() {
         let mine = organizations.iter().any(|organization| organization.id == link.doc.organization);
         if mine && let Some(row) = app.ledger.get::<Status>(&Status::row_key(&link.doc.organization)).await? {
             let session = Session { organization: Some(link.doc.organization.clone()), ..visit.session.clone() };
-            return Ok(status_page(&row).with_session(session));
+            return Ok(status_page(&row, true).with_session(session));
         }
     }
     let several = organizations.len() > 1 || app.policy.link.create_organization;
@@ -132,44 +166,46 @@ async fn with_purchase(app: &App, visit: &Visit, ready: Ready) -> Result<Answer,
     };
     let Some(organization) = organization else { return Ok(Answer::redirect("/organizations")) };
     let reasons = judged(app, visit, &ready.purchase, &organization).await?;
-    let product = title(app, &ready.purchase.subscription.product);
-    let word = app.policy.organization_word.clone();
+    let subscription = &ready.purchase.subscription;
+    let purchase = PurchaseView::new(app, subscription.key.provider(), &subscription.product, &subscription.account);
     if !reasons.is_empty() {
         remember_refusal(&app.ledger, &ready.purchase, &organization, &ready.person, &reasons, visit.now).await?;
-        return Ok(refused(app, organization, product, &reasons, several));
+        return Ok(refused(app, organization, purchase, &reasons, several));
     }
+    let wrong = typed.is_some();
     let view = IndexView::Confirm {
-        word,
+        purchase,
         organization: organization.id,
         organization_name: organization.name,
-        product,
-        account: ready.purchase.subscription.account.clone(),
-        contact: ready.person.email.clone().unwrap_or_default(),
+        contact: typed.or_else(|| ready.person.email.clone()).unwrap_or_default(),
+        contact_wrong: wrong,
         may_choose: several,
     };
-    Ok(Answer::page(Page::Index(view), StatusCode::OK, "link offered"))
+    let status = if wrong { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
+    Ok(Answer::page(Page::Index(view), status, if wrong { "contact_missing" } else { "link offered" }))
 }
 
-/// A product's title in the marketplace.
-fn title(app: &App, code: &str) -> String {
-    let listing = app.policy.listings.iter().find(|listing| listing.code == code);
-    listing.map_or_else(|| code.to_owned(), |listing| listing.title.clone())
-}
-
-fn refused(app: &App, organization: Organization, product: String, reasons: &[Refusal], may_choose: bool) -> Answer {
-    let word = app.policy.organization_word.clone();
-    let refusals = RefusalView::all(reasons, &word);
-    let view = IndexView::Refused { word, organization_name: organization.name, product, refusals, may_choose };
+fn refused(
+    app: &App,
+    organization: Organization,
+    purchase: PurchaseView,
+    reasons: &[Refusal],
+    may_choose: bool,
+) -> Answer {
+    let refusals = RefusalView::all(reasons, &app.policy);
+    let view = IndexView::Refused { purchase, organization_name: organization.name, refusals, may_choose };
     Answer::page(Page::Index(view), StatusCode::CONFLICT, "link refused")
 }
 
-fn status_page(row: &Row<Status>) -> Answer {
+fn status_page(row: &Row<Status>, modal: bool) -> Answer {
     let status = &row.doc;
     let view = IndexView::Status {
         organization_name: status.organization_name.clone(),
         product: status.product.clone(),
+        marketplace: status.marketplace,
         state: status.sync,
         payment_method: status.payment_method.clone(),
+        modal,
     };
     Answer::page(Page::Index(view), StatusCode::OK, "status shown")
 }
@@ -180,8 +216,12 @@ pub async fn link(app: &App, visit: &Visit) -> Result<Answer, WebError> {
         return Ok(Answer::message(Message::PurchaseLost));
     };
     let Some(person) = visit.session.person.clone() else { return Ok(Answer::redirect("/sign-in")) };
-    let Some(contact) = visit.field("contact").as_deref().and_then(Contact::parse) else {
-        return Ok(Answer::message(Message::ContactMissing));
+    let typed = visit.field("contact").unwrap_or_default();
+    let Some(contact) = Contact::parse(&typed) else {
+        return match ready(app, visit).await? {
+            Ok(ready) => with_purchase(app, visit, ready, Some(typed)).await,
+            Err(answer) => Ok(answer),
+        };
     };
     let organization = visit.field("organization").unwrap_or_default();
     let link_id = app.fresh_id();
@@ -197,8 +237,9 @@ pub async fn link(app: &App, visit: &Visit) -> Result<Answer, WebError> {
             let session = Session { organization: Some(link.organization.clone()), ..visit.session.clone() };
             Answer::redirect("/").with_session(session).waking(wake).called(link.state.name())
         }
-        Connected::Refused { organization, product, reasons } => {
-            refused(app, organization, title(app, &product), &reasons, app.policy.link.choosing == Choosing::List)
+        Connected::Refused { organization, purchase, reasons } => {
+            let purchase = PurchaseView::new(app, purchase.key.provider(), &purchase.product, &purchase.account);
+            refused(app, organization, purchase, &reasons, app.policy.link.choosing == Choosing::List)
         }
         Connected::NotYours => Answer::message(Message::NotYourOrganization),
         Connected::NothingToLink => Answer::message(Message::PurchaseLost),

@@ -4,14 +4,17 @@
 use http::StatusCode;
 use serde::Serialize;
 
+use super::index::PurchaseView;
 use super::page::{Answer, Page};
 use super::session::Session;
-use super::text::Message;
+use super::text::english::ENGLISH;
+use super::text::{Message, fill};
 use super::{App, Visit, WebError};
 use crate::link::connect::{Found, Purchase, place, purchase};
 use crate::link::{Candidate, Refusal, refusals};
 use crate::organization::Organization;
 use crate::person::Person;
+use crate::policy::Policy;
 use crate::registration::RegistrationState;
 
 /// One organization on the page.
@@ -32,28 +35,35 @@ pub struct RefusalView {
     pub code: Refusal,
     /// The sentence.
     pub text: String,
+    /// What the person can do about it.
+    pub advice: String,
 }
 
 impl RefusalView {
     /// All of them.
-    pub fn all(reasons: &[Refusal], word: &str) -> Vec<Self> {
-        reasons.iter().map(|code| Self { code: *code, text: code.sentence(word) }).collect()
+    pub fn all(reasons: &[Refusal], policy: &Policy) -> Vec<Self> {
+        let values = [("word", policy.organization_word.as_str()), ("vendor", policy.vendor.as_str())];
+        let view = |code: &Refusal| {
+            let (text, advice) = (ENGLISH.refusal)(*code);
+            Self { code: *code, text: fill(text, &values), advice: fill(advice, &values) }
+        };
+        reasons.iter().map(view).collect()
     }
 }
 
 /// The page.
 #[derive(Debug, Serialize)]
 pub struct OrganizationsView {
-    /// What the vendor calls an organization.
-    pub word: String,
-    /// The product bought.
-    pub product: String,
-    /// The buyer's account in the marketplace.
-    pub account: String,
+    /// What was bought.
+    #[serde(flatten)]
+    pub purchase: PurchaseView,
     /// The organizations.
     pub organizations: Vec<OrganizationView>,
     /// Whether one can be created here.
     pub may_create: bool,
+    /// A name that was typed and cannot be one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wrong_name: Option<String>,
 }
 
 /// The signed-in person and the purchase waiting in this browser.
@@ -103,26 +113,28 @@ pub async fn judged(
 
 /// The list.
 pub async fn show(app: &App, visit: &Visit) -> Result<Answer, WebError> {
-    let ready = match ready(app, visit).await? {
-        Ok(ready) => ready,
-        Err(answer) => return Ok(answer),
-    };
+    match ready(app, visit).await? {
+        Ok(ready) => list(app, visit, &ready, None).await,
+        Err(answer) => Ok(answer),
+    }
+}
+
+async fn list(app: &App, visit: &Visit, ready: &Ready, wrong_name: Option<String>) -> Result<Answer, WebError> {
     let mut organizations = Vec::new();
     for organization in app.control_plane.organizations(&ready.person, visit.now).await? {
         let reasons = judged(app, visit, &ready.purchase, &organization).await?;
-        let refusals = RefusalView::all(&reasons, &app.policy.organization_word);
+        let refusals = RefusalView::all(&reasons, &app.policy);
         organizations.push(OrganizationView { id: organization.id, name: organization.name, refusals });
     }
     let subscription = &ready.purchase.subscription;
-    let listing = app.policy.listing(subscription.key.provider(), &subscription.product);
+    let status = if wrong_name.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
     let view = OrganizationsView {
-        word: app.policy.organization_word.clone(),
-        product: listing.map_or_else(|| subscription.product.clone(), |listing| listing.title.clone()),
-        account: subscription.account.clone(),
+        purchase: PurchaseView::new(app, subscription.key.provider(), &subscription.product, &subscription.account),
         organizations,
         may_create: app.policy.link.create_organization,
+        wrong_name,
     };
-    Ok(Answer::page(Page::Organizations(view), StatusCode::OK, "organizations offered"))
+    Ok(Answer::page(Page::Organizations(view), status, "organizations offered"))
 }
 
 /// Remembers the choice and goes on to the confirmation on the index page.
@@ -146,8 +158,10 @@ pub async fn create(app: &App, visit: &Visit) -> Result<Answer, WebError> {
         Ok(ready) => ready,
         Err(answer) => return Ok(answer),
     };
-    let name = visit.field("name").filter(|name| name.chars().count() <= 100);
-    let Some(name) = name else { return Ok(Answer::message(Message::NameMissing)) };
+    let name = visit.field("name").unwrap_or_default();
+    if name.is_empty() || name.chars().count() > 100 {
+        return list(app, visit, &ready, Some(name)).await;
+    }
     let key = format!("create:{}:{name}", ready.purchase.registration.doc.id);
     let organization = app.control_plane.create_organization(&ready.person, &name, &key, visit.now).await?;
     let session = Session { organization: Some(organization.id), ..visit.session.clone() };

@@ -1,26 +1,30 @@
 //! How an answer looks: HTML from a template or its JSON twin, a redirect, an asset; with the session's cookie and
 //! the headers every answer carries.
 
+use std::borrow::Cow;
+
 use askama::Template;
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::session::{SESSION_LIFE, Session};
-use super::text::Message;
+use super::text::english::ENGLISH;
+use super::text::{Message, Text, Way};
 use super::{App, Visit, WebError};
-use crate::ledger::Key;
+use crate::ledger::{Key, Provider};
 use crate::retry::later;
 
 /// What is in an answer.
 #[derive(Debug)]
 enum Body {
-    Message { message: Message, again: Option<&'static str>, looks_again: bool },
-    Page(Page),
+    Message { message: Message, again: Option<&'static str> },
+    Page(Box<Page>),
     Json(Value),
     Redirect(String),
-    Asset { kind: &'static str, text: &'static str },
+    Asset { kind: &'static str, text: Cow<'static, str> },
 }
 
 /// The pages that show data.
@@ -33,7 +37,7 @@ pub enum Page {
     Organizations(super::organizations::OrganizationsView),
     /// Billing.
     Billing(super::billing::BillingView),
-    /// Choosing how to sign in.
+    /// Landing and choosing how to sign in.
     SignIn(super::sign_in::SignInView),
 }
 
@@ -56,20 +60,19 @@ impl Answer {
 
     /// A page that only explains.
     pub fn message(message: Message) -> Self {
-        let wording = message.wording();
-        let looks_again = message == Message::PurchaseNotYet;
-        Self::new(Body::Message { message, again: None, looks_again }, wording.status, wording.code)
+        let (code, status) = message.code();
+        Self::new(Body::Message { message, again: None }, status, code)
     }
 
     /// The same with a button that posts to `path`.
     pub fn message_with_retry(message: Message, path: &'static str) -> Self {
-        let wording = message.wording();
-        Self::new(Body::Message { message, again: Some(path), looks_again: false }, wording.status, wording.code)
+        let (code, status) = message.code();
+        Self::new(Body::Message { message, again: Some(path) }, status, code)
     }
 
     /// A page that shows data.
     pub fn page(page: Page, status: StatusCode, outcome: &'static str) -> Self {
-        Self::new(Body::Page(page), status, outcome)
+        Self::new(Body::Page(Box::new(page)), status, outcome)
     }
 
     /// Data alone.
@@ -83,8 +86,13 @@ impl Answer {
     }
 
     /// A file that may be cached.
-    pub fn asset(kind: &'static str, text: &'static str) -> Self {
-        Self::new(Body::Asset { kind, text }, StatusCode::OK, "asset")
+    pub fn asset(kind: &'static str, text: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Body::Asset { kind, text: text.into() }, StatusCode::OK, "asset")
+    }
+
+    /// Answers with that status.
+    pub fn with_status(self, status: StatusCode) -> Self {
+        Self { status, ..self }
     }
 
     /// Replaces the browser's session.
@@ -117,6 +125,8 @@ pub fn try_again(visit: &Visit) -> Answer {
 pub struct Frame {
     /// The vendor's name.
     pub vendor: String,
+    /// What the vendor calls an organization.
+    pub word: String,
     /// The path below which all links are.
     pub base: String,
     /// Every form carries it.
@@ -127,53 +137,77 @@ pub struct Frame {
     pub ticket_url: String,
     /// An address to write to.
     pub support_email: String,
+    /// The way back to the product.
+    pub console_url: Option<String>,
+    /// Where buyers manage their subscriptions: the marketplace's name and the address.
+    pub manage: Vec<(Provider, String)>,
+    /// Whether the vendor has colours of its own.
+    pub coloured: bool,
+}
+
+impl Frame {
+    fn new(app: &App, session: &Session) -> Self {
+        let policy = &app.policy;
+        Self {
+            vendor: policy.vendor.clone(),
+            word: policy.organization_word.clone(),
+            base: app.base_path().to_owned(),
+            csrf: session.csrf.clone(),
+            person: session.person.as_ref().map(|person| person.display().to_owned()),
+            ticket_url: policy.support.ticket_url.clone(),
+            support_email: policy.support.email.clone(),
+            console_url: policy.brand.console_url.clone(),
+            manage: policy.manage_url.iter().map(|(provider, url)| (*provider, url.clone())).collect(),
+            coloured: policy.brand.accent.is_some() || policy.brand.accent_dark.is_some(),
+        }
+    }
+
+    /// Where the subscriptions of that marketplace are managed.
+    pub fn manage_url(&self, provider: &Provider) -> Option<&str> {
+        self.manage.iter().find(|(of, _)| of == provider).map(|(_, url)| url.as_str())
+    }
 }
 
 #[derive(Template)]
 #[template(path = "message.html")]
 struct MessageTemplate<'a> {
     frame: &'a Frame,
-    title: &'a str,
-    text: &'a str,
+    t: &'static Text,
+    modal: bool,
+    code: &'static str,
+    title: &'static str,
+    text: &'static str,
     again: Option<&'a str>,
     looks_again: bool,
+    way: Way,
 }
 
-#[derive(Template)]
-#[template(path = "index.html")]
-struct IndexTemplate<'a> {
-    frame: &'a Frame,
-    view: &'a super::index::IndexView,
+/// A page's template: all have the same fields.
+macro_rules! template {
+    ($name:ident, $path:literal, $view:ty) => {
+        #[derive(Template)]
+        #[template(path = $path)]
+        struct $name<'a> {
+            frame: &'a Frame,
+            t: &'static Text,
+            modal: bool,
+            view: &'a $view,
+        }
+    };
 }
 
-#[derive(Template)]
-#[template(path = "organizations.html")]
-struct OrganizationsTemplate<'a> {
-    frame: &'a Frame,
-    view: &'a super::organizations::OrganizationsView,
-}
-
-#[derive(Template)]
-#[template(path = "billing.html")]
-struct BillingTemplate<'a> {
-    frame: &'a Frame,
-    view: &'a super::billing::BillingView,
-}
-
-#[derive(Template)]
-#[template(path = "sign_in.html")]
-struct SignInTemplate<'a> {
-    frame: &'a Frame,
-    view: &'a super::sign_in::SignInView,
-}
+template!(IndexTemplate, "index.html", super::index::IndexView);
+template!(OrganizationsTemplate, "organizations.html", super::organizations::OrganizationsView);
+template!(BillingTemplate, "billing.html", super::billing::BillingView);
+template!(SignInTemplate, "sign_in.html", super::sign_in::SignInView);
 
 impl Page {
-    fn html(&self, frame: &Frame) -> Result<String, askama::Error> {
+    fn html(&self, frame: &Frame, t: &'static Text) -> Result<String, askama::Error> {
         match self {
-            Self::Index(view) => IndexTemplate { frame, view }.render(),
-            Self::Organizations(view) => OrganizationsTemplate { frame, view }.render(),
-            Self::Billing(view) => BillingTemplate { frame, view }.render(),
-            Self::SignIn(view) => SignInTemplate { frame, view }.render(),
+            Self::Index(view) => IndexTemplate { frame, t, modal: view.is_modal(), view }.render(),
+            Self::Organizations(view) => OrganizationsTemplate { frame, t, modal: false, view }.render(),
+            Self::Billing(view) => BillingTemplate { frame, t, modal: false, view }.render(),
+            Self::SignIn(view) => SignInTemplate { frame, t, modal: false, view }.render(),
         }
     }
 }
@@ -192,41 +226,37 @@ pub(super) fn respond(app: &App, visit: &Visit, answer: Answer) -> Result<Respon
     if changed && (session.ends_at.is_none() || visit.session.person != session.person) {
         session.ends_at = Some(later(visit.now, SESSION_LIFE));
     }
-    let frame = Frame {
-        vendor: app.policy.vendor.clone(),
-        base: app.base_path().to_owned(),
-        csrf: session.csrf.clone(),
-        person: session.person.as_ref().map(|person| person.display().to_owned()),
-        ticket_url: app.policy.support.ticket_url.clone(),
-        support_email: app.policy.support.email.clone(),
-    };
     let mut response = Response::builder().status(answer.status);
     let (kind, body) = match &answer.body {
-        Body::Message { message, again, looks_again } => {
-            let wording = message.wording();
+        Body::Message { message, again } => {
+            let (code, _) = message.code();
+            let (title, text) = (TEXT.message)(*message);
             if visit.json {
-                let twin = json!({"code": wording.code, "title": wording.title, "text": wording.text});
-                (JSON, serde_json::to_string(&twin)?)
+                (JSON, json!({"code": code, "title": title, "text": text}).to_string())
             } else {
                 let template = MessageTemplate {
-                    frame: &frame,
-                    title: wording.title,
-                    text: wording.text,
+                    frame: &Frame::new(app, &session),
+                    t: TEXT,
+                    modal: false,
+                    code,
+                    title,
+                    text,
                     again: *again,
-                    looks_again: *looks_again,
+                    looks_again: *message == Message::PurchaseNotYet,
+                    way: message.way(),
                 };
                 (HTML, template.render()?)
             }
         }
         Body::Page(page) if visit.json => (JSON, serde_json::to_string(page)?),
-        Body::Page(page) => (HTML, page.html(&frame)?),
+        Body::Page(page) => (HTML, page.html(&Frame::new(app, &session), TEXT)?),
         Body::Json(value) => (JSON, value.to_string()),
         Body::Redirect(to) => {
             let to = if to.starts_with('/') { format!("{}{to}", app.base_path()) } else { to.clone() };
             response = response.header(header::LOCATION, to);
             (HTML, String::new())
         }
-        Body::Asset { kind, text } => (*kind, (*text).to_owned()),
+        Body::Asset { kind, text } => (*kind, text.clone().into_owned()),
     };
     let caching = if matches!(answer.body, Body::Asset { .. }) { "public, max-age=3600" } else { "no-store" };
     response = response.header(header::CONTENT_TYPE, kind).header(header::CACHE_CONTROL, caching);
@@ -244,6 +274,29 @@ pub(super) fn respond(app: &App, visit: &Visit, answer: Answer) -> Result<Respon
     Ok(response)
 }
 
+/// An instant for people and for machines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instant {
+    /// For people, in UTC: pages carry no script that knows the reader's zone.
+    pub shown: String,
+    /// Exact, to the second.
+    pub exact: String,
+}
+
+impl Serialize for Instant {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.exact)
+    }
+}
+
+impl From<Timestamp> for Instant {
+    fn from(at: Timestamp) -> Self {
+        let exact = Timestamp::from_second(at.as_second()).unwrap_or(at).to_string();
+        Self { shown: at.strftime("%-d %b %Y, %H:%M UTC").to_string(), exact }
+    }
+}
+
+const TEXT: &Text = &ENGLISH;
 const HTML: &str = "text/html; charset=utf-8";
 const JSON: &str = "application/json";
 

@@ -49,6 +49,9 @@ pub struct SigningIn {
     pub nonce: String,
     /// Proves that the code is redeemed by who asked for it (PKCE).
     pub verifier: String,
+    /// Whether the provider was asked to show nothing: it knows the person or says so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub silent: bool,
     /// Since when.
     pub since: Timestamp,
 }
@@ -71,6 +74,9 @@ pub struct Session {
     /// A sign-in under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signing_in: Option<SigningIn>,
+    /// Whether the next sign-in asks who it is, even of a person the provider knows: they signed out here.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ask_who: bool,
     /// Who is signed in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub person: Option<Person>,

@@ -1,5 +1,6 @@
 //! Signing in at the vendor's identity provider: OpenID Connect, authorization code with PKCE, state and nonce, any
-//! issuer by discovery. Several methods can stand side by side; with one the page is skipped.
+//! issuer by discovery. Several methods can stand side by side. With one, a buyer who lands is first looked up without
+//! a word (`prompt=none`): whoever is signed in at the vendor goes straight on, everybody else sees the landing page.
 //!
 //! The state of a sign-in under way is in the session's cookie, nowhere else. Discovery and keys are kept an hour.
 
@@ -11,22 +12,27 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
-use openidconnect::core::{CoreAuthenticationFlow, CoreClient, CoreProviderMetadata};
+use openidconnect::core::{CoreAuthPrompt, CoreAuthenticationFlow, CoreClient, CoreProviderMetadata};
 use openidconnect::{
     AsyncHttpClient, AuthorizationCode, ClientId, ClientSecret, CsrfToken, HttpRequest, HttpResponse, IssuerUrl, Nonce,
     PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, Scope, TokenResponse,
 };
 use serde::{Deserialize, Serialize};
 
+use super::index::PurchaseView;
 use super::page::{Answer, Page};
 use super::session::{Session, SigningIn};
 use super::text::Message;
 use super::{App, Visit, WebError};
 use crate::disposition::{Dispose, Disposition};
-use crate::link::connect::signed_in;
+use crate::ledger::Provider;
+use crate::link::Refusal;
+use crate::link::connect::{handed_back, signed_in};
 use crate::outbound::{Outbound, OutboundError};
 use crate::person::Person;
+use crate::registration::Registration;
 use crate::retry::later;
+use crate::subscription::SubscriptionKey;
 
 /// How long a person may take at the identity provider.
 const SIGN_IN_LIFE: SignedDuration = SignedDuration::from_mins(15);
@@ -124,6 +130,7 @@ impl SignIn {
         method: &Method,
         under_way: &SigningIn,
         redirect: &str,
+        prompt: Option<CoreAuthPrompt>,
         now: Timestamp,
     ) -> Result<String, SignInError> {
         let metadata = self.metadata(method, false, now).await?;
@@ -133,12 +140,12 @@ impl SignIn {
             .set_redirect_uri(redirect);
         let verifier = PkceCodeVerifier::new(under_way.verifier.clone());
         let (state, nonce) = (under_way.state.clone(), under_way.nonce.clone());
-        let (url, _, _) = client
+        let request = client
             .authorize_url(CoreAuthenticationFlow::AuthorizationCode, || CsrfToken::new(state), || Nonce::new(nonce))
             .add_scope(Scope::new("email".to_owned()))
             .add_scope(Scope::new("profile".to_owned()))
-            .set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&verifier))
-            .url();
+            .set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&verifier));
+        let (url, _, _) = prompt.into_iter().fold(request, |request, prompt| request.add_prompt(prompt)).url();
         Ok(url.to_string())
     }
 
@@ -220,45 +227,90 @@ pub struct MethodView {
     pub label: String,
 }
 
-/// The page that offers the methods.
+/// The page that offers the methods; with a purchase waiting, the landing page.
 #[derive(Debug, Serialize)]
 pub struct SignInView {
     /// The methods.
     pub methods: Vec<MethodView>,
-    /// Whether a purchase waits to be linked.
-    pub purchase_waits: bool,
+    /// The purchase that waits to be linked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub purchase: Option<PurchaseView>,
+    /// What would keep it from being linked, so that nobody learns it last.
+    pub refused_if: Vec<Refusal>,
 }
 
-/// Offers the methods; with one only, goes straight there.
-pub fn choose(app: &App, visit: &Visit) -> Answer {
+/// Offers the methods. A buyer for whom there is only one is looked up first, unless that was done (`?ask=1`).
+pub async fn choose(app: &App, visit: &Visit) -> Result<Answer, WebError> {
+    let registration = match &visit.session.registration {
+        Some(id) => app.ledger.get::<Registration>(&Registration::row_key(id)).await?,
+        None => None,
+    };
     if let [(only, _)] = app.sign_in.methods.as_slice()
-        && visit.session.registration.is_some()
+        && registration.is_some()
+        && visit.parameter("ask").is_none()
     {
-        return Answer::redirect(format!("/sign-in/{}", only.id));
+        return begin(app, visit, only, Some(CoreAuthPrompt::None)).await;
     }
     let methods =
         app.sign_in.methods.iter().map(|(method, _)| MethodView { id: method.id.clone(), label: method.label.clone() });
-    let view = SignInView { methods: methods.collect(), purchase_waits: visit.session.registration.is_some() };
-    Answer::page(Page::SignIn(view), StatusCode::OK, "sign-in offered")
+    let purchase = registration.filter(|row| !row.doc.is_over(visit.now)).map(|row| {
+        let marketplace = row.doc.subscription.as_ref().map_or(Provider::Aws, SubscriptionKey::provider);
+        PurchaseView::new(app, marketplace, &row.doc.product, &row.doc.account)
+    });
+    let rules = app.policy.link.refuse.iter().map(|rule| rule.refusal());
+    let view = SignInView {
+        methods: methods.collect(),
+        purchase,
+        refused_if: rules.chain([Refusal::AlreadyLinked]).collect(),
+    };
+    Ok(Answer::page(Page::SignIn(view), StatusCode::OK, "sign-in offered"))
 }
 
 /// Sends the browser to the identity provider.
 pub async fn start(app: &App, visit: &Visit, id: &str) -> Result<Answer, WebError> {
     let Some((method, _)) = app.sign_in.method(id) else { return Ok(Answer::message(Message::NotFound)) };
+    begin(app, visit, method, visit.session.ask_who.then_some(CoreAuthPrompt::Login)).await
+}
+
+async fn begin(app: &App, visit: &Visit, method: &Method, prompt: Option<CoreAuthPrompt>) -> Result<Answer, WebError> {
     let under_way = SigningIn {
         method: method.id.clone(),
         state: app.fresh_secret(),
         nonce: app.fresh_secret(),
         verifier: app.fresh_secret(),
+        silent: prompt == Some(CoreAuthPrompt::None),
         since: visit.now,
     };
-    let to = match app.sign_in.authorize(method, &under_way, &callback_url(app), visit.now).await {
+    let to = match app.sign_in.authorize(method, &under_way, &callback_url(app), prompt, visit.now).await {
         Ok(to) => to,
         Err(error @ SignInError::Unreachable(_)) => return Ok(not_now(&error)),
         Err(error) => return Err(error.into()),
     };
     let session = Session { signing_in: Some(under_way), ..visit.session.clone() };
     Ok(Answer::redirect(to).with_session(session).called("sign-in begun"))
+}
+
+/// "Use another account": a purchase not linked yet is kept in this browser, and the next sign-in asks who it is.
+pub async fn switch(app: &App, visit: &Visit) -> Result<Answer, WebError> {
+    let (Some(registration), Some(person)) = (&visit.session.registration, &visit.session.person) else {
+        return Ok(sign_out());
+    };
+    if !handed_back(&app.ledger, registration, person).await? {
+        return Ok(sign_out());
+    }
+    let session = Session {
+        registration: Some(registration.clone()),
+        ask_who: true,
+        csrf: app.fresh_secret(),
+        ..Session::default()
+    };
+    Ok(Answer::redirect("/sign-in?ask=1").with_session(session).called("account switched"))
+}
+
+/// Ends the session here. The provider's own goes on, so the next sign-in asks who it is.
+pub fn sign_out() -> Answer {
+    let session = Session { ask_who: true, ..Session::default() };
+    Answer::redirect("/signed-out").with_session(session).called("signed out")
 }
 
 /// The browser comes back with a code.
@@ -272,6 +324,11 @@ pub async fn callback(app: &App, visit: &Visit) -> Result<Answer, WebError> {
     };
     let state = visit.parameter("state").unwrap_or_default();
     let in_time = visit.now < later(under_way.since, SIGN_IN_LIFE);
+    if under_way.silent && state == under_way.state && visit.parameter("error").is_some() {
+        // Nobody is signed in there, or it cannot be told without asking.
+        let session = Session { signing_in: None, ..visit.session.clone() };
+        return Ok(Answer::redirect("/sign-in?ask=1").with_session(session).called("nobody is signed in yet"));
+    }
     let (Some(code), true, true) = (visit.parameter("code"), in_time, state == under_way.state) else {
         return Ok(failed());
     };

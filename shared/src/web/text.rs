@@ -1,7 +1,15 @@
-//! The words of every page that only explains: what happened and what to do next. One place, so that they can be
-//! translated.
+//! What pages can say. Every word people read is in [`english`], one file, so that it can be translated; here is what
+//! the words belong to: the messages with their codes and statuses, and the labels a template asks for.
+//!
+//! A sentence may hold places in braces, filled by [`fill`]. Codes are for machines and are never translated.
+
+pub mod english;
 
 use http::StatusCode;
+
+use crate::ledger::Provider;
+use crate::link::Refusal;
+use crate::status::SyncState;
 
 /// A page that explains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +32,8 @@ pub enum Message {
     PurchaseNotYet,
     /// Nothing is linked and nothing is waiting to be.
     NothingHere,
+    /// The person has signed out.
+    SignedOut,
     /// The sign-in did not come to an end.
     SignInFailed,
     /// The identity provider does not answer.
@@ -32,10 +42,6 @@ pub enum Message {
     NoOrganization,
     /// The person does not belong to that organization.
     NotYourOrganization,
-    /// A contact address is needed.
-    ContactMissing,
-    /// A name is needed.
-    NameMissing,
     /// The form is not (any longer) of this session, or cookies are off.
     FormExpired,
     /// The form is too large.
@@ -50,152 +56,227 @@ pub enum Message {
     OurFault,
 }
 
-/// What a message says.
-#[derive(Clone, Copy, Debug)]
-pub struct Wording {
-    /// The code of the JSON twin.
-    pub code: &'static str,
-    /// The HTTP status.
-    pub status: StatusCode,
-    /// The headline.
-    pub title: &'static str,
-    /// What happened, and what to do.
-    pub text: &'static str,
+/// Where a page that explains leads on to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Only the support contacts.
+    Nowhere,
+    /// The buyer's subscriptions in the marketplace.
+    Marketplace,
+    /// Signing in.
+    SignIn,
+    /// The index page.
+    Home,
+    /// The vendor's product.
+    Console,
 }
 
 impl Message {
-    /// Its words.
-    pub fn wording(self) -> Wording {
-        let (code, status, title, text) = match self {
-            Self::OpenFromMarketplace => (
-                "open_from_marketplace",
-                StatusCode::OK,
-                "Open this page from the marketplace",
-                "This page finishes a purchase you made in the marketplace. In AWS Marketplace, go to Manage subscriptions, \
-                 choose your subscription and press \u{201c}Set up your account\u{201d}.",
-            ),
-            Self::TokenExpired => (
-                "token_expired",
-                StatusCode::GONE,
-                "This link has expired",
-                "Your purchase is safe. Go back to Manage subscriptions in the marketplace and press \u{201c}Set up your \
-                 account\u{201d} again; you do not have to subscribe again.",
-            ),
-            Self::TokenInvalid => (
-                "purchase_not_identified",
-                StatusCode::BAD_REQUEST,
-                "This purchase could not be identified",
-                "Open it again from the marketplace: Manage subscriptions, your subscription, \u{201c}Set up your account\u{201d}. \
-                 If it happens again, contact support.",
-            ),
-            Self::ProductUnknown => (
-                "product_unknown",
-                StatusCode::BAD_REQUEST,
-                "This product is not set up here",
-                "The purchase was made for a product this page does not serve. Please contact support; your purchase is safe.",
-            ),
-            Self::PlaceKept => (
-                "try_again",
-                StatusCode::SERVICE_UNAVAILABLE,
-                "Your place is kept, please try again",
-                "The marketplace is not answering just now. Wait a moment and press Try again; you do not have to go back.",
-            ),
-            Self::PlaceNotKept => (
-                "try_again_from_marketplace",
-                StatusCode::SERVICE_UNAVAILABLE,
-                "Please try again from the marketplace",
-                "The marketplace is not answering just now. Your purchase is safe: in a few minutes, go to Manage subscriptions \
-                 and press \u{201c}Set up your account\u{201d} again.",
-            ),
-            Self::PurchaseLost => (
-                "purchase_not_found",
-                StatusCode::NOT_FOUND,
-                "There is no purchase to link in this browser",
-                "Go to Manage subscriptions in the marketplace and press \u{201c}Set up your account\u{201d} again, in the browser \
-                 in which you want to finish. Cookies must be allowed for this page.",
-            ),
-            Self::PurchaseNotYet => (
-                "purchase_pending",
-                StatusCode::ACCEPTED,
-                "The marketplace is still confirming your purchase",
-                "This usually takes a minute or two. This page looks again by itself; you can also reload it.",
-            ),
-            Self::NothingHere => (
-                "nothing_linked",
-                StatusCode::OK,
-                "No marketplace purchase is linked",
-                "To pay through a marketplace, subscribe there and press \u{201c}Set up your account\u{201d}; it brings you back here.",
-            ),
-            Self::SignInFailed => (
-                "sign_in_failed",
-                StatusCode::BAD_REQUEST,
-                "The sign-in was not completed",
-                "It may have taken too long or been started in another tab. Please sign in again; your purchase is kept.",
-            ),
-            Self::SignInUnreachable => (
-                "sign_in_unreachable",
-                StatusCode::SERVICE_UNAVAILABLE,
-                "The sign-in cannot be reached just now",
-                "Your purchase is kept. Wait a moment and sign in again.",
-            ),
-            Self::NoOrganization => (
-                "no_organization",
-                StatusCode::OK,
-                "You do not belong to an account yet",
-                "Sign up in the product first, then come back through \u{201c}Set up your account\u{201d} in the marketplace.",
-            ),
-            Self::NotYourOrganization => (
-                "not_your_organization",
-                StatusCode::FORBIDDEN,
-                "You do not belong to that account",
-                "Choose one of your own, or ask its owner to add you.",
-            ),
-            Self::ContactMissing => (
-                "contact_missing",
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "Please enter a contact e-mail address",
-                "We need an address at which the buyer can be reached about this purchase. Go back and fill it in.",
-            ),
-            Self::NameMissing => (
-                "name_missing",
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "Please enter a name",
-                "It must have between 1 and 100 characters. Go back and fill it in.",
-            ),
-            Self::FormExpired => (
-                "form_expired",
-                StatusCode::FORBIDDEN,
-                "This form is no longer valid",
-                "The session is over, or cookies are switched off for this page. Go back, reload the page and try again.",
-            ),
-            Self::TooLarge => (
-                "too_large",
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "That is too large",
-                "What was sent is larger than anything this page expects. Nothing was changed.",
-            ),
-            Self::NotFound => {
-                ("not_found", StatusCode::NOT_FOUND, "There is no such page", "Check the address, or start over.")
-            }
-            Self::MethodNotAllowed => (
-                "method_not_allowed",
-                StatusCode::METHOD_NOT_ALLOWED,
-                "That cannot be done here",
-                "This page answers to its own links and forms only.",
-            ),
-            Self::TryLater => (
-                "try_later",
-                StatusCode::SERVICE_UNAVAILABLE,
-                "Please try again in a moment",
-                "Something we depend on is not answering. Nothing was lost; your place is kept.",
-            ),
-            Self::OurFault => (
-                "our_fault",
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "Something went wrong on our side",
-                "Nothing was lost. Please try again, and contact support if it happens again.",
-            ),
+    /// The code of the JSON twin, and the HTTP status.
+    pub fn code(self) -> (&'static str, StatusCode) {
+        match self {
+            Self::OpenFromMarketplace => ("open_from_marketplace", StatusCode::OK),
+            Self::TokenExpired => ("token_expired", StatusCode::GONE),
+            Self::TokenInvalid => ("purchase_not_identified", StatusCode::BAD_REQUEST),
+            Self::ProductUnknown => ("product_unknown", StatusCode::BAD_REQUEST),
+            Self::PlaceKept => ("try_again", StatusCode::SERVICE_UNAVAILABLE),
+            Self::PlaceNotKept => ("try_again_from_marketplace", StatusCode::SERVICE_UNAVAILABLE),
+            Self::PurchaseLost => ("purchase_not_found", StatusCode::NOT_FOUND),
+            Self::PurchaseNotYet => ("purchase_pending", StatusCode::ACCEPTED),
+            Self::NothingHere => ("nothing_linked", StatusCode::OK),
+            Self::SignedOut => ("signed_out", StatusCode::OK),
+            Self::SignInFailed => ("sign_in_failed", StatusCode::BAD_REQUEST),
+            Self::SignInUnreachable => ("sign_in_unreachable", StatusCode::SERVICE_UNAVAILABLE),
+            Self::NoOrganization => ("no_organization", StatusCode::OK),
+            Self::NotYourOrganization => ("not_your_organization", StatusCode::FORBIDDEN),
+            Self::FormExpired => ("form_expired", StatusCode::FORBIDDEN),
+            Self::TooLarge => ("too_large", StatusCode::PAYLOAD_TOO_LARGE),
+            Self::NotFound => ("not_found", StatusCode::NOT_FOUND),
+            Self::MethodNotAllowed => ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED),
+            Self::TryLater => ("try_later", StatusCode::SERVICE_UNAVAILABLE),
+            Self::OurFault => ("our_fault", StatusCode::INTERNAL_SERVER_ERROR),
+        }
+    }
+
+    /// Where to go on.
+    pub fn way(self) -> Way {
+        match self {
+            Self::OpenFromMarketplace
+            | Self::TokenExpired
+            | Self::TokenInvalid
+            | Self::PlaceNotKept
+            | Self::PurchaseLost => Way::Marketplace,
+            Self::NothingHere | Self::NoOrganization => Way::Console,
+            Self::SignedOut | Self::SignInFailed | Self::SignInUnreachable => Way::SignIn,
+            Self::PurchaseNotYet
+            | Self::NotYourOrganization
+            | Self::FormExpired
+            | Self::NotFound
+            | Self::MethodNotAllowed
+            | Self::TryLater
+            | Self::OurFault => Way::Home,
+            Self::PlaceKept | Self::ProductUnknown | Self::TooLarge => Way::Nowhere,
+        }
+    }
+}
+
+/// The words of one language.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "each is its own explanation in the language's file")]
+pub struct Text {
+    pub language: &'static str,
+    // The frame around every page.
+    pub skip: &'static str,
+    pub home: &'static str,
+    pub billing: &'static str,
+    pub console: &'static str,
+    pub signed_in_as: &'static str,
+    pub sign_in: &'static str,
+    pub sign_out: &'static str,
+    pub help: &'static str,
+    pub open_ticket: &'static str,
+    pub or_write_to: &'static str,
+    pub billed_by: &'static str,
+    pub navigation: &'static str,
+    // Pages that explain.
+    pub try_again: &'static str,
+    pub to_marketplace: &'static str,
+    pub to_home: &'static str,
+    // Landing and sign-in.
+    pub landing_title: &'static str,
+    pub landing_lead: &'static str,
+    pub sign_in_title: &'static str,
+    pub same_method: &'static str,
+    pub what_happens: &'static str,
+    pub landing_steps: [&'static str; 3],
+    pub before_you_start: &'static str,
+    pub cannot_be_linked: &'static str,
+    // The purchase.
+    pub purchase: &'static str,
+    pub bought_by: &'static str,
+    pub account_number: &'static str,
+    pub pays_for: &'static str,
+    // Choosing.
+    pub choose_title: &'static str,
+    pub choose_lead: &'static str,
+    pub link: &'static str,
+    pub link_this: &'static str,
+    pub linking: &'static str,
+    pub none_yet: &'static str,
+    pub create_title: &'static str,
+    pub create_name: &'static str,
+    pub create: &'static str,
+    pub name_wrong: &'static str,
+    // Confirming.
+    pub confirm_title: &'static str,
+    pub confirm_lead: &'static str,
+    pub contact: &'static str,
+    pub contact_hint: &'static str,
+    pub contact_wrong: &'static str,
+    pub choose_another: &'static str,
+    pub not_you: &'static str,
+    // Refused.
+    pub refused_title: &'static str,
+    pub refused_lead: &'static str,
+    pub refused_next: &'static str,
+    pub check_again: &'static str,
+    // The status.
+    pub syncing_title: &'static str,
+    pub syncing_text: &'static str,
+    pub syncing_steps: [&'static str; 3],
+    pub step_done: &'static str,
+    pub step_now: &'static str,
+    pub linked_title: &'static str,
+    pub linked_text: &'static str,
+    pub next_steps: &'static str,
+    pub linked_steps: [&'static str; 3],
+    pub failed_title: &'static str,
+    pub failed_text: &'static str,
+    pub unlinked_title: &'static str,
+    pub unlinked_text: &'static str,
+    pub see_billing: &'static str,
+    pub session_over: &'static str,
+    // Billing.
+    pub billing_title: &'static str,
+    pub payment_method: &'static str,
+    pub marketplace_link: &'static str,
+    pub subscription: &'static str,
+    pub since: &'static str,
+    pub manage: &'static str,
+    pub edit_payment: &'static str,
+    pub entitlements: &'static str,
+    pub dimension: &'static str,
+    pub value: &'static str,
+    pub valid_until: &'static str,
+    pub consequences: &'static str,
+    pub consequences_lead: &'static str,
+    pub deployment: &'static str,
+    pub state: &'static str,
+    pub comes_next: &'static str,
+    pub trial_stops: &'static str,
+    pub deleted_after: &'static str,
+    pub is_deleted: &'static str,
+    pub is_stopping: &'static str,
+    pub kept: &'static str,
+    pub held: &'static str,
+    pub more: &'static str,
+    /// What a message says: headline, and what to do.
+    pub message: fn(Message) -> (&'static str, &'static str),
+    /// Why a link is refused, and what the person can do about it.
+    pub refusal: fn(Refusal) -> (&'static str, &'static str),
+    /// The same as a condition, for who has not tried yet.
+    pub condition: fn(&Refusal) -> &'static str,
+    /// A marketplace's name.
+    pub marketplace: fn(&Provider) -> &'static str,
+    /// How a link stands.
+    pub link_state: fn(&SyncState) -> &'static str,
+    /// How a subscription stands, by the name of its state.
+    pub subscription_state: fn(&str) -> &'static str,
+    /// How a deployment stands, by the name of its state.
+    pub deployment_state: fn(&str) -> &'static str,
+}
+
+impl Text {
+    /// A sentence with one place filled.
+    pub fn fill(&self, sentence: impl AsRef<str>, place: &str, value: &str) -> String {
+        fill(sentence.as_ref(), &[(place, value)])
+    }
+
+    /// A sentence with two places filled.
+    pub fn fill2(&self, sentence: impl AsRef<str>, place: &str, value: &str, other: &str, other_value: &str) -> String {
+        fill(sentence.as_ref(), &[(place, value), (other, other_value)])
+    }
+}
+
+/// Puts values into the places of a sentence. What a value itself holds is left alone.
+pub fn fill(sentence: &str, values: &[(&str, &str)]) -> String {
+    let mut filled = String::with_capacity(sentence.len());
+    let mut rest = sentence;
+    while let Some((before, after)) = rest.split_once('{') {
+        filled.push_str(before);
+        let Some((place, behind)) = after.split_once('}') else {
+            filled.push('{');
+            rest = after;
+            continue;
         };
-        Wording { code, status, title, text }
+        match values.iter().find(|(name, _)| *name == place) {
+            Some((_, value)) => filled.push_str(value),
+            None => filled.extend(["{", place, "}"]),
+        }
+        rest = behind;
+    }
+    filled.push_str(rest);
+    filled
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_filled_once_and_values_are_left_alone() {
+        let values = [("word", "account"), ("name", "{word} & {name}")];
+        assert_eq!(fill("This {word}: {name}.", &values), "This account: {word} & {name}.");
+        assert_eq!(fill("{unknown} {open", &values), "{unknown} {open");
     }
 }

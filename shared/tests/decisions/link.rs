@@ -5,6 +5,7 @@ use tradepost::organization::{BillingFacts, Organization, Role};
 use tradepost::person::PersonId;
 use tradepost::policy::{Policy, RefusalRule};
 use tradepost::subscription::{EndReason, FINAL_USAGE, State, SubscriptionKey};
+use tradepost::web::text::english::ENGLISH;
 
 use super::{policy, t};
 
@@ -187,9 +188,10 @@ fn a_refusals_code_is_its_json_and_its_sentence_is_one() {
         Refusal::PurchaseEnded,
     ] {
         assert_eq!(serde_json::to_string(&refusal).unwrap(), format!("\"{}\"", refusal.code()));
-        let sentence = refusal.sentence("workspace");
+        let (sentence, advice) = (ENGLISH.refusal)(refusal);
         assert!(sentence.ends_with('.') && sentence.matches('.').count() == 1, "{sentence}");
-        assert!(sentence.contains("workspace") || refusal == Refusal::PurchaseEnded, "{sentence}");
+        assert!(sentence.contains("{word}") || refusal == Refusal::PurchaseEnded, "{sentence}");
+        assert!(advice.ends_with('.'), "{advice}");
     }
 }
 

@@ -271,6 +271,8 @@ fn listings(policy: &Policy) -> Config {
     Config {
         publisher_account: SELLER.to_owned(),
         base_url: "https://aws.example.com".to_owned(),
+        seller_name: "EMQX".to_owned(),
+        start_url: "https://example.com".to_owned(),
         products: products.collect(),
     }
 }

@@ -1,0 +1,95 @@
+//! What is kept between runs in one folder: the ledger is a file of its own, everything else is in `state.json`.
+
+use std::path::Path;
+
+use anyhow::{Context, anyhow};
+use base64::Engine as _;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tradepost_aws::config::{Secrets, random};
+
+use crate::aws_marketplace::AwsMarketplace;
+use crate::queue::Queue;
+use crate::vendor::Vendor;
+
+/// What is kept between runs, beside the ledger.
+#[derive(Default, Serialize, Deserialize)]
+pub(super) struct Kept {
+    #[serde(default)]
+    pub ahead_seconds: i64,
+    #[serde(default)]
+    pub cookie_key: String,
+    #[serde(default)]
+    pub control_plane: String,
+    #[serde(default)]
+    pub vendor_api: String,
+    #[serde(default)]
+    pub client_secret: String,
+    #[serde(default)]
+    pub aws: Value,
+    #[serde(default)]
+    pub vendor: Value,
+    #[serde(default)]
+    pub notices: Value,
+    #[serde(default)]
+    pub work: Value,
+}
+
+impl Kept {
+    /// Makes the keys of a fresh stack, where there are none yet.
+    pub(super) fn with_keys(mut self) -> Self {
+        if self.cookie_key.is_empty() {
+            let key: Vec<u8> = [random(), random()].concat();
+            self.cookie_key = base64::engine::general_purpose::STANDARD.encode(key);
+            self.control_plane = format!("whsec_{}", base64::engine::general_purpose::STANDARD.encode(random()));
+            self.client_secret = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(random());
+        }
+        if self.vendor_api.is_empty() {
+            self.vendor_api = format!("whsec_{}", base64::engine::general_purpose::STANDARD.encode(random()));
+        }
+        self
+    }
+
+    /// The functions' secrets.
+    pub(super) fn secrets(&self, method: &str) -> Secrets {
+        Secrets {
+            cookie_key: self.cookie_key.clone(),
+            control_plane: self.control_plane.clone(),
+            vendor_api: Some(self.vendor_api.clone()),
+            sign_in: [(method.to_owned(), self.client_secret.clone())].into(),
+        }
+    }
+}
+
+pub(super) fn kept(folder: Option<&Path>) -> anyhow::Result<Kept> {
+    let Some(folder) = folder else { return Ok(Kept::default()) };
+    std::fs::create_dir_all(folder).with_context(|| format!("the folder {} cannot be made", folder.display()))?;
+    let path = folder.join("state.json");
+    match std::fs::read_to_string(&path) {
+        Ok(text) => serde_json::from_str(&text)
+            .with_context(|| format!("{} is damaged; delete the folder to start afresh", path.display())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Kept::default()),
+        Err(error) => Err(anyhow!(error)).with_context(|| format!("{} cannot be read", path.display())),
+    }
+}
+
+pub(super) fn restore(
+    kept: &Kept,
+    aws: &AwsMarketplace,
+    vendor: &Vendor,
+    notices: &Queue,
+    work: &Queue,
+) -> anyhow::Result<()> {
+    let damaged = "the kept state is of another version; delete the folder to start afresh";
+    if !kept.aws.is_null() {
+        aws.load(kept.aws.clone()).context(damaged)?;
+    }
+    if !kept.vendor.is_null() {
+        vendor.load(kept.vendor.clone()).context(damaged)?;
+    }
+    if !kept.notices.is_null() {
+        notices.load(kept.notices.clone()).context(damaged)?;
+        work.load(kept.work.clone()).context(damaged)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,285 @@
+//! English. A translation is a copy of this file with other words; the places in braces stay.
+//!
+//! The tone: short sentences, what happened first, then what to do. "Account" or "organization" is the vendor's own
+//! word and comes in as `{word}`.
+
+use super::{Message, Text};
+use crate::ledger::Provider;
+use crate::link::Refusal;
+use crate::status::SyncState;
+
+/// The words.
+pub const ENGLISH: Text = Text {
+    language: "en",
+    skip: "Skip to the content",
+    home: "Home",
+    billing: "Billing",
+    console: "Go to {vendor}",
+    signed_in_as: "Signed in as",
+    sign_in: "Sign in",
+    sign_out: "Sign out",
+    help: "Need help?",
+    open_ticket: "Open a ticket",
+    or_write_to: "or write to",
+    billed_by: "Purchases are billed by the marketplace. No card or bank data is asked for here.",
+    navigation: "Main",
+    try_again: "Try again",
+    to_marketplace: "Manage subscriptions in {marketplace}",
+    to_home: "Start over",
+    landing_title: "Set up your account for {product}",
+    landing_lead: "Thank you for subscribing. Sign in to {vendor}, or create an account, and link the purchase to it.",
+    sign_in_title: "Sign in to {vendor}",
+    same_method: "If you already have an account, use the method you always sign in with.",
+    what_happens: "What happens next",
+    landing_steps: [
+        "Sign in to {vendor}, with an account you have or a new one.",
+        "Check which {word} the purchase pays for, and press Link.",
+        "{marketplace} confirms the purchase, usually within two minutes. Then you are ready to go.",
+    ],
+    before_you_start: "Before you start",
+    cannot_be_linked: "Linking is refused if the {word}",
+    purchase: "Purchase",
+    bought_by: "Bought by",
+    account_number: "{marketplace} account {account}",
+    pays_for: "Pays for",
+    choose_title: "Choose the {word} for {product}",
+    choose_lead: "The purchase pays for one {word}. These are the ones you belong to.",
+    link: "Link",
+    link_this: "Link {name}",
+    linking: "Linking…",
+    none_yet: "You do not belong to any {word} yet.",
+    create_title: "Create a new {word}",
+    create_name: "Name",
+    create: "Create",
+    name_wrong: "Enter a name of 1 to 100 characters.",
+    confirm_title: "Link this purchase to this {word}",
+    confirm_lead: "From then on {marketplace} pays for what this {word} uses.",
+    contact: "Contact e-mail",
+    contact_hint: "Where we reach the buyer about this purchase.",
+    contact_wrong: "Enter an e-mail address, such as you@example.com.",
+    choose_another: "Choose another {word}",
+    not_you: "Not you? Use another account",
+    refused_title: "This purchase cannot be linked to {organization}",
+    refused_lead: "Nothing was changed for this {word}.",
+    refused_next: "The purchase itself still runs in {marketplace}; cancel it there if you do not need it.",
+    check_again: "Check again",
+    syncing_title: "Linking your purchase",
+    syncing_text: "{marketplace} is confirming the purchase. This usually takes a minute or two; you can leave this page and \
+                   find the state under Billing.",
+    syncing_steps: ["Purchase identified", "Linked to {organization}", "Confirmation by {marketplace}"],
+    step_done: "done",
+    step_now: "under way",
+    linked_title: "Your purchase is linked",
+    linked_text: "{product} now pays for {organization}.",
+    next_steps: "Next steps",
+    linked_steps: [
+        "Go on in {vendor}: everything you use is billed by {marketplace}.",
+        "See payment method and status under Billing at any time.",
+        "Change or cancel the subscription in {marketplace}.",
+    ],
+    failed_title: "The purchase was not confirmed",
+    failed_text: "{marketplace} did not confirm the purchase, so nothing is linked. Check the payment method of your \
+                  marketplace account and subscribe again, or open a ticket.",
+    unlinked_title: "The subscription has ended",
+    unlinked_text: "{organization} is no longer linked to {product}. Billing shows what follows from that, and when.",
+    see_billing: "See Billing",
+    session_over: "Your session is over. Reload the page to go on.",
+    billing_title: "Billing of {organization}",
+    payment_method: "Payment Method",
+    marketplace_link: "Marketplace link",
+    subscription: "Subscription",
+    since: "on",
+    manage: "Manage in {marketplace}",
+    edit_payment: "The payment method is managed in {marketplace} as long as the {word} is linked.",
+    entitlements: "Entitlements",
+    dimension: "Dimension",
+    value: "Value",
+    valid_until: "Valid until",
+    consequences: "What follows from the end of the subscription",
+    consequences_lead: "Subscribe again in {marketplace} before the time below and nothing more is deleted.",
+    deployment: "Deployment",
+    state: "State",
+    comes_next: "What comes next",
+    trial_stops: "Trial, goes on until {time}",
+    deleted_after: "Deleted after {time} unless you subscribe again",
+    is_deleted: "Nothing; it is gone",
+    is_stopping: "It is being stopped",
+    kept: "Kept",
+    held: "Kept for now: {why}",
+    more: "More deployments",
+    message,
+    refusal,
+    condition,
+    marketplace,
+    link_state,
+    subscription_state,
+    deployment_state,
+};
+
+fn message(message: Message) -> (&'static str, &'static str) {
+    match message {
+        Message::OpenFromMarketplace => (
+            "Open this page from the marketplace",
+            "This page finishes a purchase you made in the marketplace. There, go to Manage subscriptions, choose your \
+             subscription and press \u{201c}Set up your account\u{201d}.",
+        ),
+        Message::TokenExpired => (
+            "This link has expired",
+            "Your purchase is safe. Go back to Manage subscriptions in the marketplace and press \u{201c}Set up your \
+             account\u{201d} again; you do not have to subscribe again.",
+        ),
+        Message::TokenInvalid => (
+            "This purchase could not be identified",
+            "Open it again from the marketplace: Manage subscriptions, your subscription, \u{201c}Set up your account\u{201d}. If \
+             it happens again, contact support.",
+        ),
+        Message::ProductUnknown => (
+            "This product is not set up here",
+            "The purchase was made for a product this page does not serve. Your purchase is safe; please contact support.",
+        ),
+        Message::PlaceKept => (
+            "Your place is kept, please try again",
+            "The marketplace is not answering just now. Wait a moment and press Try again; you do not have to go back.",
+        ),
+        Message::PlaceNotKept => (
+            "Please try again from the marketplace",
+            "The marketplace is not answering just now. Your purchase is safe: in a few minutes, go to Manage subscriptions \
+             and press \u{201c}Set up your account\u{201d} again.",
+        ),
+        Message::PurchaseLost => (
+            "There is no purchase to link in this browser",
+            "Go to Manage subscriptions in the marketplace and press \u{201c}Set up your account\u{201d} again, in the browser in \
+             which you want to finish. Cookies must be allowed for this page.",
+        ),
+        Message::PurchaseNotYet => (
+            "The marketplace is still confirming your purchase",
+            "This usually takes a minute or two. This page looks again by itself; you can also reload it.",
+        ),
+        Message::NothingHere => (
+            "No marketplace purchase is linked",
+            "To pay through a marketplace, subscribe there and press \u{201c}Set up your account\u{201d}; it brings you back here.",
+        ),
+        Message::SignedOut => (
+            "You are signed out",
+            "To finish a purchase with another account, press \u{201c}Set up your account\u{201d} in the marketplace again.",
+        ),
+        Message::SignInFailed => (
+            "The sign-in was not completed",
+            "It may have taken too long, been used before or been started in another tab. Please sign in again.",
+        ),
+        Message::SignInUnreachable => {
+            ("The sign-in cannot be reached just now", "Your purchase is kept. Wait a moment and sign in again.")
+        }
+        Message::NoOrganization => (
+            "You do not belong to an account yet",
+            "Sign up in the product first, then press \u{201c}Set up your account\u{201d} in the marketplace again.",
+        ),
+        Message::NotYourOrganization => {
+            ("You do not belong to that account", "Choose one of your own, or ask its owner to add you.")
+        }
+        Message::FormExpired => (
+            "This form is no longer valid",
+            "Nothing was changed. The session is over, or cookies are switched off for this page: allow them and start over. If \
+             a purchase is waiting, press \u{201c}Set up your account\u{201d} in the marketplace again.",
+        ),
+        Message::TooLarge => {
+            ("That is too large", "What was sent is larger than anything this page expects. Nothing was changed.")
+        }
+        Message::NotFound => ("There is no such page", "Check the address, or start over."),
+        Message::MethodNotAllowed => ("That cannot be done here", "This page answers to its own links and forms only."),
+        Message::TryLater => (
+            "Please try again in a moment",
+            "Something we depend on is not answering. Nothing was lost; your place is kept.",
+        ),
+        Message::OurFault => (
+            "Something went wrong on our side",
+            "Nothing was lost. Please try again, and contact support if it happens again.",
+        ),
+    }
+}
+
+fn refusal(refusal: Refusal) -> (&'static str, &'static str) {
+    match refusal {
+        Refusal::CardOnFile => (
+            "This {word} already has a credit card set up.",
+            "Remove the card under Billing in {vendor}, then check again.",
+        ),
+        Refusal::CreditsAvailable => {
+            ("This {word} has available credits.", "Use up the credits first, or open a ticket.")
+        }
+        Refusal::AlreadyLinked => (
+            "This {word} is already linked to a marketplace product.",
+            "One {word} has one marketplace purchase. Cancel one of the two in the marketplace.",
+        ),
+        Refusal::PurchaseAlreadyLinked => (
+            "This purchase is already linked to another {word}.",
+            "Sign in as somebody who belongs to it to see how it stands.",
+        ),
+        Refusal::UnpaidInvoices => {
+            ("This {word} has unpaid invoices.", "Pay them under Billing in {vendor}, then check again.")
+        }
+        Refusal::PlanNotAllowed => {
+            ("The plan of this {word} cannot be paid through a marketplace.", "Change the plan, or open a ticket.")
+        }
+        Refusal::RoleMissing => (
+            "Your role in this {word} does not allow you to link a purchase.",
+            "Ask an owner of the {word} to do it or to change your role.",
+        ),
+        Refusal::PurchaseEnded => {
+            ("This purchase has ended in the marketplace.", "Subscribe again there, then set up your account.")
+        }
+    }
+}
+
+fn condition(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::CardOnFile => "has a credit card set up,",
+        Refusal::CreditsAvailable => "has available credits,",
+        Refusal::UnpaidInvoices => "has unpaid invoices,",
+        Refusal::PlanNotAllowed => "is on a plan that cannot be paid through a marketplace,",
+        Refusal::RoleMissing => "gives you no role that may link a purchase,",
+        Refusal::AlreadyLinked => "is already linked to a marketplace product.",
+        Refusal::PurchaseAlreadyLinked => "is not the one the purchase is linked to.",
+        Refusal::PurchaseEnded => "comes after the end of the purchase.",
+    }
+}
+
+fn marketplace(provider: &Provider) -> &'static str {
+    match provider {
+        Provider::Aws => "AWS Marketplace",
+        Provider::Azure => "Microsoft Marketplace",
+    }
+}
+
+fn link_state(state: &SyncState) -> &'static str {
+    match state {
+        SyncState::Syncing => "Being confirmed by the marketplace",
+        SyncState::Linked => "Linked",
+        SyncState::Failed => "Not confirmed",
+        SyncState::Unlinked => "Not linked",
+    }
+}
+
+fn subscription_state(name: &str) -> &'static str {
+    match name {
+        "announced" => "Not confirmed yet",
+        "active" => "Active",
+        "suspended" => "Suspended",
+        "ending" => "Ending",
+        "ended" => "Ended",
+        "failed" => "Failed",
+        "superseded" => "Renewed",
+        _ => "Unknown",
+    }
+}
+
+fn deployment_state(name: &str) -> &'static str {
+    match name {
+        "running" => "Running (trial)",
+        "stopping" => "Stopping",
+        "stopped" => "Stopped",
+        "deleting" => "Being deleted",
+        "deleted" => "Deleted",
+        _ => "Unknown",
+    }
+}

@@ -1,0 +1,151 @@
+//! What the vendor's own servers may ask of Tradepost, to show it in their console: `POST /v1/billing` with
+//! `{"operation": "get_billing", "organization": "…"}`, answered with the billing state of that organization.
+//!
+//! The call is signed as the control plane's are, after the Standard Webhooks specification (`webhook-id`,
+//! `webhook-timestamp` in seconds, `webhook-signature` over all three with the body), under a secret of its own: a
+//! call to the vendor can never be sent back to us as one of his. It only reads, so an id may come twice; a
+//! timestamp more than five minutes away is refused.
+
+use std::fmt;
+
+use http::{HeaderMap, Request, StatusCode};
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use standardwebhooks::Webhook;
+
+use super::page::Answer;
+use super::{App, WebError, billing};
+
+const TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
+
+/// Knows the secret that signs the vendor's calls.
+pub struct VendorKey {
+    webhook: Webhook,
+}
+
+impl fmt::Debug for VendorKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("VendorKey(…)")
+    }
+}
+
+/// Why a call is not believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unproven {
+    /// A header is missing or does not read.
+    Missing,
+    /// No signature fits.
+    Wrong,
+    /// Sent too long ago, or by a clock that is wrong.
+    Stale,
+}
+
+impl VendorKey {
+    /// From a Standard Webhooks secret (`whsec_…`); none if it is not one.
+    pub fn new(secret: &str) -> Option<Self> {
+        Webhook::new(secret).ok().map(|webhook| Self { webhook })
+    }
+
+    /// Checks signature and time. Several signatures at once are how a secret is changed without an outage.
+    pub fn verify(&self, headers: &HeaderMap, body: &[u8], now: Timestamp) -> Result<(), Unproven> {
+        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).ok_or(Unproven::Missing);
+        let id = header("webhook-id")?;
+        let seconds = header("webhook-timestamp")?.parse().map_err(|_| Unproven::Missing)?;
+        let expected = self.webhook.sign(id, seconds, body).map_err(|_| Unproven::Wrong)?;
+        if !header("webhook-signature")?.split(' ').any(|given| same(given, &expected)) {
+            return Err(Unproven::Wrong);
+        }
+        let sent = Timestamp::from_second(seconds).map_err(|_| Unproven::Stale)?;
+        if sent.duration_since(now).abs() > TOLERANCE { Err(Unproven::Stale) } else { Ok(()) }
+    }
+}
+
+/// Compares without telling by the time it takes how much is right.
+fn same(given: &str, expected: &str) -> bool {
+    Sha256::digest(given) == Sha256::digest(expected)
+}
+
+#[derive(Deserialize)]
+struct Call {
+    operation: String,
+    organization: String,
+    #[serde(default)]
+    after: Option<String>,
+}
+
+/// Answers `POST /v1/billing`.
+pub async fn billing(app: &App, request: &Request<bytes::Bytes>, now: Timestamp) -> Result<Answer, WebError> {
+    let refuse = |status, code: &'static str, text: &'static str| {
+        Ok(Answer::json(json!({"code": code, "text": text}), code).with_status(status))
+    };
+    let Some(key) = &app.vendor_key else {
+        return refuse(StatusCode::NOT_FOUND, "not_set_up", "The secret holds no vendor_api key.");
+    };
+    match key.verify(request.headers(), request.body(), now) {
+        Ok(()) => {}
+        Err(Unproven::Missing) => {
+            let text = "The headers webhook-id, webhook-timestamp and webhook-signature must all be there.";
+            return refuse(StatusCode::UNAUTHORIZED, "signature_missing", text);
+        }
+        Err(Unproven::Wrong) => {
+            let text = "No signature fits the id, the timestamp and the body.";
+            return refuse(StatusCode::UNAUTHORIZED, "signature_invalid", text);
+        }
+        Err(Unproven::Stale) => {
+            let text = "The timestamp is more than five minutes away from our clock.";
+            return refuse(StatusCode::UNAUTHORIZED, "timestamp_stale", text);
+        }
+    }
+    let call: Option<Call> = serde_json::from_slice(request.body()).ok();
+    let Some(call) = call.filter(|call| call.operation == "get_billing" && !call.organization.is_empty()) else {
+        let text = "Send {\"operation\": \"get_billing\", \"organization\": its id}.";
+        return refuse(StatusCode::BAD_REQUEST, "call_not_understood", text);
+    };
+    Ok(match billing::view(app, &call.organization, call.after.as_deref()).await? {
+        Some(view) => Answer::json(serde_json::to_value(&view)?, "billing told"),
+        None => Answer::json(json!({"organization": call.organization, "state": "none"}), "billing: none"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: &str = "whsec_dHJhZGVwb3N0LWRlbW8tc2VjcmV0LWZvci10ZXN0cw==";
+    const BODY: &[u8] = br#"{"operation":"get_billing","organization":"org-1"}"#;
+
+    fn now() -> Timestamp {
+        Timestamp::from_second(1_795_000_000).unwrap()
+    }
+
+    fn headers(away: i64) -> HeaderMap {
+        let seconds = now().as_second() + away;
+        let signature = Webhook::new(SECRET).unwrap().sign("msg_1", seconds, BODY).unwrap();
+        let mut headers = HeaderMap::new();
+        headers.insert("webhook-id", "msg_1".parse().unwrap());
+        headers.insert("webhook-timestamp", seconds.into());
+        headers.insert("webhook-signature", signature.parse().unwrap());
+        headers
+    }
+
+    #[test]
+    fn only_a_fresh_call_with_a_fitting_signature_is_believed() {
+        let key = VendorKey::new(SECRET).unwrap();
+        for (away, expected) in
+            [(0, Ok(())), (300, Ok(())), (-300, Ok(())), (301, Err(Unproven::Stale)), (-301, Err(Unproven::Stale))]
+        {
+            assert_eq!(key.verify(&headers(away), BODY, now()), expected, "{away}");
+        }
+        assert_eq!(key.verify(&headers(0), b"{}", now()), Err(Unproven::Wrong));
+        for name in ["webhook-id", "webhook-timestamp", "webhook-signature"] {
+            let mut fewer = headers(0);
+            fewer.remove(name);
+            assert_eq!(key.verify(&fewer, BODY, now()), Err(Unproven::Missing), "{name}");
+        }
+        let other = VendorKey::new("whsec_YW5vdGhlciBzZWNyZXQgYWx0b2dldGhlcg==").unwrap();
+        assert_eq!(other.verify(&headers(0), BODY, now()), Err(Unproven::Wrong));
+        assert!(VendorKey::new("whsec_not base64").is_none());
+    }
+}

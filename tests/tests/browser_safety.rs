@@ -1,11 +1,25 @@
 //! What a hostile page or person could try through the buyer's own browser. What needs no browser is in `doors`.
 
 use anyhow::ensure;
+use axum::Router;
+use axum::response::Html;
+use axum::routing::get;
 use serde_json::{Value, json};
+use system_tests::chromium::Chromium;
 use system_tests::stage::Stage;
+use tokio::net::TcpListener;
 use tradepost_local::demo::Browse;
 
 type Outcome = anyhow::Result<()>;
+
+/// Opens a page of another site that keeps no rules of its own.
+async fn hostile(browser: &mut Chromium) -> Outcome {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+    let port = listener.local_addr()?.port();
+    let page = Router::new().route("/", get(async || Html("<!doctype html><title>Hostile</title><main>Free!</main>")));
+    tokio::spawn(async move { axum::serve(listener, page).await });
+    browser.open(&format!("http://hostile.localhost:{port}/")).await
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_site_cannot_press_link() -> Outcome {
@@ -13,7 +27,7 @@ async fn another_site_cannot_press_link() -> Outcome {
     let bought = stage.ready("clean").await?;
     let csrf = stage.browser.value_of("form#link-form input[name=csrf]").await?;
     // Even knowing the token: the browser does not give the cookie to a form of another site.
-    stage.aws("/").await?;
+    hostile(&mut stage.browser).await?;
     let link = format!("{}/link", stage.world.at.tradepost);
     let form = [("csrf", csrf.as_str()), ("organization", "org-clean"), ("contact", "evil@demo.example")];
     stage.browser.post(&link, &form).await?;
@@ -30,7 +44,7 @@ async fn another_site_cannot_press_link() -> Outcome {
 async fn another_site_cannot_sign_the_person_out() -> Outcome {
     let mut stage = Stage::new().await?;
     stage.ready("clean").await?;
-    stage.aws("/").await?;
+    hostile(&mut stage.browser).await?;
     let out = format!("{}/sign-out", stage.world.at.tradepost);
     stage.browser.post(&out, &[]).await?;
     stage.ours("/").await?;
@@ -41,7 +55,7 @@ async fn another_site_cannot_sign_the_person_out() -> Outcome {
 async fn another_site_cannot_read_or_frame_our_pages() -> Outcome {
     let mut stage = Stage::new().await?;
     stage.ready("clean").await?;
-    stage.aws("/").await?;
+    hostile(&mut stage.browser).await?;
     let status = format!("{}/status", stage.world.at.tradepost);
     let read = stage.browser.fetch(&status).await;
     ensure!(read.is_err(), "another site reads {read:?}");

@@ -104,10 +104,8 @@ impl Chromium {
 
     /// What the console has said since it was last asked.
     pub async fn console(&self) -> anyhow::Result<Vec<Value>> {
-        match self.turn().await?.issue_cmd(Log).await? {
-            Value::Array(lines) => Ok(lines),
-            other => bail!("not a log: {other}"),
-        }
+        let log = self.turn().await?.issue_cmd(Log).await?;
+        log.as_array().cloned().with_context(|| format!("not a log: {log}"))
     }
 
     /// Waits until `css` can be seen.
@@ -148,11 +146,14 @@ impl Chromium {
         .await
     }
 
-    /// Where the browser is and what it says, for an error.
+    /// Where the browser is, what it says and what its console says, for an error.
     async fn place(&self) -> String {
         let url = Browse::url(self).await.map_or_else(|error| error.to_string(), |url| url.to_string());
         let text = Browse::text(self).await.unwrap_or_else(|error| error.to_string());
-        format!("on {url}: {}", text.chars().take(400).collect::<String>())
+        let console = self.console().await.unwrap_or_default();
+        let lines = console.iter().filter_map(|line| line.get("message").and_then(Value::as_str));
+        let console = lines.map(|line| format!("\nconsole: {line}")).collect::<String>();
+        format!("on {url}: {}{console}", text.chars().take(400).collect::<String>())
     }
 
     /// The first that can be seen of what `css` selects and whose text has `text`.

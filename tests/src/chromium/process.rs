@@ -76,13 +76,13 @@ impl Process {
         if runs_as_root() {
             arguments.push("--no-sandbox".to_owned());
         }
-        let mut preferences = json!({});
+        let mut preferences = serde_json::Map::new();
         // 2 is "block".
         if taste.no_scripts {
-            preferences["profile.managed_default_content_settings.javascript"] = json!(2);
+            preferences.insert("profile.managed_default_content_settings.javascript".to_owned(), json!(2));
         }
         if taste.no_cookies {
-            preferences["profile.default_content_setting_values.cookies"] = json!(2);
+            preferences.insert("profile.default_content_setting_values.cookies".to_owned(), json!(2));
         }
         json!({
             "browserName": "chrome",

@@ -26,7 +26,7 @@ use tradepost::ledger::Ledger;
 use tradepost::outbound::Outbound;
 use tradepost::policy::Policy;
 use tradepost::sweeper::{Rails, Report};
-use tradepost_aws::config::{Secrets, Settings, app, control_plane};
+use tradepost_aws::config::{Settings, app, control_plane};
 use tradepost_aws::landing::Landing;
 use tradepost_aws::marketplace::AwsMarketplace as AwsClients;
 use tradepost_aws::notifications::Notifications;
@@ -174,6 +174,11 @@ impl Stack {
             options,
             secrets: kept,
         })
+    }
+
+    /// What signs the demo vendor's questions to Tradepost.
+    pub fn vendor_api_secret(&self) -> &str {
+        &self.secrets.vendor_api
     }
 
     /// The addresses of the parties.

@@ -1,0 +1,259 @@
+//! Tradepost's own pages: what a buyer is told at each step, who may go on as whom, and what the pages weigh.
+
+use jiff::SignedDuration;
+use lambda_http::http::{Response, StatusCode};
+use serde_json::{Value, json};
+use system_tests::world::{EMQX, HOUR, World};
+use tradepost_local::demo::Browser;
+
+/// One request through the real function; `cookie` as a browser sends it.
+async fn asked(
+    world: &World,
+    method: &str,
+    path: &str,
+    headers: Value,
+    body: &str,
+) -> anyhow::Result<Response<String>> {
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    let event = json!({
+        "version": "2.0", "routeKey": "$default", "rawPath": path, "rawQueryString": query, "headers": headers,
+        "requestContext": {"http": {"method": method, "path": path}, "stage": "$default"}, "body": body, "isBase64Encoded": false,
+    });
+    let response = world.stack.landing.handle(world.request(&event)?, world.now()).await;
+    Ok(response.map(|body| String::from_utf8_lossy(&body).into_owned()))
+}
+
+#[tokio::test]
+async fn the_landing_page_says_what_was_bought_what_comes_next_and_where_help_is() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let bought = world.buy().await?;
+    let browser = world.land(&bought.token).await?;
+    assert_eq!(browser.url.path(), "/sign-in");
+    let text = browser.text();
+    for said in [
+        "Set up your account for EMQX Cloud (Pay as you go)",
+        "AWS Marketplace account 210987654321",
+        "Sign in to EMQX or sign up",
+        "What happens next",
+        "Linking is refused if the account",
+        "has a credit card set up",
+        "has available credits",
+        "is already linked",
+        "Open a ticket",
+        "support@emqx.example",
+    ] {
+        assert!(text.contains(said), "{said:?} is not in: {text}");
+    }
+    assert!(!browser.html.contains(&bought.token), "the token is on the page");
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_is_signed_in_at_the_vendor_goes_straight_to_the_index_page() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let (first, mut browser) = (world.buy().await?, Browser::new()?);
+    browser.open(&format!("{}/sign-in", world.at.vendor)).await?;
+    browser.submit("form#sign-in", &[("email", "clean@demo.example"), ("password", "demo")]).await?;
+    browser.open(&format!("{}/", world.at.aws)).await?;
+    let landing = format!("{}/aws/landing", world.at.tradepost);
+    browser.post(&landing, &[("x-amzn-marketplace-token", &first.token)]).await?;
+    assert_eq!((browser.url.path(), browser.status), ("/", 200), "{}", browser.text());
+    assert!(browser.text().contains("Link this purchase to this account"), "{}", browser.text());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_contact_that_is_no_address_is_said_at_the_field_and_nothing_is_linked() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let bought = world.buy().await?;
+    let mut browser = world.ready(&bought.token, "clean").await?;
+    for typed in ["nobody", "a b@c.example", ""] {
+        browser.submit("form#link-form", &[("contact", typed)]).await?;
+        assert_eq!(browser.status, 422, "{typed:?}");
+        assert!(browser.text_of("#contact-wrong")?.contains("Enter an e-mail address"), "{typed:?}");
+        assert!(world.link_of(&bought).await?.is_none(), "{typed:?}");
+    }
+    browser.submit("form#link-form", &[("contact", "clara@clean.example")]).await?;
+    assert_eq!(browser.status, 200, "{}", browser.text());
+    assert!(world.link_of(&bought).await?.is_some());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_buyer_can_go_on_as_somebody_else_until_it_is_linked() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let bought = world.buy().await?;
+    let mut browser = world.ready(&bought.token, "card").await?;
+    assert!(browser.text().contains("credit card"), "{}", browser.text());
+    browser.press("Use another account", &[]).await?;
+    assert_eq!(browser.url.path(), "/sign-in", "{}", browser.text());
+    browser.click("or sign up").await?;
+    assert_eq!(browser.url.host_str(), Some("vendor.localhost"), "the vendor did not ask who it is");
+    browser.submit("form#sign-in", &[("email", "second@demo.example"), ("password", "demo")]).await?;
+    browser.submit("form#link-form", &[]).await?;
+    let link = world.link_of(&bought).await?.ok_or_else(|| anyhow::anyhow!("not linked"))?;
+    assert_eq!(link.organization, "org-second");
+    Ok(())
+}
+
+#[tokio::test]
+async fn only_its_owner_hands_a_landing_back() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let bought = world.buy().await?;
+    let mut owner = world.ready(&bought.token, "clean").await?;
+    // The same cookies, the person replaced: a browser somebody else has signed in in since.
+    let mut other = owner.clone();
+    other.open(&format!("{}/sign-out", world.at.vendor)).await?;
+    other.submit("form#confirm-sign-out", &[]).await?;
+    other.open(&format!("{}/sign-in/demo", world.at.tradepost)).await?;
+    other.submit("form#sign-in", &[("email", "second@demo.example"), ("password", "demo")]).await?;
+    assert!(other.text().contains("There is no purchase to link in this browser"), "{}", other.text());
+    let form = other.form("form[action$='/sign-out']", &[])?;
+    let csrf = form.2.iter().find(|(name, _)| name == "csrf").map(|(_, value)| value.clone()).unwrap_or_default();
+    other.post("/switch", &[("csrf", &csrf)]).await?;
+    assert_eq!(other.url.path(), "/signed-out", "{}", other.text());
+    // The owner's own browser is not disturbed.
+    owner.submit("form#link-form", &[]).await?;
+    assert_eq!(owner.status, 200, "{}", owner.text());
+    assert_eq!(world.link_of(&bought).await?.map(|link| link.organization), Some("org-clean".to_owned()));
+    Ok(())
+}
+
+#[tokio::test]
+async fn signing_out_ends_the_session_and_asks_who_it_is_next_time() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let (_, mut browser) = world.linked("clean").await?;
+    browser.open(&format!("{}/billing", world.at.tradepost)).await?;
+    browser.press("Sign out", &[]).await?;
+    assert!(browser.text().contains("You are signed out"), "{}", browser.text());
+    browser.open(&format!("{}/billing", world.at.tradepost)).await?;
+    assert_eq!(browser.url.path(), "/sign-in");
+    browser.click("or sign up").await?;
+    assert_eq!(browser.url.host_str(), Some("vendor.localhost"), "{}", browser.text());
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_vendors_servers_are_told_how_an_organization_is_billed() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let key = world.stack.vendor_api_secret().to_owned();
+    let call = |organization: &str| json!({"operation": "get_billing", "organization": organization}).to_string();
+    let told = async |organization: &str| -> anyhow::Result<Value> {
+        let body = call(organization);
+        let response = asked(&world, "POST", "/v1/billing", signed(&world, &key, &body)?, &body).await?;
+        assert_eq!(response.status(), StatusCode::OK, "{}", response.body());
+        assert!(!response.headers().contains_key("set-cookie"));
+        Ok(serde_json::from_str(response.body())?)
+    };
+    assert_eq!(told("org-clean").await?, json!({"organization": "org-clean", "state": "none"}));
+    let (bought, _) = world.syncing("clean").await?;
+    let syncing = told("org-clean").await?;
+    assert_eq!((&syncing["state"], &syncing["payment_method"]), (&json!("syncing"), &json!("")));
+    world.pass(120).await?;
+    let linked = told("org-clean").await?;
+    assert_eq!((&linked["state"], &linked["may_run"]), (&json!("linked"), &json!(true)));
+    assert_eq!(linked["payment_method"], "AWS Marketplace Subscription");
+    world.cancel(&bought).await?;
+    let ended = told("org-clean").await?;
+    assert_eq!((&ended["state"], &ended["subscription"]), (&json!("unlinked"), &json!("ended")));
+    let concerned = ended["concerned"].as_array().cloned().unwrap_or_default();
+    let named = |name: &str| concerned.iter().find(|one| one["name"] == name).cloned().unwrap_or_default();
+    assert!(named("orders-prod")["deleted_after"].is_string(), "{ended}");
+    assert!(named("trial-sandbox")["stops_at"].is_string(), "{ended}");
+    assert_eq!(told("org-second").await?["state"], "none", "another organization's state");
+    Ok(())
+}
+
+#[tokio::test]
+async fn nobody_else_is_told_how_an_organization_is_billed() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    world.syncing("clean").await?;
+    let body = json!({"operation": "get_billing", "organization": "org-clean"}).to_string();
+    let key = world.stack.vendor_api_secret().to_owned();
+    let good = signed(&world, &key, &body)?;
+    let other = signed(&world, "whsec_YW5vdGhlciBzZWNyZXQgYWx0b2dldGhlcg==", &body)?;
+    let mut changed = good.clone();
+    changed["webhook-id"] = json!("msg_other");
+    for (headers, body, code) in [
+        (json!({}), body.as_str(), "signature_missing"),
+        (other, body.as_str(), "signature_invalid"),
+        (changed, body.as_str(), "signature_invalid"),
+        (good.clone(), r#"{"operation":"get_billing","organization":"org-second"}"#, "signature_invalid"),
+    ] {
+        let response = asked(&world, "POST", "/v1/billing", headers, body).await?;
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{code}");
+        let answer: Value = serde_json::from_str(response.body())?;
+        assert_eq!(answer["code"], code);
+        assert!(!response.body().contains("Clean Co"));
+    }
+    world.stack.clock.push(SignedDuration::from_secs(301));
+    let late = asked(&world, "POST", "/v1/billing", good, &body).await?;
+    assert!(late.body().contains("timestamp_stale"), "{}", late.body());
+    let nonsense = r#"{"operation":"delete_everything"}"#;
+    let answer = asked(&world, "POST", "/v1/billing", signed(&world, &key, nonsense)?, nonsense).await?;
+    assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{}", answer.body());
+    Ok(())
+}
+
+fn signed(world: &World, key: &str, body: &str) -> anyhow::Result<Value> {
+    let seconds = world.now().as_second();
+    let signature = standardwebhooks::Webhook::new(key)?.sign("msg_1", seconds, body.as_bytes())?;
+    Ok(json!({"webhook-id": "msg_1", "webhook-timestamp": seconds.to_string(), "webhook-signature": signature}))
+}
+
+#[tokio::test]
+async fn the_first_page_is_light_and_brings_everything_itself() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let bought = world.buy().await?;
+    let browser = world.ready(&bought.token, "clean").await?;
+    let mut weight = browser.html.len();
+    let mut assets = 0;
+    for part in browser.html.split(['"', '\'']).filter(|part| part.contains("/assets/")) {
+        assert!(part.starts_with("/assets/"), "{part} is not ours");
+        let asset = asked(&world, "GET", part, json!({}), "").await?;
+        assert_eq!(asset.status(), StatusCode::OK, "{part}");
+        assert!(!asset.body().contains("http://") || part.ends_with(".svg"), "{part} asks somebody else");
+        weight += asset.body().len();
+        assets += 1;
+    }
+    assert!(assets >= 4, "{assets} assets");
+    assert!(weight < 50 * 1024, "{weight} bytes");
+    let csp = asked(&world, "GET", "/", json!({}), "").await?;
+    let csp = csp.headers()["content-security-policy"].to_str()?.to_owned();
+    assert!(!csp.contains("unsafe") && !csp.contains("http") && !csp.contains('*'), "{csp}");
+    for forbidden in ["<style", "style=", "onclick", "<script>"] {
+        assert!(!browser.html.contains(forbidden), "{forbidden}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_vendors_colours_and_logo_are_on_the_pages() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let css = asked(&world, "GET", "/assets/brand.css", json!({}), "").await?;
+    assert!(css.body().contains("--act:#00734c"), "{}", css.body());
+    let logo = asked(&world, "GET", "/assets/logo.svg", json!({}), "").await?;
+    assert_eq!(logo.headers()["content-type"], "image/svg+xml");
+    assert!(logo.body().contains("#00734c"));
+    let plain: String = EMQX.lines().filter(|line| !line.starts_with("accent")).collect::<Vec<_>>().join("\n");
+    let world = World::with_policy(&plain).await?;
+    let page = asked(&world, "GET", "/sign-in", json!({}), "").await?;
+    assert!(!page.body().contains("brand.css"), "a stylesheet without rules costs a request");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_expired_session_says_how_to_go_on() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let bought = world.buy().await?;
+    let mut browser = world.ready(&bought.token, "clean").await?;
+    world.pass(13 * HOUR).await?;
+    browser.submit("form#link-form", &[]).await?;
+    assert_eq!(browser.status, 403);
+    let text = browser.text();
+    assert!(text.contains("no longer valid") && text.contains("Set up your account"), "{text}");
+    assert!(world.link_of(&bought).await?.is_none());
+    let again = world.fresh_landing(&bought, "clean").await?;
+    assert!(again.text().contains("Link this purchase"), "{}", again.text());
+    Ok(())
+}

@@ -54,6 +54,8 @@ impl Chromium {
     pub async fn screen(&self, width: u32, dark: bool) -> anyhow::Result<()> {
         let size = json!({"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": false});
         self.devtools("Emulation.setDeviceMetricsOverride", size).await?;
+        // As on a telephone: they take no room from the page.
+        self.devtools("Emulation.setScrollbarsHidden", json!({"hidden": true})).await?;
         let scheme = if dark { "dark" } else { "light" };
         let media = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
         self.devtools("Emulation.setEmulatedMedia", media).await.map(|_| ())

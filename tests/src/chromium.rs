@@ -26,8 +26,8 @@ use tradepost_local::demo::Browse;
 
 use command::{Devtools, Log};
 pub use hands::{ENTER, TAB};
-use process::Process;
 pub use process::Taste;
+use process::{INSTALL, Process};
 
 /// How long to wait for what must come, also on a machine that is busy.
 pub const LIMIT: Duration = Duration::from_secs(30);
@@ -72,7 +72,7 @@ impl Chromium {
             .capabilities(wanted)
             .connect(&process.address)
             .await
-            .context("Chromium could not be started by chromedriver")?;
+            .with_context(|| format!("chromedriver could not start Chromium; {INSTALL}"))?;
         let tab = client.window().await?;
         let browser = Running { client, current: Mutex::new(tab.clone()), _process: process };
         Ok(Self { browser: Arc::new(browser), tab })

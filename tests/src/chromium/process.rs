@@ -13,11 +13,12 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
 /// What to do without Chromium.
-const INSTALL: &str = "the browser tests need Chromium and chromedriver: apt-get install -y chromium chromium-driver";
+pub(super) const INSTALL: &str =
+    "the browser tests need Chromium and chromedriver: apt-get install -y chromium chromium-driver";
 const STARTED: &str = "ChromeDriver was started successfully on port ";
 const START_LIMIT: Duration = Duration::from_secs(30);
-/// How long Chromium may take to let go of its profile.
-const FAREWELL: Duration = Duration::from_secs(3);
+/// How long Chromium may take to end.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 static PROFILES: AtomicU32 = AtomicU32::new(0);
 
@@ -125,13 +126,25 @@ async fn port(output: BufReader<tokio::process::ChildStdout>) -> anyhow::Result<
     bail!("chromedriver ended before it started")
 }
 
+impl Process {
+    /// Chromium's own process, as it has signed its profile: the lock is a link to "host-process".
+    fn chromium(&self) -> Option<PathBuf> {
+        let lock = std::fs::read_link(self.profile.join("profile/SingletonLock")).ok()?;
+        let process = lock.to_str()?.rsplit_once('-')?.1.to_owned();
+        Some(Path::new("/proc").join(process).join("cmdline"))
+    }
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
+        let chromium = self.chromium();
         let _ = self.child.start_kill();
-        // Chromium writes into its profile until it has seen that chromedriver is gone.
+        // Chromium writes into its profile until its end. One that has ended has no command line any more.
         let start = Instant::now();
-        while std::fs::remove_dir_all(&self.profile).is_err() && self.profile.exists() && start.elapsed() < FAREWELL {
-            std::thread::sleep(Duration::from_millis(20));
+        let runs = || chromium.as_ref().and_then(|path| std::fs::read(path).ok()).is_some_and(|line| !line.is_empty());
+        while runs() && start.elapsed() < FAREWELL {
+            std::thread::sleep(Duration::from_millis(10));
         }
+        let _ = std::fs::remove_dir_all(&self.profile);
     }
 }

@@ -1,11 +1,15 @@
 #!/usr/bin/env bash
-# Passes if everything about this project passes. Needs Rust with rustfmt and clippy, a C compiler, and for the check of
-# template.yaml cfn-lint or Python 3 (which then fetches it). Each step's whole output is in target/test-logs.
+# Passes if everything about this project passes. Needs Rust with rustfmt and clippy, a C compiler, Python 3 (which
+# fetches axe-core and, if it is missing, cfn-lint), and Chromium, which it installs through apt where it may. Each step's
+# whole output is in target/test-logs, a picture of every page in target/screenshots.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 readonly LOGS=target/test-logs
+readonly SCREENSHOTS=target/screenshots
 readonly CFN_LINT_VERSION=1.58.0
+# Ships axe-core 4.12.1.
+readonly AXE_PACKAGE=axe-playwright-python==0.1.8
 readonly TAIL=60
 export CARGO_TERM_COLOR=never
 
@@ -19,13 +23,29 @@ need() { # what, how to get it, a command that succeeds if it is there
 }
 cfn_lint_works() { cfn-lint --version; }
 python_makes_venvs() { python3 -c 'import venv, ensurepip'; }
-template_can_be_checked() { cfn_lint_works || python_makes_venvs; }
+chromium_works() { chromedriver --version && { chromium --version || google-chrome --version; }; }
+readonly INSTALL_CHROMIUM="apt-get -o DPkg::Lock::Timeout=300 install -y chromium chromium-driver"
+install_chromium() {
+    if [ "$(id -u)" -eq 0 ]; then
+        apt-get update && $INSTALL_CHROMIUM
+    else
+        sudo -n apt-get update && sudo -n $INSTALL_CHROMIUM
+    fi
+}
+may_install() { command -v apt-get && { [ "$(id -u)" -eq 0 ] || sudo -n true; }; }
+
+if ! chromium_works >/dev/null 2>&1 && may_install >/dev/null 2>&1; then
+    echo "Chromium is missing; installing it through apt"
+    mkdir -p target
+    install_chromium >target/install-chromium.log 2>&1 || tail -n 5 target/install-chromium.log >&2
+fi
 
 need cargo "install Rust from https://rustup.rs" cargo --version
 need rustfmt "rustup component add rustfmt" cargo fmt --version
 need clippy "rustup component add clippy" cargo clippy --version
 need "a C compiler" "apt-get install -y gcc libc6-dev" cc --version
-need "cfn-lint, or Python 3 to fetch it with," "apt-get install -y python3 python3-venv" template_can_be_checked
+need "Python 3 with venv" "apt-get install -y python3 python3-venv" python_makes_venvs
+need "Chromium or chromedriver" "as root: apt-get update && $INSTALL_CHROMIUM" chromium_works
 if [ ${#missing[@]} -gt 0 ]; then
     printf '%s\n' "${missing[@]}" >&2
     exit 1
@@ -33,7 +53,7 @@ fi
 
 # --- Steps ------------------------------------------------------------------------------------------------------------
 
-rm -rf "$LOGS"
+rm -rf "$LOGS" "$SCREENSHOTS"
 mkdir -p "$LOGS"
 
 # Counts of all test logs: cargo test's lines "test result: ..." and nextest's line "Summary ...".
@@ -59,20 +79,32 @@ step() { # the log's name, then the command
     fi
 }
 
+readonly VENV=target/python
+
+fetched() { # a package for the Python environment in target/, with pip's options
+    [ -x "$VENV/bin/python" ] || python3 -m venv --clear "$VENV" || return 1
+    "$VENV/bin/python" -m pip install --disable-pip-version-check "$@"
+}
+
+fetch_axe() {
+    fetched --no-deps "$AXE_PACKAGE" && test -s "$(axe)"
+}
+axe() { printf '%s\n' "$PWD/$VENV"/lib/python3*/site-packages/axe_playwright_python/axe.min.js; }
+
 check_template() {
-    local lint=cfn-lint venv=target/cfn-lint
+    local lint=cfn-lint
     if ! cfn_lint_works; then
-        lint=$venv/bin/cfn-lint
-        if [ ! -x "$lint" ]; then
-            python3 -m venv --clear "$venv" || return 1
-            "$venv/bin/python" -m pip install --disable-pip-version-check "cfn-lint==$CFN_LINT_VERSION" || return 1
-        fi
+        lint=$VENV/bin/cfn-lint
+        [ -x "$lint" ] || fetched "cfn-lint==$CFN_LINT_VERSION" || return 1
     fi
     "$lint" template.yaml
 }
 
 step format cargo fmt --all --check
 step clippy cargo clippy --workspace --all-targets --locked -- -D warnings
+step axe-core fetch_axe
+TRADEPOST_AXE=$(axe)
+export TRADEPOST_AXE
 # A test starts the four functions as they are shipped.
 step release-binaries cargo build --release --locked -p tradepost-aws
 if cargo nextest --version >/dev/null 2>&1; then
@@ -86,6 +118,7 @@ step demo-emqx-platform cargo run --locked -- demo emqx-platform-aws
 step template check_template
 
 result=$(tally)
+echo "A picture of every page is in $SCREENSHOTS."
 echo "$result"
 if [[ $result == "0 passed,"* || $result != *", 0 failed" ]]; then
     exit 1

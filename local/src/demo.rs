@@ -1,16 +1,20 @@
-//! Plays a vendor's page as a person with a browser would: over HTTP, with cookies, forms and links, against a fresh
-//! stack in memory. Each step of the page and each of its warnings is a step here; a scenario holds only if all do.
+//! Plays a vendor's page as a person with a browser would: with cookies, forms and links, against a fresh stack in
+//! memory. Each step of the page and each of its warnings is a step here; a scenario holds only if all do.
 
 mod bench;
+mod browse;
 mod browser;
 mod emqx;
+mod moments;
 mod play;
+mod steps;
 
 use std::time::Instant;
 
 use crate::progress::Terminal;
 
 pub use bench::Bench;
+pub use browse::Browse;
 pub use browser::Browser;
 pub use play::Play;
 
@@ -54,16 +58,21 @@ pub struct Tally {
     pub failed: u32,
 }
 
-/// Plays a scenario with all its variants; true if every step held.
+/// Plays a scenario with all its variants in the browser without a screen; true if every step held.
 pub async fn play(scenario: &Scenario, terminal: Terminal) -> anyhow::Result<bool> {
     play_all(&[*scenario], terminal).await
 }
 
 /// Plays scenarios one after the other and sums up; true if every step held.
 pub async fn play_all(scenarios: &[Scenario], terminal: Terminal) -> anyhow::Result<bool> {
+    play_in::<Browser>(scenarios, terminal).await
+}
+
+/// The same in any browser.
+pub async fn play_in<B: Browse + 'static>(scenarios: &[Scenario], terminal: Terminal) -> anyhow::Result<bool> {
     let (began, mut tally) = (Instant::now(), Tally::default());
     for scenario in scenarios {
-        for (title, part) in emqx::parts() {
+        for (title, part) in emqx::parts::<B>() {
             let title = format!("{}: {title}", scenario.name);
             terminal.waiting(&title);
             let mut play = Play::begin(scenario, &title, terminal).await?;

@@ -1,2 +1,5 @@
+pub mod chromium;
+pub mod inspection;
 pub mod lambda_host;
+pub mod stage;
 pub mod world;

@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow, bail, ensure};
 use scraper::{ElementRef, Html, Selector};
 use url::Url;
 
+use super::browse::Browse;
 use crate::stack::loopback_client;
 
 /// Redirects followed before giving up.
@@ -239,6 +240,91 @@ impl Browser {
             .next()
             .map(words)
             .ok_or_else(|| anyhow!("there is no {css} on {} ({})", self.url, self.status))
+    }
+
+    fn attribute(&self, css: &str, name: &str) -> anyhow::Result<String> {
+        let page = Html::parse_document(&self.html);
+        let wanted = selector(css)?;
+        let found = page.select(&wanted).next().and_then(|element| element.value().attr(name)).map(str::to_owned);
+        found.ok_or_else(|| anyhow!("there is no {css} with {name} on {} ({})", self.url, self.status))
+    }
+}
+
+impl Browse for Browser {
+    async fn fresh() -> anyhow::Result<Self> {
+        Self::new()
+    }
+
+    async fn open(&mut self, url: &str) -> anyhow::Result<()> {
+        Self::open(self, url).await
+    }
+
+    async fn click(&mut self, text: &str) -> anyhow::Result<()> {
+        Self::click(self, text).await
+    }
+
+    async fn follow(&mut self, css: &str) -> anyhow::Result<()> {
+        let (to, from) = (self.url.join(&self.attribute(css, "href")?)?, self.url.clone());
+        self.go(to, None, &from).await
+    }
+
+    async fn unfold(&mut self, css: &str) -> anyhow::Result<()> {
+        Self::text_of(self, css).map(|_| ())
+    }
+
+    async fn press(&mut self, button: &str, fill: &[(&str, &str)]) -> anyhow::Result<()> {
+        Self::press(self, button, fill).await
+    }
+
+    async fn submit(&mut self, form: &str, fill: &[(&str, &str)]) -> anyhow::Result<()> {
+        Self::submit(self, form, fill).await
+    }
+
+    async fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> anyhow::Result<()> {
+        Self::post(self, path, fields).await
+    }
+
+    async fn fetch(&self, path: &str) -> anyhow::Result<serde_json::Value> {
+        Self::fetch(self, path).await
+    }
+
+    async fn url(&self) -> anyhow::Result<Url> {
+        Ok(self.url.clone())
+    }
+
+    async fn status(&self) -> anyhow::Result<u16> {
+        Ok(self.status)
+    }
+
+    async fn text(&self) -> anyhow::Result<String> {
+        Ok(Self::text(self))
+    }
+
+    async fn text_of(&self, css: &str) -> anyhow::Result<String> {
+        Self::text_of(self, css)
+    }
+
+    async fn value_of(&self, css: &str) -> anyhow::Result<String> {
+        self.attribute(css, "value")
+    }
+
+    async fn has(&self, css: &str) -> anyhow::Result<bool> {
+        Ok(Html::parse_document(&self.html).select(&selector(css)?).next().is_some())
+    }
+
+    async fn second_tab(&self) -> anyhow::Result<Self> {
+        Ok(self.clone())
+    }
+
+    async fn watch(&mut self) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    async fn turns(&mut self, state: &str) -> anyhow::Result<()> {
+        let status = Self::fetch(self, "/status").await?;
+        let told = status.get("state").and_then(serde_json::Value::as_str).unwrap_or_default();
+        ensure!(told == state, "the page is told that it is {told}, not {state}");
+        Ok(())
     }
 }
 

@@ -7,7 +7,6 @@ use anyhow::{Context, anyhow};
 use jiff::SignedDuration;
 
 use super::bench::Bench;
-use super::browser::Browser;
 use super::{Scenario, Tally};
 use crate::progress::Terminal;
 use crate::serve::{bind, serve};
@@ -105,11 +104,6 @@ impl Play {
         };
         let pushed = stack.push(SignedDuration::from_secs(seconds), bar).await;
         self.holds(what, pushed.map(|()| true))
-    }
-
-    /// A fresh browser.
-    pub fn browser(&self) -> anyhow::Result<Browser> {
-        Browser::new()
     }
 
     /// The end: nothing may be left for an operator or in the dead letters. Adds to the tally; a part that stopped

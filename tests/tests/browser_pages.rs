@@ -1,0 +1,265 @@
+//! Every page there is, looked at on every screen (see `inspection`). A page that is missing here is one line in its
+//! table: its name, its status, and how a person comes to it from the page before.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use anyhow::Context;
+use serde_json::json;
+use system_tests::chromium::{Chromium, Taste};
+use system_tests::inspection::Inspection;
+use system_tests::stage::{Stage, land, sign_in, to_the_vendors_sign_in};
+use system_tests::world::{DAY, EMQX, HOUR};
+use tradepost_local::demo::Browse;
+
+type Outcome = anyhow::Result<()>;
+type Way = for<'a> fn(&'a mut Stage) -> Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>;
+/// Its name, its status, the way to it from the one before.
+type Page = (&'static str, u16, Way);
+
+async fn look_at(mut stage: Stage, pages: &[Page]) -> Outcome {
+    let mut inspection = Inspection::begin()?;
+    for (name, status, way) in pages {
+        stage.browser.screen(1280, false).await?;
+        let came = way(&mut stage).await;
+        came.with_context(|| format!("on the way to {name}"))?;
+        inspection.look(&stage.browser, name, *status).await.with_context(|| format!("looking at {name}"))?;
+    }
+    inspection.end()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_start_page_and_the_clock() -> Outcome {
+    let pages: &[Page] =
+        &[("start", 200, |s| Box::pin(start(s, "/"))), ("start-clock", 200, |s| Box::pin(start(s, "/clock")))];
+    look_at(Stage::new().await?, pages).await
+}
+
+async fn start(stage: &mut Stage, path: &str) -> Outcome {
+    let url = format!("{}{path}", stage.world.at.start);
+    stage.browser.open(&url).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_marketplace() -> Outcome {
+    let pages: &[Page] = &[
+        ("aws-search", 200, |s| Box::pin(s.aws("/"))),
+        ("aws-search-found", 200, |s| Box::pin(s.aws("/?q=emqx"))),
+        ("aws-search-nothing", 200, |s| Box::pin(s.aws("/?q=no-product-has-this-name"))),
+        ("aws-product", 200, |s| Box::pin(product(s, ""))),
+        ("aws-options", 200, |s| Box::pin(product(s, "/options"))),
+        ("aws-subscriptions-none", 200, |s| Box::pin(s.aws("/subscriptions"))),
+        ("aws-subscribed", 200, |s| Box::pin(subscribe(s))),
+        ("aws-options-subscribed", 200, |s| Box::pin(product(s, "/options"))),
+        ("aws-subscription", 200, |s| Box::pin(details(s))),
+        ("aws-subscription-actions", 200, |s| Box::pin(actions(s))),
+        ("aws-cancel", 200, |s| Box::pin(ask_to_cancel(s))),
+        ("aws-cancel-refused", 422, |s| Box::pin(cancel(s, "something else"))),
+        ("aws-cancelled", 200, |s| Box::pin(cancel_with_title(s))),
+        ("aws-orders", 200, |s| Box::pin(s.aws("/orders"))),
+        ("aws-eula", 200, |s| Box::pin(s.aws("/eula"))),
+        ("aws-no-such-product", 404, |s| Box::pin(s.aws("/product/none"))),
+    ];
+    look_at(Stage::new().await?, pages).await
+}
+
+async fn product(stage: &mut Stage, below: &str) -> Outcome {
+    let code = stage.world.code();
+    stage.aws(&format!("/product/{code}{below}")).await
+}
+
+async fn subscribe(stage: &mut Stage) -> Outcome {
+    product(stage, "/options").await?;
+    stage.browser.press("Subscribe", &[]).await
+}
+
+async fn details(stage: &mut Stage) -> Outcome {
+    stage.aws("/subscriptions").await?;
+    stage.browser.click("EMQX").await
+}
+
+async fn actions(stage: &mut Stage) -> Outcome {
+    details(stage).await?;
+    stage.browser.unfold("#actions-button").await
+}
+
+async fn ask_to_cancel(stage: &mut Stage) -> Outcome {
+    actions(stage).await?;
+    stage.browser.click("Cancel subscription").await
+}
+
+async fn cancel(stage: &mut Stage, confirmation: &str) -> Outcome {
+    ask_to_cancel(stage).await?;
+    stage.browser.press("Yes, cancel subscription", &[("confirmation", confirmation)]).await
+}
+
+async fn cancel_with_title(stage: &mut Stage) -> Outcome {
+    let title = stage.world.stack.policy.listings.first().context("a listing")?.title.clone();
+    cancel(stage, &title).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_vendor() -> Outcome {
+    let pages: &[Page] = &[
+        ("vendor-welcome", 200, |s| Box::pin(s.vendor("/"))),
+        ("vendor-sign-in", 200, |s| Box::pin(s.vendor("/sign-in"))),
+        ("vendor-sign-in-refused", 422, |s| Box::pin(sign_in(&mut s.browser, "nobody"))),
+        ("vendor-sign-up", 200, |s| Box::pin(s.vendor("/sign-up"))),
+        ("vendor-sign-up-refused", 422, |s| Box::pin(s.browser.submit("form#sign-up", &[]))),
+        ("vendor-index", 200, |s| Box::pin(at_the_vendors(s, "clean"))),
+        ("vendor-deployments", 200, |s| Box::pin(s.vendor("/deployments"))),
+        ("vendor-billing", 200, |s| Box::pin(s.vendor("/billing"))),
+        ("vendor-sign-out", 200, |s| Box::pin(s.vendor("/sign-out"))),
+        ("vendor-not-found", 404, |s| Box::pin(s.vendor("/no-such-page"))),
+    ];
+    look_at(Stage::new().await?, pages).await
+}
+
+async fn at_the_vendors(stage: &mut Stage, person: &str) -> Outcome {
+    stage.vendor("/sign-in").await?;
+    sign_in(&mut stage.browser, person).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ours_on_the_way() -> Outcome {
+    let pages: &[Page] = &[
+        ("landing", 200, |s| Box::pin(s.ours("/aws/landing"))),
+        ("nothing-here", 200, |s| Box::pin(s.ours("/"))),
+        ("sign-in", 200, |s| Box::pin(s.ours("/sign-in"))),
+        ("sign-in-failed", 400, |s| Box::pin(s.ours("/sign-in/callback?code=a&state=b"))),
+        ("not-found", 404, |s| Box::pin(s.ours("/no-such-page"))),
+        ("purchase-not-found", 400, |s| Box::pin(land_with_no_token(s))),
+        ("purchase-lost", 404, |s| Box::pin(s.ours("/organizations"))),
+        ("try-again", 503, |s| Box::pin(throttled(s))),
+        ("token-expired", 410, |s| Box::pin(expired(s))),
+        ("form-expired", 403, |s| Box::pin(forged(s))),
+    ];
+    look_at(Stage::new().await?, pages).await
+}
+
+async fn land_with_no_token(stage: &mut Stage) -> Outcome {
+    stage.aws("/").await?;
+    let landing = format!("{}/aws/landing", stage.world.at.tradepost);
+    stage.browser.post(&landing, &[("x-amzn-marketplace-token", "not-a-token")]).await
+}
+
+async fn throttled(stage: &mut Stage) -> Outcome {
+    stage.world.aws("switches", json!({"throttle": 1})).await?;
+    stage.land().await.map(|_| ())
+}
+
+async fn expired(stage: &mut Stage) -> Outcome {
+    stage.aws("/subscriptions").await?;
+    stage.world.pass(5 * HOUR).await?;
+    stage.browser.press("Set up your account", &[]).await
+}
+
+async fn forged(stage: &mut Stage) -> Outcome {
+    stage.ours("/aws/landing").await?;
+    stage.browser.post("/link", &[("csrf", "not-a-token")]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ours_with_a_purchase() -> Outcome {
+    let pages: &[Page] = &[
+        ("sign-in-with-purchase", 200, |s| Box::pin(async move { s.land().await.map(|_| ()) })),
+        ("link-confirm", 200, |s| Box::pin(sign_in(&mut s.browser, "clean"))),
+        ("link-syncing", 200, |s| Box::pin(s.browser.submit("form#link-form", &[]))),
+        ("billing-syncing", 200, |s| Box::pin(s.ours("/billing"))),
+        ("link-linked", 200, |s| Box::pin(synced(s))),
+        ("billing-linked", 200, |s| Box::pin(s.ours("/billing"))),
+        ("link-unlinked", 200, |s| Box::pin(unlinked(s))),
+        ("billing-ended", 200, |s| Box::pin(s.ours("/billing"))),
+        ("billing-deleted", 200, |s| Box::pin(after_three_days(s))),
+    ];
+    look_at(Stage::new().await?, pages).await
+}
+
+async fn synced(stage: &mut Stage) -> Outcome {
+    stage.world.pass(120).await?;
+    stage.ours("/").await?;
+    stage.browser.appears("#status[data-state=linked]").await
+}
+
+async fn unlinked(stage: &mut Stage) -> Outcome {
+    cancel_with_title(stage).await?;
+    stage.world.pass(60).await?;
+    // As somebody who comes back later, without the purchase in hand.
+    stage.ours("/billing").await?;
+    stage.browser.press("Sign out", &[]).await?;
+    come_back(stage).await?;
+    stage.browser.appears("#status[data-state=unlinked]").await
+}
+
+async fn after_three_days(stage: &mut Stage) -> Outcome {
+    stage.world.pass(3 * DAY + HOUR).await?;
+    come_back(stage).await?;
+    stage.ours("/billing").await
+}
+
+/// Signs in again; with a word only if the vendor wants to hear it.
+async fn come_back(stage: &mut Stage) -> Outcome {
+    stage.ours("/sign-in/demo").await?;
+    if stage.browser.has("form#sign-in").await? {
+        sign_in(&mut stage.browser, "clean").await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ours_when_it_does_not_work_out() -> Outcome {
+    let pages: &[Page] = &[
+        ("link-refused", 409, |s| Box::pin(async move { s.ready("card").await.map(|_| ()) })),
+        ("link-failed", 200, |s| Box::pin(unpaid(s))),
+        ("no-organization", 200, |s| Box::pin(anew(s, "fresh"))),
+    ];
+    look_at(Stage::new().await?, pages).await
+}
+
+async fn unpaid(stage: &mut Stage) -> Outcome {
+    stage.browser = Chromium::fresh().await?;
+    stage.aws("/account?id=333344445555").await?;
+    stage.world.aws("fail-payment", json!({})).await?;
+    subscribe(stage).await?;
+    stage.browser.submit("form#set-up-your-account", &[]).await?;
+    sign_in(&mut stage.browser, "clean").await?;
+    stage.browser.submit("form#link-form", &[]).await?;
+    stage.world.pass(25 * HOUR).await?;
+    come_back(stage).await?;
+    stage.ours("/").await?;
+    stage.browser.appears("#status[data-state=failed]").await
+}
+
+/// Somebody else, at a browser and with an account of their own.
+async fn anew(stage: &mut Stage, person: &str) -> Outcome {
+    stage.browser = Chromium::fresh().await?;
+    stage.aws("/account?id=444455556666").await?;
+    subscribe(stage).await?;
+    land(&mut stage.browser, &stage.world).await?;
+    sign_in(&mut stage.browser, person).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ours_with_several_organizations() -> Outcome {
+    let listed = "choosing = \"list\"\ncreate_organization = true";
+    let policy = EMQX.replacen("choosing = \"implied\"", listed, 1);
+    let pages: &[Page] = &[
+        ("organizations", 200, |s| Box::pin(async move { s.ready("owner").await.map(|_| ()) })),
+        ("link-confirm-chosen", 200, |s| Box::pin(s.browser.press("Link", &[]))),
+        ("organizations-none", 200, |s| Box::pin(anew(s, "fresh"))),
+        ("link-confirm-created", 200, |s| Box::pin(s.browser.press("Create", &[("name", "New Co")]))),
+    ];
+    look_at(Stage::with(&policy, Taste::default()).await?, pages).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ours_for_somebody_signed_in_at_the_vendors_already() -> Outcome {
+    let pages: &[Page] = &[("link-confirm-at-once", 200, |s| {
+        Box::pin(async move {
+            at_the_vendors(s, "clean").await?;
+            s.land().await?;
+            to_the_vendors_sign_in(&mut s.browser).await
+        })
+    })];
+    look_at(Stage::new().await?, pages).await
+}

@@ -101,8 +101,12 @@ async fn two_tabs_that_both_landed_link_once() -> Outcome {
     }
     second.submit("form#link-form", &[]).await?;
     second.appears("#status[data-state=syncing]").await?;
-    // The first tab is as it was; its button is pressed late.
+    // The first tab is as it was; its button, of a session before, is pressed late: nothing is changed by it, and one
+    // click shows how things stand.
     stage.browser.submit("form#link-form", &[]).await?;
+    let text = stage.browser.text().await?;
+    ensure!(text.contains("Nothing was changed") && text.contains("another tab"), "it says: {text}");
+    stage.browser.click("Start over").await?;
     no_error(&stage.browser).await?;
     stage.browser.appears("#status").await?;
     stage.one_link(&bought, "clean").await

@@ -74,19 +74,25 @@ impl Landing {
         if token.len() > LARGEST_TOKEN {
             return Answer::message(Message::TokenInvalid).called("token too long");
         }
-        self.resolve(visit, WaitingToken { token, offer_type: form.offer_type, since: visit.now }).await
+        // The next page tells by the mark whether the browser keeps our cookie.
+        self.resolve(visit, WaitingToken { token, offer_type: form.offer_type, since: visit.now }, "/?landed=1").await
     }
 
     /// The buyer presses Try again.
     async fn retry(&self, request: &Request<Bytes>, visit: &Visit) -> Answer {
         match visit.session.waiting.clone() {
-            Some(waiting) if genuine(request, visit) => self.resolve(visit, waiting).await,
+            // To the sign-in's own page and no further: browsers hold the redirects of a form to `form-action`, and the
+            // identity provider is another site.
+            Some(waiting) if genuine(request, visit) => {
+                let next = if visit.session.person.is_some() { "/" } else { "/sign-in?ask=1" };
+                self.resolve(visit, waiting, next).await
+            }
             Some(_) => Answer::message(Message::FormExpired),
             None => Answer::message(Message::PurchaseLost),
         }
     }
 
-    async fn resolve(&self, visit: &Visit, waiting: WaitingToken) -> Answer {
+    async fn resolve(&self, visit: &Visit, waiting: WaitingToken, next: &str) -> Answer {
         let free_trial = waiting.offer_type.as_deref() == Some("free-trial");
         let resolved = match resolve(&self.metering, &self.app.policy, &waiting.token, free_trial).await {
             Ok(resolved) => resolved,
@@ -112,7 +118,7 @@ impl Landing {
                 let person = visit.session.person.clone();
                 let session =
                     Session { registration: Some(id), person, csrf: self.app.fresh_secret(), ..Session::default() };
-                Answer::redirect("/").with_session(session).called("landed")
+                Answer::redirect(next).with_session(session).called("landed")
             }
             Err(error) => {
                 if error.disposition() == Disposition::Page {

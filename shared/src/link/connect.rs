@@ -59,6 +59,12 @@ impl Purchase {
     pub fn active_link(&self) -> Option<&Row<Link>> {
         self.home.link(&self.subscription.key).filter(|link| link.doc.state.is_active())
     }
+
+    /// Its link, if that is active or was until the purchase ended: no link of it can be made any more.
+    pub fn told_link(&self) -> Option<&Row<Link>> {
+        let over = matches!(self.subscription.state, State::Ended { .. } | State::Superseded { .. });
+        self.home.link(&self.subscription.key).filter(|link| over || link.doc.state.is_active())
+    }
 }
 
 /// What a registration leads to.

@@ -104,8 +104,13 @@ pub async fn show(app: &App, visit: &Visit) -> Result<Answer, WebError> {
         return Ok(Answer::redirect("/try-again"));
     }
     if visit.session.person.is_none() {
-        let waits = visit.session.registration.is_some();
-        return Ok(if waits { Answer::redirect("/sign-in") } else { Answer::message(Message::NothingHere) });
+        // A browser that has just landed brings the purchase with it, if it keeps cookies.
+        let landed = visit.parameter("landed").is_some();
+        return Ok(match (&visit.session.registration, landed) {
+            (Some(_), _) => Answer::redirect("/sign-in"),
+            (None, true) => Answer::message(Message::CookiesNeeded),
+            (None, false) => Answer::message(Message::NothingHere),
+        });
     }
     if visit.session.registration.is_none() {
         return overview(app, visit).await;
@@ -146,8 +151,9 @@ pub async fn organization_of(app: &App, visit: &Visit) -> Result<Option<String>,
 /// With a purchase: how its link stands, why it cannot be, or the question. `typed` is a contact that was none.
 async fn with_purchase(app: &App, visit: &Visit, ready: Ready, typed: Option<String>) -> Result<Answer, WebError> {
     let organizations = app.control_plane.organizations(&ready.person, visit.now).await?;
-    // Linked already, by this landing or an earlier one: show how it stands, to those who belong there.
-    if let Some(link) = ready.purchase.active_link() {
+    // Linked, by this landing or an earlier one, or linked until the purchase ended: show how it stands, to those who
+    // belong there.
+    if let Some(link) = ready.purchase.told_link() {
         let mine = organizations.iter().any(|organization| organization.id == link.doc.organization);
         if mine && let Some(row) = app.ledger.get::<Status>(&Status::row_key(&link.doc.organization)).await? {
             let session = Session { organization: Some(link.doc.organization.clone()), ..visit.session.clone() };

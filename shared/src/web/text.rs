@@ -30,6 +30,8 @@ pub enum Message {
     PurchaseLost,
     /// The marketplace has not told us of the purchase yet.
     PurchaseNotYet,
+    /// The browser has landed and keeps no cookie.
+    CookiesNeeded,
     /// Nothing is linked and nothing is waiting to be.
     NothingHere,
     /// The person has signed out.
@@ -83,6 +85,7 @@ impl Message {
             Self::PlaceNotKept => ("try_again_from_marketplace", StatusCode::SERVICE_UNAVAILABLE),
             Self::PurchaseLost => ("purchase_not_found", StatusCode::NOT_FOUND),
             Self::PurchaseNotYet => ("purchase_pending", StatusCode::ACCEPTED),
+            Self::CookiesNeeded => ("cookies_needed", StatusCode::OK),
             Self::NothingHere => ("nothing_linked", StatusCode::OK),
             Self::SignedOut => ("signed_out", StatusCode::OK),
             Self::SignInFailed => ("sign_in_failed", StatusCode::BAD_REQUEST),
@@ -105,7 +108,8 @@ impl Message {
             | Self::TokenExpired
             | Self::TokenInvalid
             | Self::PlaceNotKept
-            | Self::PurchaseLost => Way::Marketplace,
+            | Self::PurchaseLost
+            | Self::CookiesNeeded => Way::Marketplace,
             Self::NothingHere | Self::NoOrganization => Way::Console,
             Self::SignedOut | Self::SignInFailed | Self::SignInUnreachable => Way::SignIn,
             Self::PurchaseNotYet

@@ -155,6 +155,11 @@ fn message(message: Message) -> (&'static str, &'static str) {
             "The marketplace is still confirming your purchase",
             "This usually takes a minute or two. This page looks again by itself; you can also reload it.",
         ),
+        Message::CookiesNeeded => (
+            "Please allow cookies for this page",
+            "Your purchase is safe, but this browser does not keep the cookie that holds your place. Allow cookies for this \
+             address, then press \u{201c}Set up your account\u{201d} in the marketplace again.",
+        ),
         Message::NothingHere => (
             "No marketplace purchase is linked",
             "To pay through a marketplace, subscribe there and press \u{201c}Set up your account\u{201d}; it brings you back here.",
@@ -179,8 +184,8 @@ fn message(message: Message) -> (&'static str, &'static str) {
         }
         Message::FormExpired => (
             "This form is no longer valid",
-            "Nothing was changed. The session is over, or cookies are switched off for this page: allow them and start over. If \
-             a purchase is waiting, press \u{201c}Set up your account\u{201d} in the marketplace again.",
+            "Nothing was changed. The session is over, or another tab has gone on since: start over to see how things stand. If \
+             a purchase is still waiting then, press \u{201c}Set up your account\u{201d} in the marketplace again.",
         ),
         Message::TooLarge => {
             ("That is too large", "What was sent is larger than anything this page expects. Nothing was changed.")

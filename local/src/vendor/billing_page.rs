@@ -1,5 +1,9 @@
-//! `/billing`: how each organization pays by the vendor's own books, a card to put on file or take away (no card
-//! number is asked for, nothing is charged), and the way to Tradepost's billing page, where the marketplace shows.
+//! `/billing`: the Payment Method of each organization, what the end of its marketplace subscription stops or deletes
+//! and when, and the vendor's own books, with a card to put on file or take away (no card number is asked for,
+//! nothing is charged).
+//!
+//! While a marketplace pays, a card cannot be added: the organization would pay in two ways. If Tradepost cannot be
+//! asked, it can, for a card too many does no harm and one too few might.
 
 use askama::Template;
 use axum::Router;
@@ -10,8 +14,10 @@ use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
 use super::Vendor;
+use super::marketplace_standing::{Next, Standings, link_state, link_word, payment_method};
 use super::organization::{Organization, Role};
-use super::page::{self, Frame};
+use super::page::{self, Frame, Here, Instant};
+use super::tradepost_client::{Billing as MarketplaceBilling, Concerned, LinkState, Told};
 
 pub(super) fn router() -> Router<Vendor> {
     Router::new().route("/billing", get(billing)).route("/billing/card", post(card))
@@ -22,11 +28,17 @@ pub(super) fn router() -> Router<Vendor> {
 struct Billing {
     frame: Frame,
     organizations: Vec<Account>,
+    /// Tradepost could not be asked about everything.
+    incomplete: bool,
 }
 
 struct Account {
     id: String,
     name: String,
+    payment_method: String,
+    link: String,
+    link_word: &'static str,
+    marketplace: Option<InMarketplace>,
     plan: String,
     card_on_file: bool,
     credits: String,
@@ -35,30 +47,80 @@ struct Account {
     may_change: bool,
 }
 
-impl Account {
-    fn new(organization: &Organization, role: Role) -> Self {
-        let billing = &organization.billing;
+/// What Tradepost says, for a table.
+struct InMarketplace {
+    label: &'static str,
+    product: String,
+    updated_at: Instant,
+    is_linked: bool,
+    concerned: Vec<Row>,
+    /// Not all of them are here.
+    more: bool,
+}
+
+struct Row {
+    name: String,
+    state: String,
+    next: Next,
+}
+
+impl From<&Concerned> for Row {
+    fn from(concerned: &Concerned) -> Self {
+        let state = if concerned.stops_at.is_some() { "running trial" } else { concerned.state.as_str() };
+        Self { name: concerned.name.clone(), state: state.to_owned(), next: Next::of(concerned) }
+    }
+}
+
+impl From<&MarketplaceBilling> for InMarketplace {
+    fn from(billing: &MarketplaceBilling) -> Self {
         Self {
-            id: organization.id.clone(),
-            name: organization.name.clone(),
-            plan: billing.plan.clone().unwrap_or_else(|| "none".to_owned()),
-            card_on_file: billing.card_on_file,
-            credits: format!("{}.{:02}", billing.credits / 100, billing.credits % 100),
-            unpaid_invoices: billing.unpaid_invoices,
-            pays_otherwise: billing.pays_otherwise,
-            may_change: role.pays(),
+            label: billing.marketplace.label(),
+            product: billing.product.clone(),
+            updated_at: billing.updated_at.into(),
+            is_linked: billing.state == LinkState::Linked,
+            concerned: billing.concerned.iter().map(Row::from).collect(),
+            more: billing.next.is_some(),
         }
     }
 }
 
+impl Account {
+    fn new(organization: &Organization, role: Role, told: &Told) -> Self {
+        let books = &organization.billing;
+        Self {
+            id: organization.id.clone(),
+            name: organization.name.clone(),
+            payment_method: payment_method(books, told),
+            link: link_state(told),
+            link_word: link_word(told),
+            marketplace: told.billing().map(InMarketplace::from),
+            plan: books.plan.clone().unwrap_or_else(|| "none".to_owned()),
+            card_on_file: books.card_on_file,
+            credits: format!("{}.{:02}", books.credits / 100, books.credits % 100),
+            unpaid_invoices: books.unpaid_invoices,
+            pays_otherwise: books.pays_otherwise,
+            may_change: role.pays(),
+        }
+    }
+
+    /// Through which marketplace the organization pays, if it does.
+    fn paid_through(&self) -> Option<&'static str> {
+        self.marketplace.as_ref().filter(|marketplace| marketplace.is_linked).map(|marketplace| marketplace.label)
+    }
+}
+
 async fn billing(Shared(vendor): Shared<Vendor>, headers: HeaderMap) -> Response {
+    let standings = Standings::of_signed_in(&vendor, &headers).await;
     vendor.at_desk(|state, now| {
         let Some(person) = state.signed_in(&headers, now) else {
             return page::see_other("/sign-in");
         };
-        let organizations =
-            state.organizations_of(&person.id).map(|(organization, role)| Account::new(organization, role)).collect();
-        page::show(StatusCode::OK, &Billing { frame: Frame::new(&vendor, Some(&person.name)), organizations })
+        let organizations = state.organizations_of(&person.id);
+        let organizations = organizations
+            .map(|(organization, role)| Account::new(organization, role, standings.of(&organization.id)))
+            .collect();
+        let frame = Frame::new(&vendor, Some(&person.name)).at(Here::Billing);
+        page::show(StatusCode::OK, &Billing { frame, organizations, incomplete: standings.is_incomplete() })
     })
 }
 
@@ -76,32 +138,46 @@ enum CardChange {
 }
 
 async fn card(Shared(vendor): Shared<Vendor>, headers: HeaderMap, Form(form): Form<CardForm>) -> Response {
-    vendor.at_desk(|state, now| {
-        let Some(person) = state.signed_in(&headers, now).map(|person| person.id.clone()) else {
-            return page::see_other("/sign-in");
+    let now = match vendor.at_desk(|state, now| {
+        let Some(person) = state.signed_in(&headers, now) else {
+            return Err(page::see_other("/sign-in"));
         };
-        let organization = state.organization_mut(&form.organization);
-        let Some((organization, role)) = organization.and_then(|organization| {
-            let role = organization.role_of(&person)?;
-            Some((organization, role))
-        }) else {
-            return page::problem(
+        let role = state.organization(&form.organization).and_then(|organization| organization.role_of(&person.id));
+        match role {
+            None => Err(page::problem(
                 &vendor,
                 StatusCode::NOT_FOUND,
                 "There is no such organization",
                 "Go back to Billing.",
-            );
-        };
-        if !role.pays() {
-            let text = "Ask an owner, an admin or somebody with the billing role.";
-            return page::problem(
-                &vendor,
-                StatusCode::FORBIDDEN,
-                "You may not change how this organization pays",
-                text,
-            );
+            )),
+            Some(role) if !role.pays() => {
+                let text = "Ask an owner, an admin or somebody with the billing role.";
+                Err(page::problem(
+                    &vendor,
+                    StatusCode::FORBIDDEN,
+                    "You may not change how this organization pays",
+                    text,
+                ))
+            }
+            Some(_) => Ok(now),
         }
-        organization.billing.card_on_file = form.card == CardChange::Add;
-        page::see_other("/billing")
-    })
+    }) {
+        Ok(now) => now,
+        Err(refusal) => return refusal,
+    };
+    if form.card == CardChange::Add {
+        let told = vendor.tradepost().glance(&form.organization, now).await;
+        if let Some(billing) = told.billing().filter(|billing| billing.state == LinkState::Linked) {
+            let marketplace = billing.marketplace.label();
+            let title = format!("Paid through {marketplace}");
+            let text = format!("A card cannot be added while {marketplace} pays; cancel the subscription there first.");
+            return page::problem(&vendor, StatusCode::CONFLICT, &title, &text);
+        }
+    }
+    vendor.at_desk(|state, _| {
+        if let Some(organization) = state.organization_mut(&form.organization) {
+            organization.billing.card_on_file = form.card == CardChange::Add;
+        }
+    });
+    page::see_other("/billing")
 }

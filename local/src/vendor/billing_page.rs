@@ -11,12 +11,14 @@ use axum::extract::{Form, State as Shared};
 use axum::response::Response;
 use axum::routing::{get, post};
 use http::{HeaderMap, StatusCode};
+use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::Vendor;
 use super::marketplace_standing::{Next, Standings, link_state, link_word, payment_method};
 use super::organization::{Organization, Role};
 use super::page::{self, Frame, Here, Instant};
+use super::state::State;
 use super::tradepost_client::{Billing as MarketplaceBilling, Concerned, LinkState, Told};
 
 pub(super) fn router() -> Router<Vendor> {
@@ -45,6 +47,8 @@ struct Account {
     unpaid_invoices: u32,
     pays_otherwise: bool,
     may_change: bool,
+    /// Something in the vendor's own books pays.
+    has_own_means: bool,
 }
 
 /// What Tradepost says, for a table.
@@ -84,6 +88,13 @@ impl From<&MarketplaceBilling> for InMarketplace {
     }
 }
 
+impl InMarketplace {
+    /// Nothing is left to keep.
+    fn is_all_gone(&self) -> bool {
+        !self.more && self.concerned.iter().all(|row| row.state == "deleted")
+    }
+}
+
 impl Account {
     fn new(organization: &Organization, role: Role, told: &Told) -> Self {
         let books = &organization.billing;
@@ -100,6 +111,7 @@ impl Account {
             unpaid_invoices: books.unpaid_invoices,
             pays_otherwise: books.pays_otherwise,
             may_change: role.pays(),
+            has_own_means: books.has_own_means(),
         }
     }
 
@@ -137,34 +149,40 @@ enum CardChange {
     Remove,
 }
 
-async fn card(Shared(vendor): Shared<Vendor>, headers: HeaderMap, Form(form): Form<CardForm>) -> Response {
-    let now = match vendor.at_desk(|state, now| {
-        let Some(person) = state.signed_in(&headers, now) else {
-            return Err(page::see_other("/sign-in"));
+/// Why somebody may not change how an organization pays.
+enum Barred {
+    SignedOut,
+    NoMember,
+    WrongRole,
+}
+
+impl Barred {
+    fn answer(self, vendor: &Vendor) -> Response {
+        let (status, title, text) = match self {
+            Self::SignedOut => return page::see_other("/sign-in"),
+            Self::NoMember => (StatusCode::NOT_FOUND, "There is no such organization", "Go back to Billing."),
+            Self::WrongRole => (
+                StatusCode::FORBIDDEN,
+                "You may not change how this organization pays",
+                "Ask an owner, an admin or somebody with the billing role.",
+            ),
         };
-        let role = state.organization(&form.organization).and_then(|organization| organization.role_of(&person.id));
-        match role {
-            None => Err(page::problem(
-                &vendor,
-                StatusCode::NOT_FOUND,
-                "There is no such organization",
-                "Go back to Billing.",
-            )),
-            Some(role) if !role.pays() => {
-                let text = "Ask an owner, an admin or somebody with the billing role.";
-                Err(page::problem(
-                    &vendor,
-                    StatusCode::FORBIDDEN,
-                    "You may not change how this organization pays",
-                    text,
-                ))
-            }
-            Some(_) => Ok(now),
-        }
-    }) {
-        Ok(now) => now,
-        Err(refusal) => return refusal,
-    };
+        page::problem(vendor, status, title, text)
+    }
+}
+
+fn may_pay(state: &State, headers: &HeaderMap, organization: &str, now: Timestamp) -> Result<(), Barred> {
+    let person = state.signed_in(headers, now).ok_or(Barred::SignedOut)?;
+    let organization = state.organization(organization).ok_or(Barred::NoMember)?;
+    let role = organization.role_of(&person.id).ok_or(Barred::NoMember)?;
+    if role.pays() { Ok(()) } else { Err(Barred::WrongRole) }
+}
+
+async fn card(Shared(vendor): Shared<Vendor>, headers: HeaderMap, Form(form): Form<CardForm>) -> Response {
+    let (allowed, now) = vendor.at_desk(|state, now| (may_pay(state, &headers, &form.organization, now), now));
+    if let Err(barred) = allowed {
+        return barred.answer(&vendor);
+    }
     if form.card == CardChange::Add {
         let told = vendor.tradepost().glance(&form.organization, now).await;
         if let Some(billing) = told.billing().filter(|billing| billing.state == LinkState::Linked) {

@@ -61,8 +61,8 @@ struct Trial {
 }
 
 impl Row {
-    /// None for what is deleted.
-    fn new(deployment: &Deployment, told: &Told, now: Timestamp) -> Option<Self> {
+    /// None for what is deleted. What Tradepost says counts only if nothing else pays.
+    fn new(deployment: &Deployment, told: Option<&Told>, now: Timestamp) -> Option<Self> {
         let stopped = match deployment.condition {
             Condition::Stopped { by, since } => Some((by, since)),
             Condition::Running
@@ -71,7 +71,7 @@ impl Row {
             | Condition::Deleted { .. } => None,
         };
         let state = deployment.state()?;
-        let concerned = told.billing().into_iter().flat_map(|billing| &billing.concerned);
+        let concerned = told.and_then(Told::billing).into_iter().flat_map(|billing| &billing.concerned);
         // Tradepost learns a little later what a user started or stopped here; until then it says nothing true.
         let next = concerned
             .filter(|concerned| concerned.id == deployment.id && concerned.state == state)
@@ -91,6 +91,11 @@ impl Row {
         })
     }
 
+    /// The trial, unless what comes next says when it ends.
+    fn shown_trial(&self) -> Option<&Trial> {
+        self.trial.as_ref().filter(|_| self.next.is_none() || self.state != "running")
+    }
+
     fn can_stop(&self) -> bool {
         matches!(self.state, "running" | "starting")
     }
@@ -104,12 +109,11 @@ async fn list(Shared(vendor): Shared<Vendor>, headers: HeaderMap) -> Response {
         };
         let organizations = state.organizations_of(&person.id).map(|(organization, _)| {
             let own = state.deployments.iter().filter(|deployment| deployment.organization == organization.id);
+            let told = Some(standings.of(&organization.id)).filter(|_| !organization.billing.has_own_means());
             Group {
                 id: organization.id.clone(),
                 name: organization.name.clone(),
-                deployments: own
-                    .filter_map(|deployment| Row::new(deployment, standings.of(&organization.id), now))
-                    .collect(),
+                deployments: own.filter_map(|deployment| Row::new(deployment, told, now)).collect(),
             }
         });
         let organizations = organizations.collect();

@@ -108,7 +108,7 @@ impl Next {
             (None, "running", Some(at), _) => dated("Trial, goes on until", at, "and is stopped then"),
             (None, "stopping", ..) => plain("Is being stopped now", ""),
             (None, "deleting", ..) => plain("Is being deleted now", ""),
-            (None, "deleted", ..) => plain("Deleted", ""),
+            (None, "deleted", ..) => plain("Nothing; it is gone", ""),
             (None, _, _, Some(at)) => dated("Deleted after", at, "unless you subscribe again"),
             (None, _, _, None) => plain("Nothing is planned", ""),
         }
@@ -174,7 +174,7 @@ mod tests {
             next(json!({"state": "stopped", "deleted_after": at, "held": "another purchase"})),
             "Kept for now:  another purchase"
         );
-        assert_eq!(next(json!({"state": "deleted"})), "Deleted");
+        assert_eq!(next(json!({"state": "deleted"})), "Nothing; it is gone");
         assert_eq!(next(json!({"state": "of a later version"})), "Nothing is planned");
     }
 }

@@ -114,6 +114,10 @@ async fn what_will_be_deleted_is_said_on_both_pages_and_escaped() {
     assert!(page.contains("id=\"next-dep-clean-old-archive\""), "{page}");
     assert!(page.contains("id=\"next-dep-clean-trial-sandbox\""));
     assert!(!page.contains("id=\"next-dep-clean-orders-prod\""), "it runs, whatever Tradepost last heard");
+
+    browser.post("/billing/card", "organization=org-clean&card=add").await;
+    assert!(!browser.get("/deployments").await.contains("id=\"next-"), "the card pays");
+    assert!(browser.get("/billing").await.contains("pays in another way now (Credit card)"));
 }
 
 #[tokio::test]

@@ -45,3 +45,23 @@ async fn logo(Shared(vendor): Shared<Vendor>) -> Response {
     let confined = "default-src 'none'; style-src 'unsafe-inline'; sandbox";
     ([(CONTENT_SECURITY_POLICY, confined)], asset("image/svg+xml", logo)).into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use tradepost::brand::{Brand, Colour};
+
+    use super::*;
+    use crate::vendor::bench;
+
+    #[test]
+    fn only_the_colours_that_a_vendor_names_are_its_own() {
+        let of = |accent: Option<&str>, accent_dark: Option<&str>| {
+            let colour = |text: &str| Colour::try_from(text.to_owned()).unwrap();
+            let brand = Brand { accent: accent.map(colour), accent_dark: accent_dark.map(colour), ..Brand::default() };
+            colours(&Config { brand, ..bench::config() })
+        };
+        assert_eq!(of(None, None), ":root { }\n");
+        assert_eq!(of(Some("#00734c"), None), ":root { --accent: #00734c; }\n");
+        assert_eq!(of(Some("#00734c"), Some("#4fd6a4")), ":root { --accent: #00734c; --accent-dark: #4fd6a4; }\n");
+    }
+}

@@ -20,7 +20,7 @@ use tokio::net::TcpListener;
 use tradepost::web::vendor_api::VendorKey;
 
 use super::control_plane::{Answer, handle};
-use super::{Config, Vendor};
+use super::{Config, Vendor, to_millisecond};
 use crate::clock::Clock;
 
 /// Signs the calls; the published page uses it in its example.
@@ -115,7 +115,8 @@ impl Bench {
 
     /// Tradepost says of an organization that its link changed to `state` so many hours ago.
     pub fn link(&self, organization: &str, state: &str, hours_ago: i64, concerned: Value) {
-        let updated_at = self.clock.now() - SignedDuration::from_hours(hours_ago);
+        // As the vendor reads its clock, or it would be a fraction of a millisecond younger than that.
+        let updated_at = to_millisecond(self.clock.now()) - SignedDuration::from_hours(hours_ago);
         let told = told(state, &updated_at.to_string(), concerned);
         self.tradepost.answer(organization, StandInAnswer::Json(told));
     }

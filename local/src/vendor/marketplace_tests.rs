@@ -133,3 +133,20 @@ async fn without_tradepost_every_page_is_there_with_a_note() {
     assert_eq!(browser.post("/billing/card", "organization=org-clean&card=add").await.status(), StatusCode::SEE_OTHER);
     assert!(!Browser::of(&bench, "second").await.get("/billing").await.contains("cannot be shown"));
 }
+
+#[tokio::test]
+async fn of_several_organizations_the_syncing_one_comes_first_then_the_newest() {
+    let bench = Bench::served().await;
+    let browser = Browser::of(&bench, "owner").await;
+    bench.link("org-owner-paid", "unlinked", 1, json!([]));
+    bench.link("org-owner-card", "linked", 2, json!([]));
+    bench.link("org-owner-starter", "syncing", 3, json!([]));
+    for (organization, state) in
+        [("org-owner-starter", "syncing"), ("org-owner-paid", "unlinked"), ("org-owner-card", "linked")]
+    {
+        let page = browser.get("/").await;
+        assert!(page.contains(&format!("data-state=\"{state}\" data-organization=\"{organization}\"")), "{page}");
+        browser.look(&format!("/?closed={organization}&state={state}")).await;
+    }
+    assert!(!browser.get("/").await.contains("marketplace-modal"));
+}

@@ -117,7 +117,8 @@ async fn what_will_be_deleted_is_said_on_both_pages_and_escaped() {
 
     browser.post("/billing/card", "organization=org-clean&card=add").await;
     assert!(!browser.get("/deployments").await.contains("id=\"next-"), "the card pays");
-    assert!(browser.get("/billing").await.contains("pays in another way now (Credit card)"));
+    let page = browser.get("/billing").await;
+    assert!(page.contains("pays in another way now (Credit card)") && !page.contains("Deleted after"), "{page}");
 }
 
 #[tokio::test]

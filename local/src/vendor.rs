@@ -10,6 +10,7 @@
 //!
 //! Everything is kept in one `State` behind one lock and moves on the local clock. `sim` is the test bench.
 
+mod assets;
 mod authorization_request;
 mod authorize;
 mod billing_page;
@@ -23,6 +24,8 @@ mod faults;
 mod grant;
 mod idempotency;
 mod index_page;
+mod linking_modal;
+mod marketplace_standing;
 mod organization;
 mod page;
 mod paging;
@@ -35,13 +38,17 @@ mod signed_call;
 mod signing_key;
 mod sim;
 mod state;
+mod tickets_page;
 mod token;
+mod tradepost_client;
 mod userinfo;
 
 #[cfg(test)]
 mod bench;
 #[cfg(test)]
 mod control_plane_tests;
+#[cfg(test)]
+mod marketplace_tests;
 #[cfg(test)]
 mod page_tests;
 #[cfg(test)]
@@ -57,6 +64,7 @@ use crate::clock::Clock;
 use signed_call::Receiver;
 use signing_key::SigningKey;
 use state::State;
+use tradepost_client::TradepostClient;
 
 /// The simulated vendor. Cloning shares it.
 #[derive(Clone)]
@@ -69,6 +77,7 @@ struct Shared {
     clock: Clock,
     key: SigningKey,
     receiver: Receiver,
+    tradepost: TradepostClient,
     state: Mutex<State>,
 }
 
@@ -106,7 +115,10 @@ impl Vendor {
     pub fn new(config: Config, clock: Clock) -> Self {
         let state = Mutex::new(demo_people::state(to_millisecond(clock.now())));
         let receiver = Receiver::new(&config.control_plane_secret);
-        Self { shared: Arc::new(Shared { config, clock, key: SigningKey::generate(), receiver, state }) }
+        let http = crate::stack::loopback_client().ok();
+        let tradepost = TradepostClient::new(&config.tradepost_url, &config.api_secret, http);
+        let key = SigningKey::generate();
+        Self { shared: Arc::new(Shared { config, clock, key, receiver, tradepost, state }) }
     }
 
     /// Everything the vendor serves: pages, identity provider, control plane and test bench.
@@ -115,14 +127,16 @@ impl Vendor {
             .merge(page::guarded(
                 Router::new()
                     .merge(index_page::router())
+                    .merge(linking_modal::router())
                     .merge(deployments_page::router())
                     .merge(billing_page::router())
+                    .merge(tickets_page::router())
                     .merge(sign_in::router())
                     .merge(sign_up::router())
                     .merge(sim::router()),
                 self,
             ))
-            .merge(page::stylesheet())
+            .merge(assets::router())
             .merge(discovery::router())
             .merge(authorize::router())
             .merge(token::router())
@@ -154,6 +168,10 @@ impl Vendor {
 
     fn receiver(&self) -> &Receiver {
         &self.shared.receiver
+    }
+
+    fn tradepost(&self) -> &TradepostClient {
+        &self.shared.tradepost
     }
 
     /// Works on the state at one instant, with every deployment moved on to that instant first.

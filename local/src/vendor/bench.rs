@@ -1,15 +1,26 @@
 //! Helpers of the vendor's own tests: a vendor of its own for each, calls signed as Tradepost signs them, and the
-//! whole thing behind a real socket where a browser's or a client's view is tested.
+//! whole thing behind a real socket where a browser's or a client's view is tested. There a stand-in of Tradepost
+//! answers what the vendor asks, as a test arranges it.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue};
+use axum::Router;
+use axum::response::IntoResponse as _;
+use axum::routing::post;
+use bytes::Bytes;
+
+use http::{HeaderMap, HeaderValue, StatusCode};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use standardwebhooks::Webhook;
+use tokio::net::TcpListener;
+use tradepost::web::vendor_api::VendorKey;
 
 use super::control_plane::{Answer, handle};
-use super::{Config, Vendor};
+use super::{Config, Vendor, to_millisecond};
 use crate::clock::Clock;
 
 /// Signs the calls; the published page uses it in its example.
@@ -39,6 +50,7 @@ pub(super) fn config() -> Config {
 pub(super) struct Bench {
     pub vendor: Vendor,
     pub clock: Clock,
+    pub tradepost: StandIn,
     calls: Cell<u32>,
 }
 
@@ -49,7 +61,8 @@ impl Bench {
 
     fn with(config: Config) -> Self {
         let clock = Clock::new(SignedDuration::ZERO);
-        Self { vendor: Vendor::new(config, clock.clone()), clock, calls: Cell::new(0) }
+        let tradepost = StandIn::default();
+        Self { vendor: Vendor::new(config, clock.clone()), clock, tradepost, calls: Cell::new(0) }
     }
 
     /// A number no call had before.
@@ -90,15 +103,99 @@ impl Bench {
 
     /// A vendor behind a socket on the loopback interface, whose issuer is where it is reached.
     pub async fn served() -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base_url = format!("http://{}", listener.local_addr().unwrap());
-        let bench = Self::with(Config { base_url, ..config() });
+        let tradepost = StandIn::default();
+        let tradepost_url = tradepost.serve().await;
+        let bench = Self { tradepost, ..Self::with(Config { base_url, tradepost_url, ..config() }) };
         let router = bench.vendor.router();
         tokio::spawn(async move { axum::serve(listener, router).await });
         bench
     }
 
+    /// Tradepost says of an organization that its link changed to `state` so many hours ago.
+    pub fn link(&self, organization: &str, state: &str, hours_ago: i64, concerned: Value) {
+        // As the vendor reads its clock, or it would be a fraction of a millisecond younger than that.
+        let updated_at = to_millisecond(self.clock.now()) - SignedDuration::from_hours(hours_ago);
+        let told = told(state, &updated_at.to_string(), concerned);
+        self.tradepost.answer(organization, StandInAnswer::Json(told));
+    }
+
     pub fn url(&self, path: &str) -> String {
         format!("{}{path}", self.vendor.config().base_url)
+    }
+}
+
+/// What Tradepost tells of an organization's billing.
+pub(super) fn told(state: &str, updated_at: &str, concerned: Value) -> Value {
+    let linked = state == "linked";
+    json!({
+        "organization": "org", "organization_name": "Org", "product": "Demo Cloud", "marketplace": "aws",
+        "payment_method": if linked { "AWS Marketplace Subscription" } else { "" }, "state": state,
+        "may_run": linked, "subscription": "active", "entitlements": [], "concerned": concerned,
+        "updated_at": updated_at,
+    })
+}
+
+/// Stands in for Tradepost: checks signatures as it does, and answers what it was told to.
+#[derive(Clone, Default)]
+pub(super) struct StandIn {
+    answers: Arc<Mutex<BTreeMap<String, StandInAnswer>>>,
+    ids: Arc<Mutex<Vec<String>>>,
+}
+
+/// Of one organization. If there is none, it never had a purchase.
+#[derive(Clone)]
+pub(super) enum StandInAnswer {
+    Json(Value),
+    /// By the `after` of the call.
+    Pages(BTreeMap<String, Value>),
+    Text(StatusCode, String),
+    /// None for longer than anybody waits.
+    Never,
+}
+
+impl StandIn {
+    pub fn answer(&self, organization: &str, answer: StandInAnswer) {
+        self.answers.lock().unwrap().insert(organization.to_owned(), answer);
+    }
+
+    /// The webhook ids it was called with.
+    pub fn ids(&self) -> Vec<String> {
+        self.ids.lock().unwrap().clone()
+    }
+
+    /// Where it is served.
+    pub async fn serve(&self) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let stand_in = self.clone();
+        let billing = move |headers: HeaderMap, body: Bytes| async move { stand_in.billing(&headers, &body).await };
+        tokio::spawn(async move { axum::serve(listener, Router::new().route("/v1/billing", post(billing))).await });
+        url
+    }
+
+    async fn billing(&self, headers: &HeaderMap, body: &[u8]) -> axum::response::Response {
+        let key = VendorKey::new(&config().api_secret).unwrap();
+        if key.verify(headers, body, Clock::new(SignedDuration::ZERO).now()).is_err() {
+            return (StatusCode::UNAUTHORIZED, "{}").into_response();
+        }
+        self.ids.lock().unwrap().push(headers["webhook-id"].to_str().unwrap().to_owned());
+        let call: Value = serde_json::from_slice(body).unwrap();
+        assert_eq!(call["operation"], "get_billing");
+        let organization = call["organization"].as_str().unwrap();
+        let answer = self.answers.lock().unwrap().get(organization).cloned();
+        match answer {
+            None => json!({"organization": organization, "state": "none"}).to_string().into_response(),
+            Some(StandInAnswer::Json(value)) => value.to_string().into_response(),
+            Some(StandInAnswer::Pages(pages)) => {
+                pages[call["after"].as_str().unwrap_or_default()].to_string().into_response()
+            }
+            Some(StandInAnswer::Text(status, text)) => (status, text).into_response(),
+            Some(StandInAnswer::Never) => {
+                tokio::time::sleep(Duration::from_secs(600)).await;
+                StatusCode::OK.into_response()
+            }
+        }
     }
 }

@@ -1,5 +1,9 @@
-//! `/billing`: how each organization pays by the vendor's own books, a card to put on file or take away (no card
-//! number is asked for, nothing is charged), and the way to Tradepost's billing page, where the marketplace shows.
+//! `/billing`: the Payment Method of each organization, what the end of its marketplace subscription stops or deletes
+//! and when, and the vendor's own books, with a card to put on file or take away (no card number is asked for,
+//! nothing is charged).
+//!
+//! While a marketplace pays, a card cannot be added: the organization would pay in two ways. If Tradepost cannot be
+//! asked, it can, for a card too many does no harm and one too few might.
 
 use askama::Template;
 use axum::Router;
@@ -7,11 +11,15 @@ use axum::extract::{Form, State as Shared};
 use axum::response::Response;
 use axum::routing::{get, post};
 use http::{HeaderMap, StatusCode};
+use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::Vendor;
+use super::marketplace_standing::{Next, Standings, link_state, link_word, payment_method};
 use super::organization::{Organization, Role};
-use super::page::{self, Frame};
+use super::page::{self, Frame, Here, Instant};
+use super::state::State;
+use super::tradepost_client::{Billing as MarketplaceBilling, Concerned, LinkState, Told};
 
 pub(super) fn router() -> Router<Vendor> {
     Router::new().route("/billing", get(billing)).route("/billing/card", post(card))
@@ -22,43 +30,109 @@ pub(super) fn router() -> Router<Vendor> {
 struct Billing {
     frame: Frame,
     organizations: Vec<Account>,
+    /// Tradepost could not be asked about everything.
+    incomplete: bool,
 }
 
 struct Account {
     id: String,
     name: String,
+    payment_method: String,
+    link: String,
+    link_word: &'static str,
+    marketplace: Option<InMarketplace>,
     plan: String,
     card_on_file: bool,
     credits: String,
     unpaid_invoices: u32,
     pays_otherwise: bool,
     may_change: bool,
+    /// Something in the vendor's own books pays.
+    has_own_means: bool,
 }
 
-impl Account {
-    fn new(organization: &Organization, role: Role) -> Self {
-        let billing = &organization.billing;
+/// What Tradepost says, for a table.
+struct InMarketplace {
+    label: &'static str,
+    product: String,
+    updated_at: Instant,
+    is_linked: bool,
+    concerned: Vec<Row>,
+    /// Not all of them are here.
+    more: bool,
+}
+
+struct Row {
+    name: String,
+    state: String,
+    next: Next,
+}
+
+impl From<&Concerned> for Row {
+    fn from(concerned: &Concerned) -> Self {
+        let state = if concerned.stops_at.is_some() { "running trial" } else { concerned.state.as_str() };
+        Self { name: concerned.name.clone(), state: state.to_owned(), next: Next::of(concerned) }
+    }
+}
+
+impl From<&MarketplaceBilling> for InMarketplace {
+    fn from(billing: &MarketplaceBilling) -> Self {
         Self {
-            id: organization.id.clone(),
-            name: organization.name.clone(),
-            plan: billing.plan.clone().unwrap_or_else(|| "none".to_owned()),
-            card_on_file: billing.card_on_file,
-            credits: format!("{}.{:02}", billing.credits / 100, billing.credits % 100),
-            unpaid_invoices: billing.unpaid_invoices,
-            pays_otherwise: billing.pays_otherwise,
-            may_change: role.pays(),
+            label: billing.marketplace.label(),
+            product: billing.product.clone(),
+            updated_at: billing.updated_at.into(),
+            is_linked: billing.state == LinkState::Linked,
+            concerned: billing.concerned.iter().map(Row::from).collect(),
+            more: billing.next.is_some(),
         }
     }
 }
 
+impl InMarketplace {
+    /// Nothing is left to keep.
+    fn is_all_gone(&self) -> bool {
+        !self.more && self.concerned.iter().all(|row| row.state == "deleted")
+    }
+}
+
+impl Account {
+    fn new(organization: &Organization, role: Role, told: &Told) -> Self {
+        let books = &organization.billing;
+        Self {
+            id: organization.id.clone(),
+            name: organization.name.clone(),
+            payment_method: payment_method(books, told),
+            link: link_state(told),
+            link_word: link_word(told),
+            marketplace: told.billing().map(InMarketplace::from),
+            plan: books.plan.clone().unwrap_or_else(|| "none".to_owned()),
+            card_on_file: books.card_on_file,
+            credits: format!("{}.{:02}", books.credits / 100, books.credits % 100),
+            unpaid_invoices: books.unpaid_invoices,
+            pays_otherwise: books.pays_otherwise,
+            may_change: role.pays(),
+            has_own_means: books.has_own_means(),
+        }
+    }
+
+    /// Through which marketplace the organization pays, if it does.
+    fn paid_through(&self) -> Option<&'static str> {
+        self.marketplace.as_ref().filter(|marketplace| marketplace.is_linked).map(|marketplace| marketplace.label)
+    }
+}
+
 async fn billing(Shared(vendor): Shared<Vendor>, headers: HeaderMap) -> Response {
+    let standings = Standings::of_signed_in(&vendor, &headers).await;
     vendor.at_desk(|state, now| {
         let Some(person) = state.signed_in(&headers, now) else {
             return page::see_other("/sign-in");
         };
-        let organizations =
-            state.organizations_of(&person.id).map(|(organization, role)| Account::new(organization, role)).collect();
-        page::show(StatusCode::OK, &Billing { frame: Frame::new(&vendor, Some(&person.name)), organizations })
+        let organizations = state.organizations_of(&person.id);
+        let organizations = organizations
+            .map(|(organization, role)| Account::new(organization, role, standings.of(&organization.id)))
+            .collect();
+        let frame = Frame::new(&vendor, Some(&person.name)).at(Here::Billing);
+        page::show(StatusCode::OK, &Billing { frame, organizations, incomplete: standings.is_incomplete() })
     })
 }
 
@@ -75,33 +149,53 @@ enum CardChange {
     Remove,
 }
 
-async fn card(Shared(vendor): Shared<Vendor>, headers: HeaderMap, Form(form): Form<CardForm>) -> Response {
-    vendor.at_desk(|state, now| {
-        let Some(person) = state.signed_in(&headers, now).map(|person| person.id.clone()) else {
-            return page::see_other("/sign-in");
-        };
-        let organization = state.organization_mut(&form.organization);
-        let Some((organization, role)) = organization.and_then(|organization| {
-            let role = organization.role_of(&person)?;
-            Some((organization, role))
-        }) else {
-            return page::problem(
-                &vendor,
-                StatusCode::NOT_FOUND,
-                "There is no such organization",
-                "Go back to Billing.",
-            );
-        };
-        if !role.pays() {
-            let text = "Ask an owner, an admin or somebody with the billing role.";
-            return page::problem(
-                &vendor,
+/// Why somebody may not change how an organization pays.
+enum Barred {
+    SignedOut,
+    NoMember,
+    WrongRole,
+}
+
+impl Barred {
+    fn answer(self, vendor: &Vendor) -> Response {
+        let (status, title, text) = match self {
+            Self::SignedOut => return page::see_other("/sign-in"),
+            Self::NoMember => (StatusCode::NOT_FOUND, "There is no such organization", "Go back to Billing."),
+            Self::WrongRole => (
                 StatusCode::FORBIDDEN,
                 "You may not change how this organization pays",
-                text,
-            );
+                "Ask an owner, an admin or somebody with the billing role.",
+            ),
+        };
+        page::problem(vendor, status, title, text)
+    }
+}
+
+fn may_pay(state: &State, headers: &HeaderMap, organization: &str, now: Timestamp) -> Result<(), Barred> {
+    let person = state.signed_in(headers, now).ok_or(Barred::SignedOut)?;
+    let organization = state.organization(organization).ok_or(Barred::NoMember)?;
+    let role = organization.role_of(&person.id).ok_or(Barred::NoMember)?;
+    if role.pays() { Ok(()) } else { Err(Barred::WrongRole) }
+}
+
+async fn card(Shared(vendor): Shared<Vendor>, headers: HeaderMap, Form(form): Form<CardForm>) -> Response {
+    let (allowed, now) = vendor.at_desk(|state, now| (may_pay(state, &headers, &form.organization, now), now));
+    if let Err(barred) = allowed {
+        return barred.answer(&vendor);
+    }
+    if form.card == CardChange::Add {
+        let told = vendor.tradepost().glance(&form.organization, now).await;
+        if let Some(billing) = told.billing().filter(|billing| billing.state == LinkState::Linked) {
+            let marketplace = billing.marketplace.label();
+            let title = format!("Paid through {marketplace}");
+            let text = format!("A card cannot be added while {marketplace} pays; cancel the subscription there first.");
+            return page::problem(&vendor, StatusCode::CONFLICT, &title, &text);
         }
-        organization.billing.card_on_file = form.card == CardChange::Add;
-        page::see_other("/billing")
-    })
+    }
+    vendor.at_desk(|state, _| {
+        if let Some(organization) = state.organization_mut(&form.organization) {
+            organization.billing.card_on_file = form.card == CardChange::Add;
+        }
+    });
+    page::see_other("/billing")
 }

@@ -11,6 +11,22 @@ use super::state::State;
 /// The password of every ready-made person.
 pub(super) const PASSWORD: &str = "demo";
 
+/// What a ready-made person is for, in two or three words.
+pub(super) fn label(key: &str) -> &'static str {
+    match key {
+        "clean" => "Ready to link",
+        "card" => "Card on file",
+        "credits" => "Available credits",
+        "invoice" => "Unpaid invoice",
+        "contract" => "Pays by contract",
+        "owner" => "Three organizations",
+        "member" => "Member only",
+        "fresh" => "No organization",
+        "second" => "Ready to link, too",
+        _ => "Made up",
+    }
+}
+
 /// The vendor as it is at the start and after a reset.
 pub(super) fn state(now: Timestamp) -> State {
     let mut state = State::default();
@@ -26,7 +42,8 @@ fn with_clean(state: &mut State, now: Timestamp) {
         state,
         "clean",
         "Clara Clean",
-        "owns Clean Co: no card, no credits, four deployments, one of them a trial",
+        "Owns Clean Co: no card, no credits; four deployments, one stopped and one on trial. Once you have linked a \
+         purchase, buy again as Clara to see the refusal of an account that is linked already.",
     );
     add_organization(state, "org-clean", "Clean Co", "clean", Role::Owner, Billing::default());
     let stopped = Condition::Stopped { by: StoppedBy::User, since: days(now, -20) };
@@ -44,28 +61,28 @@ fn with_other_ways_to_pay(state: &mut State) {
             "card",
             "Carl Card",
             "Card Co",
-            "owns Card Co, which has a card on file",
+            "Owns Card Co, which has a credit card on file.",
             Billing { card_on_file: true, ..Billing::default() },
         ),
         (
             "credits",
             "Cora Credits",
             "Credits Co",
-            "owns Credits Co, which has 250.00 of available credits",
+            "Owns Credits Co, which has 250.00 of available credits.",
             Billing { credits: 25_000, ..Billing::default() },
         ),
         (
             "invoice",
             "Ivo Invoice",
             "Invoice Co",
-            "owns Invoice Co, which has one unpaid invoice",
+            "Owns Invoice Co, which has one unpaid invoice.",
             Billing { unpaid_invoices: 1, ..Billing::default() },
         ),
         (
             "contract",
             "Conny Contract",
             "Contract Co",
-            "owns Contract Co, which pays by a contract with the vendor",
+            "Owns Contract Co, which pays by a contract with the vendor.",
             Billing { pays_otherwise: true, ..Billing::default() },
         ),
     ];
@@ -81,7 +98,7 @@ fn with_owner_of_three(state: &mut State) {
         state,
         "owner",
         "Olga Owner",
-        "owns three organizations: one on the starter plan, one on a paid plan, one with a card",
+        "Owns three organizations: one on the starter plan, one on a paid plan, one with a card.",
     );
     let paid = Billing { plan: Some("standard".to_owned()), ..Billing::default() };
     let card = Billing { card_on_file: true, ..Billing::default() };
@@ -92,10 +109,15 @@ fn with_owner_of_three(state: &mut State) {
 }
 
 fn with_others(state: &mut State) {
-    add_person(state, "member", "Mia Member", "is only a member of Member Co, a sister of Clean Co");
+    add_person(state, "member", "Mia Member", "Is only a member of Member Co: neither owner nor admin.");
     add_organization(state, "org-member", "Member Co", "member", Role::Member, Billing::default());
-    add_person(state, "fresh", "Frida Fresh", "has no organization at all");
-    add_person(state, "second", "Sam Second", "owns Second Co: no card, no credits, two deployments");
+    add_person(state, "fresh", "Frida Fresh", "Has no organization at all.");
+    add_person(
+        state,
+        "second",
+        "Sam Second",
+        "Owns Second Co: no card, no credits, two deployments. Good for a purchase beside Clara's.",
+    );
     add_organization(state, "org-second", "Second Co", "second", Role::Owner, Billing::default());
     state.deployments.extend([deployment("second", "web"), deployment("second", "worker")]);
 }

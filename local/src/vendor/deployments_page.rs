@@ -1,5 +1,6 @@
 //! `/deployments`: what runs for the person's organizations, with the buttons a user has: create, stop, start. A user
-//! may start what Tradepost stopped; a deletion that was on its way then fails, which is what the demo is to show.
+//! may start what Tradepost stopped; a deletion that was on its way then fails, which is what the demo is to show. What
+//! the end of a marketplace subscription has in store for a deployment is Tradepost's to say, and shown beside it.
 
 use askama::Template;
 use axum::Router;
@@ -12,9 +13,11 @@ use serde::Deserialize;
 
 use super::Vendor;
 use super::deployment::{Condition, Deployment, StoppedBy};
+use super::marketplace_standing::{Next, Standings};
 use super::organization::valid_name;
-use super::page::{self, Frame};
+use super::page::{self, Frame, Here, Instant};
 use super::state::State;
+use super::tradepost_client::Told;
 
 /// How long a trial created on the page goes on.
 const TRIAL: SignedDuration = SignedDuration::from_hours(14 * 24);
@@ -31,6 +34,8 @@ pub(super) fn router() -> Router<Vendor> {
 struct Deployments {
     frame: Frame,
     organizations: Vec<Group>,
+    /// Tradepost could not be asked about everything.
+    incomplete: bool,
 }
 
 struct Group {
@@ -43,24 +48,21 @@ struct Row {
     id: String,
     name: String,
     state: &'static str,
-    trial_end: Option<Instant>,
+    trial: Option<Trial>,
     stopped_since: Option<Instant>,
     stopped_by: Option<&'static str>,
+    /// What the end of the marketplace subscription has in store for it.
+    next: Option<Next>,
 }
 
-struct Instant {
-    exact: String,
-    shown: String,
-}
-
-impl From<Timestamp> for Instant {
-    fn from(instant: Timestamp) -> Self {
-        Self { exact: instant.to_string(), shown: page::for_people(instant) }
-    }
+struct Trial {
+    end: Instant,
+    is_over: bool,
 }
 
 impl Row {
-    fn new(deployment: &Deployment) -> Option<Self> {
+    /// None for what is deleted. What Tradepost says counts only if nothing else pays.
+    fn new(deployment: &Deployment, told: Option<&Told>, now: Timestamp) -> Option<Self> {
         let stopped = match deployment.condition {
             Condition::Stopped { by, since } => Some((by, since)),
             Condition::Running
@@ -68,18 +70,30 @@ impl Row {
             | Condition::Starting { .. }
             | Condition::Deleted { .. } => None,
         };
+        let state = deployment.state()?;
+        let concerned = told.and_then(Told::billing).into_iter().flat_map(|billing| &billing.concerned);
+        // Tradepost learns a little later what a user started or stopped here; until then it says nothing true.
+        let next = concerned
+            .filter(|concerned| concerned.id == deployment.id && concerned.state == state)
+            .find(|concerned| concerned.stops_at.is_some() || concerned.deleted_after.is_some());
         Some(Self {
             id: deployment.id.clone(),
             name: deployment.name.clone(),
-            state: deployment.state()?,
-            trial_end: deployment.trial_ends_at.map(Instant::from),
+            state,
+            trial: deployment.trial_ends_at.map(|end| Trial { end: end.into(), is_over: end <= now }),
             stopped_since: stopped.map(|(_, since)| since.into()),
             stopped_by: stopped.map(|(by, _)| match by {
                 StoppedBy::User => "you or a colleague",
                 StoppedBy::Tradepost => "the end of the marketplace subscription",
                 StoppedBy::Vendor => "the vendor",
             }),
+            next: next.map(Next::of),
         })
+    }
+
+    /// The trial, unless what comes next says when it ends.
+    fn shown_trial(&self) -> Option<&Trial> {
+        self.trial.as_ref().filter(|_| self.next.is_none() || self.state != "running")
     }
 
     fn can_stop(&self) -> bool {
@@ -88,25 +102,23 @@ impl Row {
 }
 
 async fn list(Shared(vendor): Shared<Vendor>, headers: HeaderMap) -> Response {
+    let standings = Standings::of_signed_in(&vendor, &headers).await;
     vendor.at_desk(|state, now| {
         let Some(person) = state.signed_in(&headers, now) else {
             return page::see_other("/sign-in");
         };
-        let organizations = state
-            .organizations_of(&person.id)
-            .map(|(organization, _)| Group {
+        let organizations = state.organizations_of(&person.id).map(|(organization, _)| {
+            let own = state.deployments.iter().filter(|deployment| deployment.organization == organization.id);
+            let told = Some(standings.of(&organization.id)).filter(|_| !organization.billing.has_own_means());
+            Group {
                 id: organization.id.clone(),
                 name: organization.name.clone(),
-                deployments: state
-                    .deployments
-                    .iter()
-                    .filter(|deployment| deployment.organization == organization.id)
-                    .filter_map(Row::new)
-                    .collect(),
-            })
-            .collect();
-        let frame = Frame::new(&vendor, Some(&person.name));
-        page::show(StatusCode::OK, &Deployments { frame, organizations })
+                deployments: own.filter_map(|deployment| Row::new(deployment, told, now)).collect(),
+            }
+        });
+        let organizations = organizations.collect();
+        let frame = Frame::new(&vendor, Some(&person.name)).at(Here::Deployments);
+        page::show(StatusCode::OK, &Deployments { frame, organizations, incomplete: standings.is_incomplete() })
     })
 }
 

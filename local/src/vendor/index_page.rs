@@ -1,15 +1,21 @@
-//! `/`: who is signed in, where they can go, which organizations they belong to. For everybody else the way in.
+//! `/`: who is signed in, which organizations they belong to and how those pay, and over it the modal that shows how
+//! the linking to a marketplace stands (`linking_modal`). For everybody else the way in.
 
 use askama::Template;
 use axum::Router;
-use axum::extract::State as Shared;
+use axum::extract::{Query, State as Shared};
 use axum::response::Response;
 use axum::routing::get;
 use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
 
 use super::Vendor;
-use super::organization::Role;
-use super::page::{self, Frame};
+use super::linking_modal::Modal;
+use super::marketplace_standing::{Standings, link_state, link_word, payment_method};
+use super::organization::{Organization, Role};
+use super::page::{self, Frame, Here};
+use super::state::State;
+use super::tradepost_client::LinkState;
 
 pub(super) fn router() -> Router<Vendor> {
     Router::new().route("/", get(index))
@@ -20,6 +26,9 @@ pub(super) fn router() -> Router<Vendor> {
 struct Index {
     frame: Frame,
     person: Option<Who>,
+    modal: Option<Modal>,
+    /// Tradepost could not be asked about everything.
+    incomplete: bool,
 }
 
 struct Who {
@@ -33,23 +42,55 @@ struct Belongs {
     name: String,
     role: Role,
     plan: String,
+    running: usize,
+    payment_method: String,
+    link: String,
+    link_word: &'static str,
 }
 
-async fn index(Shared(vendor): Shared<Vendor>, headers: HeaderMap) -> Response {
+impl Belongs {
+    fn new(organization: &Organization, role: Role, state: &State, standings: &Standings) -> Self {
+        let (books, told) = (&organization.billing, standings.of(&organization.id));
+        let own = state.deployments.iter().filter(|deployment| deployment.organization == organization.id);
+        Self {
+            id: organization.id.clone(),
+            name: organization.name.clone(),
+            role,
+            plan: books.plan.clone().unwrap_or_else(|| "none".to_owned()),
+            running: own.filter(|deployment| deployment.state() == Some("running")).count(),
+            payment_method: payment_method(books, told),
+            link: link_state(told),
+            link_word: link_word(told),
+        }
+    }
+}
+
+/// The modal of `closed` is closed while its link is in `state`.
+#[derive(Deserialize)]
+struct Closing {
+    closed: Option<String>,
+    state: Option<LinkState>,
+}
+
+async fn index(Shared(vendor): Shared<Vendor>, headers: HeaderMap, Query(closing): Query<Closing>) -> Response {
+    if let (Some(organization), Some(link)) = (&closing.closed, closing.state) {
+        vendor.at_desk(|state, now| state.close_modal(&headers, organization, link, now));
+        return page::see_other("/");
+    }
+    let standings = Standings::of_signed_in(&vendor, &headers).await;
     vendor.at_desk(|state, now| {
         let person = state.signed_in(&headers, now).map(|person| Who {
             name: person.name.clone(),
             email: person.email.clone(),
             organizations: state
                 .organizations_of(&person.id)
-                .map(|(organization, role)| Belongs {
-                    id: organization.id.clone(),
-                    name: organization.name.clone(),
-                    role,
-                    plan: organization.billing.plan.clone().unwrap_or_else(|| "none".to_owned()),
-                })
+                .map(|(organization, role)| Belongs::new(organization, role, state, &standings))
                 .collect(),
         });
-        page::show(StatusCode::OK, &Index { frame: Frame::of(&vendor, state, &headers, now), person })
+        let own = person.iter().flat_map(|person| &person.organizations);
+        let own: Vec<_> = own.map(|organization| (organization.id.clone(), organization.name.clone())).collect();
+        let modal = state.modal(&headers, &own, &standings, now);
+        let frame = Frame::of(&vendor, state, &headers, now).at(Here::Home);
+        page::show(StatusCode::OK, &Index { frame, person, modal, incomplete: standings.is_incomplete() })
     })
 }

@@ -49,6 +49,13 @@ pub(super) struct Billing {
     pub pays_otherwise: bool,
 }
 
+impl Billing {
+    /// Something other than a marketplace pays; then nothing is stopped or deleted.
+    pub fn has_own_means(&self) -> bool {
+        self.card_on_file || self.credits > 0 || self.pays_otherwise
+    }
+}
+
 impl Default for Billing {
     fn default() -> Self {
         let plan = Some(STARTER.to_owned());

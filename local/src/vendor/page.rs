@@ -1,7 +1,7 @@
 //! What the vendor's pages share: the frame around them, the answers they give, and the guard in front of them.
 //!
-//! The guard refuses a form that another site made the browser send. Pages allow no scripts and no framing. There is
-//! no `form-action` in the policy, because a finished sign-in redirects the form's answer to the client's site and
+//! The guard refuses a form that another site made the browser send. Pages allow no framing and only the vendor's own
+//! scripts, styles and images (`assets`), none of them inline. There is no `form-action` in the policy, because a finished sign-in redirects the form's answer to the client's site and
 //! browsers hold the redirect to that rule as well.
 
 use askama::Template;
@@ -9,14 +9,14 @@ use axum::Router;
 use axum::extract::{Request, State as Shared};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::get;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use jiff::Timestamp;
 
 use super::Vendor;
 use super::state::State;
 
-const POLICY: &str = "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; frame-ancestors 'none'";
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; \
+                      base-uri 'none'; frame-ancestors 'none'";
 
 /// What surrounds every page.
 pub(super) struct Frame {
@@ -26,6 +26,20 @@ pub(super) struct Frame {
     pub listings: Vec<(String, String)>,
     /// Name of whoever is signed in.
     pub person: Option<String>,
+    /// The start page of the local stack, without a trailing slash.
+    pub start_url: String,
+    pub support_email: String,
+    /// The page that the navigation shows as the present one.
+    here: Here,
+}
+
+/// The pages of the navigation.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Here {
+    Home,
+    Deployments,
+    Billing,
+    Elsewhere,
 }
 
 impl Frame {
@@ -36,7 +50,19 @@ impl Frame {
             tradepost_url: config.tradepost_url.clone(),
             listings: config.listings.clone(),
             person: person.map(str::to_owned),
+            start_url: config.start_url.clone(),
+            support_email: config.support_email.clone(),
+            here: Here::Elsewhere,
         }
+    }
+
+    /// On one of the pages of the navigation.
+    pub fn at(self, here: Here) -> Self {
+        Self { here, ..self }
+    }
+
+    pub fn is_at(&self, here: Here) -> bool {
+        self.here == here
     }
 
     /// For the browser that sent these headers.
@@ -79,13 +105,6 @@ fn protect(headers: &mut HeaderMap) {
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
 }
 
-/// The one stylesheet.
-pub(super) fn stylesheet() -> Router<Vendor> {
-    let css = include_str!("../../templates/vendor/vendor.css");
-    Router::new()
-        .route("/vendor.css", get(move || async move { ([(header::CONTENT_TYPE, "text/css; charset=utf-8")], css) }))
-}
-
 /// A rendered page.
 pub(super) fn show(status: StatusCode, page: &impl Template) -> Response {
     match page.render() {
@@ -126,8 +145,23 @@ pub(super) async fn not_found(Shared(vendor): Shared<Vendor>) -> Response {
     problem(&vendor, StatusCode::NOT_FOUND, "There is no such page", "Go to the start page to find your way.")
 }
 
-/// An instant for people, in UTC.
-pub(super) fn for_people(instant: Timestamp) -> String {
+/// An instant on a page.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Instant {
+    /// For programs.
+    pub exact: String,
+    /// For people.
+    pub shown: String,
+}
+
+impl From<Timestamp> for Instant {
+    fn from(instant: Timestamp) -> Self {
+        Self { exact: instant.to_string(), shown: for_people(instant) }
+    }
+}
+
+/// In UTC.
+fn for_people(instant: Timestamp) -> String {
     instant.strftime("%-d %b %Y, %H:%M UTC").to_string()
 }
 

@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 
 use super::bench::Bench;
 
-struct Browser<'a> {
+pub(super) struct Browser<'a> {
     bench: &'a Bench,
     client: Client,
     cookie: String,
 }
 
 impl<'a> Browser<'a> {
-    async fn of(bench: &'a Bench, key: &str) -> Self {
+    pub async fn of(bench: &'a Bench, key: &str) -> Self {
         let client = Client::builder().redirect(redirect::Policy::none()).build().unwrap();
         let mut browser = Self { bench, client, cookie: String::new() };
         let response = browser.post("/sign-in", &format!("email={key}%40demo.example&password=demo&request=")).await;
@@ -24,14 +24,18 @@ impl<'a> Browser<'a> {
         browser
     }
 
-    async fn get(&self, path: &str) -> String {
-        let response = self.client.get(self.bench.url(path)).header("cookie", &self.cookie).send().await.unwrap();
+    pub async fn get(&self, path: &str) -> String {
+        let response = self.look(path).await;
         assert_eq!(response.status(), StatusCode::OK, "{path}");
         assert!(response.headers()["content-security-policy"].to_str().unwrap().starts_with("default-src 'none'"));
         response.text().await.unwrap()
     }
 
-    async fn post(&self, path: &str, form: &str) -> reqwest::Response {
+    pub async fn look(&self, path: &str) -> reqwest::Response {
+        self.client.get(self.bench.url(path)).header("cookie", &self.cookie).send().await.unwrap()
+    }
+
+    pub async fn post(&self, path: &str, form: &str) -> reqwest::Response {
         let request = self.client.post(self.bench.url(path)).header("cookie", &self.cookie);
         request.header("content-type", "application/x-www-form-urlencoded").body(form.to_owned()).send().await.unwrap()
     }
@@ -101,7 +105,10 @@ async fn a_card_is_added_and_removed_by_whoever_may() {
     assert!(browser.get("/billing").await.contains("id=\"remove-card-org-clean\""));
     browser.post("/billing/card", "organization=org-clean&card=remove").await;
     let page = browser.get("/billing").await;
-    assert!(page.contains("id=\"add-card-org-clean\"") && page.contains("http://tradepost.localhost:8080/billing"));
+    assert!(
+        page.contains("id=\"add-card-org-clean\"")
+            && page.contains(&format!("{}/billing", bench.vendor.config().tradepost_url))
+    );
     let credits = Browser::of(&bench, "credits").await.get("/billing").await;
     assert!(credits.contains("250.00"));
 
@@ -115,15 +122,25 @@ async fn every_page_renders() {
     let bench = Bench::served().await;
     for key in ["clean", "owner", "member", "fresh"] {
         let browser = Browser::of(&bench, key).await;
-        for path in ["/", "/deployments", "/billing", "/sign-in", "/sign-up", "/sign-out"] {
+        for path in ["/", "/deployments", "/billing", "/sign-in", "/sign-up", "/sign-out", "/tickets"] {
             let page = browser.get(path).await;
             assert!(page.contains("<h1") && page.contains("id=\"simulated\""), "{path}");
         }
     }
     let missing = Client::new().get(bench.url("/nowhere")).send().await.unwrap();
     assert_eq!(missing.status(), StatusCode::NOT_FOUND);
-    let style = Client::new().get(bench.url("/vendor.css")).send().await.unwrap();
-    assert_eq!(style.headers()["content-type"], "text/css; charset=utf-8");
+    assert!(missing.headers().contains_key("content-security-policy"));
+    assert!(missing.text().await.unwrap().contains("id=\"simulated\""));
+    for (path, kind) in [
+        ("/vendor.css", "text/css; charset=utf-8"),
+        ("/brand.css", "text/css; charset=utf-8"),
+        ("/vendor.js", "text/javascript; charset=utf-8"),
+        ("/logo.svg", "image/svg+xml"),
+        ("/favicon.ico", "image/svg+xml"),
+    ] {
+        let asset = Client::new().get(bench.url(path)).send().await.unwrap();
+        assert_eq!((asset.status(), asset.headers()["content-type"].to_str().unwrap()), (StatusCode::OK, kind));
+    }
 }
 
 #[tokio::test]

@@ -4,6 +4,8 @@
 //! SameSite=Lax lets the cookie come along when another site sends the browser here (that is what makes a silent
 //! sign-in possible) and keeps it away from foreign forms.
 
+use std::collections::BTreeMap;
+
 use http::{HeaderMap, HeaderValue, header};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -11,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::person::Person;
 use super::random;
 use super::state::State;
+use super::tradepost_client::LinkState;
 
 const COOKIE: &str = "vendor_session";
 /// Long, because a scenario pushes the clock by days and the person in it stays the same.
@@ -23,12 +26,20 @@ pub(super) struct Session {
     /// When the person last proved who they are.
     pub auth_time: Timestamp,
     expires_at: Timestamp,
+    /// By organization: the state of its link in which the person closed the modal.
+    #[serde(default)]
+    pub closed_modals: BTreeMap<String, LinkState>,
 }
 
 impl State {
     /// The session of the browser that sent these headers.
     pub fn session(&self, headers: &HeaderMap, now: Timestamp) -> Option<&Session> {
         self.sessions.get(cookie(headers)?).filter(|session| session.expires_at > now)
+    }
+
+    /// The same, to change it.
+    pub fn session_mut(&mut self, headers: &HeaderMap, now: Timestamp) -> Option<&mut Session> {
+        self.sessions.get_mut(cookie(headers)?).filter(|session| session.expires_at > now)
     }
 
     /// The person signed in in the browser that sent these headers.
@@ -42,7 +53,9 @@ impl State {
         self.sessions.retain(|_, session| session.expires_at > now);
         let value = random::secret();
         let expires_at = now.checked_add(LIFETIME).unwrap_or(Timestamp::MAX);
-        self.sessions.insert(value.clone(), Session { person: person.to_owned(), auth_time: now, expires_at });
+        let closed_modals = BTreeMap::new();
+        let session = Session { person: person.to_owned(), auth_time: now, expires_at, closed_modals };
+        self.sessions.insert(value.clone(), session);
         HeaderValue::try_from(format!("{COOKIE}={value}; Path=/; HttpOnly; SameSite=Lax")).ok()
     }
 

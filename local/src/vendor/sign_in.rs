@@ -76,7 +76,9 @@ struct SignIn {
 struct DemoPerson {
     id: String,
     key: String,
+    name: String,
     email: String,
+    label: &'static str,
     about: String,
 }
 
@@ -93,7 +95,9 @@ fn show_form(
         Some(DemoPerson {
             id: person.id.clone(),
             key: person.key().to_owned(),
+            name: person.name.clone(),
             email: person.email.clone(),
+            label: demo_people::label(person.key()),
             about: person.demo.clone()?,
         })
     });

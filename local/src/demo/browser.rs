@@ -332,6 +332,10 @@ fn selector(css: &str) -> anyhow::Result<Selector> {
     Selector::parse(css).map_err(|error| anyhow!("{css} is not a selector: {error}"))
 }
 
+/// What can be seen: nothing that is hidden.
 fn words(element: ElementRef<'_>) -> String {
-    element.text().flat_map(str::split_whitespace).collect::<Vec<_>>().join(" ")
+    let hidden = |node: &scraper::Node| node.as_element().is_some_and(|element| element.attr("hidden").is_some());
+    let seen = element.descendants().filter(|node| !node.ancestors().any(|above| hidden(above.value())));
+    let text = seen.filter_map(|node| node.value().as_text().map(|text| text.split_whitespace()));
+    text.flatten().collect::<Vec<_>>().join(" ")
 }

@@ -45,11 +45,13 @@ async fn whole_life<B: Browse>(play: &mut Play) -> anyhow::Result<()> {
     all_are(play, "Warning 1. Cancelling stops the running deployments", &stopped, Some("stopped")).await?;
     all_are(play, "Warning 1. except the trial deployment", &["trial-sandbox"], Some("running")).await?;
     payment_method(play, &browser, "The Payment Method is empty again", "").await?;
-    let billing = format!("{}/billing", play.at.tradepost);
-    play.step("Billing says what will be deleted, and when", async {
-        browser.open(&billing).await?;
-        let text = browser.text().await?;
-        ensure!(text.contains("orders-prod") && text.contains("Deleted after"), "it says: {text}");
+    let billings = [format!("{}/billing", play.at.tradepost), format!("{}/billing", play.at.vendor)];
+    play.step("Billing says what will be deleted, and when, and so does the vendor's", async {
+        for billing in &billings {
+            browser.open(billing).await?;
+            let text = browser.text().await?;
+            ensure!(text.contains("orders-prod") && text.contains("Deleted after"), "{billing} says: {text}");
+        }
         Ok(())
     })
     .await?;

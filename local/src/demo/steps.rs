@@ -151,12 +151,33 @@ pub(super) async fn reloaded<B: Browse>(
 pub(super) async fn wait_for_sync<B: Browse>(play: &mut Play, browser: &mut B) -> anyhow::Result<()> {
     modal(play, browser, "7. The modal displays the status: being synced", "syncing").await?;
     payment_method(play, browser, "8. Until then the Payment Method is empty", "").await?;
+    at_the_vendor(play, browser, "8. The vendor's own index page shows it too", "syncing", "Syncing").await?;
     browser.watch().await?;
     play.push(120, "8. Wait for AWS to finish syncing").await?;
     play.step("8. The modal turns to linked, without a reload", async { browser.turns("linked").await }).await?;
-    payment_method(play, browser, "8. Billing shows the Payment Method AWS Marketplace Subscription", METHOD).await
-    // The vendor's own pages, when they show it: `/` has #marketplace-modal[data-state], `/billing` has
-    // #payment-method-{organization}. Their checks belong here.
+    payment_method(play, browser, "8. Billing shows the Payment Method AWS Marketplace Subscription", METHOD).await?;
+    at_the_vendor(play, browser, "8. So do the vendor's own index and billing pages", "linked", METHOD).await
+}
+
+/// What the vendor's console shows of it, in a tab of its own.
+async fn at_the_vendor<B: Browse>(
+    play: &mut Play,
+    browser: &B,
+    what: &str,
+    state: &str,
+    method: &str,
+) -> anyhow::Result<()> {
+    let vendor = play.at.vendor.clone();
+    play.step(what, async {
+        let mut tab = browser.second_tab().await?;
+        tab.open(&format!("{vendor}/")).await?;
+        tab.text_of(&format!("#marketplace-modal[data-state={state}]")).await?;
+        tab.open(&format!("{vendor}/billing")).await?;
+        let shown = tab.text_of("[id^=payment-method-]").await?;
+        ensure!(shown.contains(method), "Billing shows \u{201c}{shown}\u{201d}");
+        Ok(())
+    })
+    .await
 }
 
 /// The Payment Method field of the billing page, in a tab of its own: the modal stays as it is.

@@ -130,10 +130,12 @@ pub(super) fn too_late(vendor: &Vendor) -> Response {
     page::problem(vendor, StatusCode::GONE, "This sign-in is over", text)
 }
 
-async fn form(Shared(vendor): Shared<Vendor>, Query(request): Query<For>) -> Response {
+async fn form(Shared(vendor): Shared<Vendor>, headers: HeaderMap, Query(request): Query<For>) -> Response {
     vendor.at_desk(|state, now| {
         if !is_open(state, &request, now) {
-            return too_late(&vendor);
+            // Whoever comes back here after signing in, by the browser's back button, has nothing left to do here.
+            let done = state.signed_in(&headers, now).is_some();
+            return if done { page::see_other("/") } else { too_late(&vendor) };
         }
         show_form(&vendor, state, &request, None, None, now)
     })

@@ -109,6 +109,7 @@ async fn the_vendor() -> Outcome {
         ("vendor-index", 200, |s| Box::pin(at_the_vendors(s, "clean"))),
         ("vendor-deployments", 200, |s| Box::pin(s.vendor("/deployments"))),
         ("vendor-billing", 200, |s| Box::pin(s.vendor("/billing"))),
+        ("vendor-tickets", 200, |s| Box::pin(s.vendor("/tickets"))),
         ("vendor-sign-out", 200, |s| Box::pin(s.vendor("/sign-out"))),
         ("vendor-not-found", 404, |s| Box::pin(s.vendor("/no-such-page"))),
     ];
@@ -164,15 +165,29 @@ async fn ours_with_a_purchase() -> Outcome {
     let pages: &[Page] = &[
         ("sign-in-with-purchase", 200, |s| Box::pin(async move { s.land().await.map(|_| ()) })),
         ("link-confirm", 200, |s| Box::pin(sign_in(&mut s.browser, "clean"))),
-        ("link-syncing", 200, |s| Box::pin(s.browser.submit("form#link-form", &[]))),
+        ("link-confirm-no-contact", 422, |s| {
+            Box::pin(s.browser.submit("form#link-form", &[("contact", "nobody@home")]))
+        }),
+        ("link-syncing", 200, |s| Box::pin(s.browser.submit("form#link-form", &[("contact", "clara@clean.example")]))),
         ("billing-syncing", 200, |s| Box::pin(s.ours("/billing"))),
+        ("vendor-syncing", 200, |s| Box::pin(s.vendor("/"))),
+        ("vendor-billing-syncing", 200, |s| Box::pin(s.vendor("/billing"))),
         ("link-linked", 200, |s| Box::pin(synced(s))),
         ("billing-linked", 200, |s| Box::pin(s.ours("/billing"))),
+        ("vendor-linked", 200, |s| Box::pin(s.vendor("/"))),
+        ("vendor-billing-linked", 200, |s| Box::pin(s.vendor("/billing"))),
+        ("signed-out", 200, |s| Box::pin(ended_and_signed_out(s))),
         ("link-unlinked", 200, |s| Box::pin(unlinked(s))),
         ("billing-ended", 200, |s| Box::pin(s.ours("/billing"))),
+        ("vendor-unlinked", 200, |s| Box::pin(s.vendor("/"))),
+        ("vendor-billing-ended", 200, |s| Box::pin(s.vendor("/billing"))),
+        ("vendor-deployments-ended", 200, |s| Box::pin(s.vendor("/deployments"))),
         ("billing-deleted", 200, |s| Box::pin(after_three_days(s))),
+        ("start-clock-with-journal", 200, |s| Box::pin(start(s, "/clock"))),
     ];
-    look_at(Stage::new().await?, pages).await
+    let stage = Stage::new().await?;
+    stage.world.stack.keep_journal().await?;
+    look_at(stage, pages).await
 }
 
 async fn synced(stage: &mut Stage) -> Outcome {
@@ -181,12 +196,15 @@ async fn synced(stage: &mut Stage) -> Outcome {
     stage.browser.appears("#status[data-state=linked]").await
 }
 
-async fn unlinked(stage: &mut Stage) -> Outcome {
+async fn ended_and_signed_out(stage: &mut Stage) -> Outcome {
     cancel_with_title(stage).await?;
     stage.world.pass(60).await?;
-    // As somebody who comes back later, without the purchase in hand.
     stage.ours("/billing").await?;
-    stage.browser.press("Sign out", &[]).await?;
+    stage.browser.press("Sign out", &[]).await
+}
+
+async fn unlinked(stage: &mut Stage) -> Outcome {
+    // As somebody who comes back later, without the purchase in hand.
     come_back(stage).await?;
     stage.browser.appears("#status[data-state=unlinked]").await
 }

@@ -88,6 +88,13 @@ pub struct BillingView {
     pub updated_at: Instant,
 }
 
+impl BillingView {
+    /// Whether there is still something that a new purchase would keep.
+    pub fn can_be_kept(&self) -> bool {
+        self.concerned.iter().any(|one| one.deleted_after.is_some() || one.stops_at.is_some())
+    }
+}
+
 /// What there is to show of an organization, from the deployment after `after` on; none if it never linked.
 pub async fn view(app: &App, organization: &str, after: Option<&str>) -> Result<Option<BillingView>, WebError> {
     let Some(row) = app.ledger.get::<Status>(&Status::row_key(organization)).await? else { return Ok(None) };

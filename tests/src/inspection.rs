@@ -81,6 +81,9 @@ impl Inspection {
             }
         }
         let bytes = seen.get("bytes").and_then(Value::as_u64).context("no weight")?;
+        for field in seen.get("cards").and_then(Value::as_array).into_iter().flatten() {
+            self.found(page, &format!("a field asks for card or bank data: {field}"));
+        }
         if host.starts_with(OURS) && bytes > HEAVIEST {
             self.found(page, &format!("its first load is {bytes} bytes"));
         }
@@ -129,6 +132,9 @@ const LOADED: &str = "
     const all = [...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')];
     return {
         host: location.host,
+        cards: [...document.querySelectorAll('input:not([type=hidden]), select, textarea')]
+            .map(field => [field.name, field.id, field.autocomplete, ...[...field.labels].map(label => label.textContent)].join(' '))
+            .filter(words => /\\bcc-|card|iban|cvc|cvv|account number/i.test(words)),
         hosts: [...new Set(all.map(entry => new URL(entry.name).host))],
         bytes: all.reduce((sum, entry) => sum + Math.max(entry.transferSize, entry.encodedBodySize), 0),
     }";

@@ -91,7 +91,7 @@ impl Fulfillment {
     /// 24 hours, in every state of the subscription.
     pub async fn resolve(&self, token: &Secret) -> Result<MarketplaceSubscription, ResolveError> {
         let mut token = HeaderValue::from_str(token.expose()).map_err(|_| ResolveError::NotAToken)?;
-        if token.is_empty() {
+        if token.is_empty() || !token.as_bytes().is_ascii() {
             return Err(ResolveError::NotAToken);
         }
         token.set_sensitive(true);
@@ -292,6 +292,10 @@ impl Call<'_> {
             .header("x-ms-correlationid", correlation.to_string());
         if let Some(token) = self.landing_token {
             builder = builder.header("x-ms-marketplace-token", token);
+        }
+        if self.body.is_none() && self.method == Method::POST {
+            // Without it a server may answer 411; an empty body does not get it by itself.
+            builder = builder.header("content-length", "0");
         }
         let body = self.body.as_ref().map(|body| body.to_string().into_bytes()).unwrap_or_default();
         builder.body(body).map_err(|_| FulfillmentError::Unmakeable)

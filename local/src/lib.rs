@@ -9,6 +9,7 @@ pub mod clock;
 pub mod connector;
 pub mod demo;
 pub mod dynamo;
+pub mod functions_host;
 pub mod progress;
 pub mod queue;
 pub mod serve;

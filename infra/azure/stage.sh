@@ -29,7 +29,9 @@ fi
 
 if [ -z "$binary" ]; then
     (cd "$root" && cargo build --release --locked --target "$TARGET" --package "$PACKAGE" --bin "$handler")
-    binary=$(cd "$root" && realpath -m "${CARGO_TARGET_DIR:-target}")/$TARGET/release/$handler
+    target=${CARGO_TARGET_DIR:-target}
+    [ "${target:0:1}" = / ] || target=$root/$target
+    binary=$target/$TARGET/release/$handler
 fi
 [ -f "$binary" ] || fail "$binary: no such file"
 

@@ -4,7 +4,8 @@
 #[expect(dead_code, reason = "the other test of the host needs more of it")]
 mod app;
 
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Context;
@@ -67,7 +68,17 @@ fn a_file_that_is_not_understood_is_named_with_the_member() {
     assert_eq!(refusal(&host_json(""), TIMER), "");
 }
 
-fn staged(out: &Path, binary: &str) -> anyhow::Result<String> {
+/// A file that begins like a 64-bit ELF executable for this kind of machine.
+fn elf(name: &str, machine: u8) -> anyhow::Result<PathBuf> {
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let mut header = b"\x7fELF\x02\x01\x01".to_vec();
+    header.resize(16, 0);
+    header.extend([2, 0, machine, 0]);
+    std::fs::write(&file, header)?;
+    Ok(file)
+}
+
+fn staged(out: &Path, binary: &Path) -> anyhow::Result<String> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../infra/azure/stage.sh");
     let done = Command::new(script).arg(out).arg(binary).output()?;
     let said = String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned();
@@ -79,11 +90,13 @@ fn staged(out: &Path, binary: &str) -> anyhow::Result<String> {
 fn what_is_deployed_is_what_the_host_understands() {
     let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join("staged");
     let _ = std::fs::remove_dir_all(&out);
-    staged(&out, env!("CARGO_BIN_EXE_unruly_handler")).unwrap();
+    let handler = elf("x86", 0x3e).unwrap();
+    staged(&out, &handler).unwrap();
     let app = App::read(&out, &[]).unwrap();
     assert_eq!((app.settings.mode, app.settings.route_prefix.as_str()), (Mode::Proxy, "api"));
     assert_eq!(app.settings.executable, out.join("tradepost"));
-    assert!(out.join("policy.toml").is_file());
+    let mode = std::fs::metadata(&app.settings.executable).unwrap().permissions().mode();
+    assert!(out.join("policy.toml").is_file() && mode & 0o111 == 0o111);
     let names: Vec<_> = app.functions.iter().map(|function| function.name.as_str()).collect();
     assert_eq!(names, ["landing", "sweeper", "webhook", "worker"]);
     for function in &app.functions {
@@ -104,12 +117,15 @@ fn what_is_deployed_is_what_the_host_understands() {
             Trigger::Queue { .. } => panic!("{function:?}"),
         }
     }
-    let again = staged(&out, env!("CARGO_BIN_EXE_unruly_handler")).unwrap_err();
+    let again = staged(&out, &handler).unwrap_err();
     assert!(again.to_string().contains("is not empty"), "{again}");
     std::fs::remove_dir_all(&out).unwrap();
-    let wrong = staged(&out, concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")).unwrap_err();
-    assert!(wrong.to_string().contains("is not a 64-bit ELF file"), "{wrong}");
-    std::fs::remove_dir_all(&out).unwrap();
+    let text = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+    for (binary, what) in [(text, "is not a 64-bit ELF file"), (elf("arm", 0xb7).unwrap(), "is not for x86_64")] {
+        let wrong = staged(&out, &binary).unwrap_err();
+        assert!(wrong.to_string().contains(what), "{wrong}");
+        std::fs::remove_dir_all(&out).unwrap();
+    }
 }
 
 /// Asks for a token; gives the status line and the body.

@@ -41,6 +41,7 @@ pub enum State {
 pub(super) struct Worker {
     pub port: u16,
     pub state: watch::Receiver<State>,
+    tell: watch::Sender<State>,
     restarts: mpsc::UnboundedSender<()>,
     task: tokio::task::JoinHandle<()>,
 }
@@ -72,13 +73,23 @@ impl Worker {
         let port = std::net::TcpListener::bind(("127.0.0.1", 0)).context("no loopback port")?.local_addr()?.port();
         let (tell, state) = watch::channel(State::Starting);
         let (restarts, recycle) = mpsc::unbounded_channel();
-        let task = tokio::spawn(keep_running(start, port, tell, recycle));
-        Ok(Self { port, state, restarts, task })
+        let task = tokio::spawn(keep_running(start, port, tell.clone(), recycle));
+        Ok(Self { port, state, tell, restarts, task })
     }
 
     /// Ends the process and starts it anew, which is no error of its own.
     pub fn recycle(&self) {
-        let _ = self.restarts.send(());
+        // At once, so that the next invocation waits for the new process.
+        let runs = self.tell.send_if_modified(|state| {
+            let runs = matches!(state, State::Ready | State::Ended);
+            if runs {
+                *state = State::Starting;
+            }
+            runs
+        });
+        if runs {
+            let _ = self.restarts.send(());
+        }
     }
 }
 

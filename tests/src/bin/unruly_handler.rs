@@ -2,16 +2,20 @@
 //! its settings say: `START` for how it starts, `ANSWER` for what it answers to an envelope, or to any request whose
 //! query names it. `ANSWER_FILE` is read before each answer, so that a test can change its mind.
 
+use std::convert::Infallible;
 use std::net::Ipv4Addr;
+use std::pin::Pin;
 use std::process::exit;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::Context as _;
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
 use axum::response::Response;
 use http::header;
+use hyper::body::Frame;
 use serde_json::json;
 use tokio::net::TcpListener;
 
@@ -70,10 +74,22 @@ async fn answer(request: Request) -> Response {
         ("fails", _) => response.status(500).body(Body::from(GOOD)),
         ("text", _) => Response::builder().header(header::CONTENT_TYPE, "text/plain").body(Body::from(GOOD)),
         ("redirect", _) => response.status(307).header(header::LOCATION, "/elsewhere?answer=good").body(Body::empty()),
-        ("chunked", _) => response.header(header::TRANSFER_ENCODING, "chunked").body(Body::from(GOOD)),
+        ("chunked", _) => response.body(Body::new(Pieces(GOOD.as_bytes().chunks(7)))),
         ("json", text) => response.body(Body::from(text.to_owned())),
         ("never", _) => std::future::pending().await,
         _ => response.body(Body::from(GOOD)),
     };
     response.unwrap_or_default()
+}
+
+/// A body whose length nobody knows beforehand.
+struct Pieces(std::slice::Chunks<'static, u8>);
+
+impl HttpBody for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.0.next().map(|piece| Ok(Frame::data(Bytes::from_static(piece)))))
+    }
 }

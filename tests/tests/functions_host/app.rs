@@ -8,7 +8,7 @@ use anyhow::Context;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tradepost_local::functions_host::{FunctionsHost, Options};
+use tradepost_local::functions_host::{FunctionsHost, Options, State};
 
 /// The functions of the recording and two more.
 pub const FUNCTIONS: [(&str, &str); 4] = [
@@ -98,6 +98,17 @@ impl App {
         lines.filter(|line| line.get(member).is_some() && line.get("path") != Some(&json!("/"))).collect()
     }
 
+    /// Waits until the handler was started this often and answers.
+    pub async fn started(&self, count: usize) -> anyhow::Result<()> {
+        for _ in 0..2000 {
+            if self.printed("started").len() >= count {
+                return self.host.reaches(State::Ready, Duration::from_secs(20)).await;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        anyhow::bail!("not started {count} times: {:?}", self.host.log().lines())
+    }
+
     /// The last request it got, once there are `count`: its output takes a moment.
     pub async fn request(&self, count: usize) -> anyhow::Result<Value> {
         for _ in 0..200 {
@@ -140,4 +151,22 @@ fn whole(head: &str, body: &str) -> bool {
         None if head.contains("transfer-encoding: chunked") => body.ends_with("0\r\n\r\n"),
         None => true,
     }
+}
+
+/// The headers of a request the handler printed, sorted, with what changes every time replaced by its form.
+pub fn headers(request: &Value) -> Vec<String> {
+    let form = |text: &str| text.chars().map(|c| if c.is_ascii_hexdigit() { 'h' } else { c }).collect::<String>();
+    let lines = request["headers"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let mut lines: Vec<_> = lines
+        .map(|line| match line.split_once(": ") {
+            Some((name, value)) if name.ends_with("invocationid") || name.ends_with("invocation-id") => {
+                format!("{name}: {}", form(value))
+            }
+            Some(("traceparent", value)) => format!("traceparent: {}", form(value)),
+            Some(("host", value)) => format!("host: {}", value.split(':').next().unwrap_or_default()),
+            _ => line.to_owned(),
+        })
+        .collect();
+    lines.sort();
+    lines
 }

@@ -75,6 +75,10 @@ pub async fn interpret(
     now: Timestamp,
 ) -> Result<Interpreted, InterpretError> {
     let mut raw = raw;
+    let notice = match notice {
+        Ok(notice) if raw.doc.state == NoticeState::Received => Ok(marketplace.confirmed(notice).await?),
+        other => other,
+    };
     let notice = match notice.and_then(|notice| ours(policy, notice)) {
         Ok(notice) => notice,
         Err(why) => return park(ledger, &raw, &why.0).await,
@@ -139,7 +143,9 @@ async fn earlier_home(ledger: &Ledger, home: &Home, notice: &Notice) -> Result<O
     let told = match &notice.word {
         Word::AgreementBegan { continues } => continues.clone(),
         Word::Sign(Sign::Confirmed) => None,
-        Word::Sign(_) | Word::Advisory { .. } | Word::ForTheRecord => return Ok(None),
+        Word::Sign(_) | Word::Advisory { .. } | Word::ChangeAsked { .. } | Word::TermsChanged | Word::ForTheRecord => {
+            return Ok(None);
+        }
     };
     let known = home.agreement.as_ref().and_then(|agreement| agreement.doc.continues.clone());
     match told.or(known) {

@@ -58,7 +58,7 @@ fn about_customer(free_trial: bool) -> Subject {
 }
 
 fn notice(subject: Subject, word: Word, at: &str, kind: &str) -> Notice {
-    Notice { subject, word, at: Some(t(at)), kind: kind.to_owned() }
+    Notice { subject, word, operation: None, terms: None, at: Some(t(at)), kind: kind.to_owned() }
 }
 
 fn of_agreement(id: &str, word: Word, at: &str, kind: &str) -> Notice {

@@ -13,7 +13,8 @@ use crate::link::{Link, Slot};
 use crate::notice::{Notice, Subject, Word};
 use crate::retry::{Attempts, later};
 use crate::settle::{Changes, Occasion, carried_on, subscription_becomes};
-use crate::subscription::{Pointer, Sign, State, Step, Subscription, SubscriptionKey};
+use crate::subscription::{Pointer, Sign, State, Step, Subscription, SubscriptionKey, Terms};
+use crate::task::{Effect, Task};
 
 /// What had to be asked for beside the purchase's own partition.
 #[derive(Debug, Default)]
@@ -41,14 +42,21 @@ fn about_subscription(
     notice: &Notice,
     key: &SubscriptionKey,
 ) -> (Changes, String) {
-    let Word::Sign(sign) = &notice.word else {
-        return (Changes::default(), format!("{}: for the record", notice.kind));
-    };
     let row = home.subscription(key);
     let Some(before) = row.map(|row| row.doc.clone()).or_else(|| named(notice, occasion.now)) else {
         return (Changes::default(), format!("{}: names nothing", notice.kind));
     };
-    let (mut after, outcome) = stepped(&before, sign, notice.at, known.entitlements.as_deref(), occasion.now);
+    let (mut after, outcome) = match &notice.word {
+        Word::Sign(sign) => stepped(&before, sign, notice.at, known.entitlements.as_deref(), occasion.now),
+        Word::ChangeAsked { wanted } => return change_asked(occasion, notice, key, row, &before, wanted),
+        Word::TermsChanged => (before.clone(), "plan, seats or term noted".to_owned()),
+        Word::AgreementBegan { .. } | Word::Advisory { .. } | Word::ForTheRecord => {
+            return (Changes::default(), format!("{}: for the record", notice.kind));
+        }
+    };
+    if let Some(terms) = &notice.terms {
+        after.terms = Some(terms.clone());
+    }
     if let Subject::Subscription { licence_arn: Some(arn), .. } = &notice.subject {
         after.licence_arn = Some(arn.clone());
     }
@@ -86,6 +94,31 @@ fn about_subscription(
         changes.and(agreement_is_ours(occasion, home, agreement));
     }
     (changes, format!("{}: {outcome}", notice.kind))
+}
+
+/// The buyer asks for another plan or other seats: the policy answers, the marketplace hears it from a task that is
+/// run at once. What holds is kept once the marketplace has taken the answer.
+fn change_asked(
+    occasion: Occasion<'_>,
+    notice: &Notice,
+    key: &SubscriptionKey,
+    row: Option<&Row<Subscription>>,
+    before: &Subscription,
+    wanted: &Terms,
+) -> (Changes, String) {
+    let Some(operation) = &notice.operation else {
+        return (Changes::default(), format!("{}: names no operation", notice.kind));
+    };
+    let accept = occasion.policy.change.allows(before.terms.as_ref(), wanted);
+    let mut changes = Changes::default();
+    if row.is_none() {
+        changes.and(subscription_becomes(occasion, None, before, None, None));
+        changes.and(pointers(before));
+    }
+    let effect =
+        Effect::Acknowledge { subscription: key.clone(), operation: operation.clone(), accept, wanted: wanted.clone() };
+    changes.task(&Task::new(key.provider(), &key.to_string(), 0, effect, operation, occasion.now));
+    (changes, format!("{}: {}", notice.kind, if accept { "will be accepted" } else { "will be refused" }))
 }
 
 /// The subscription after a sign, with what a contract entitles to, and what happened in words.
@@ -244,7 +277,7 @@ fn about_agreement(occasion: Occasion<'_>, home: &Home, known: &Known, notice: &
             after.advisory_since = issued.then_some(at);
             "an advisory, a person should look".clone_into(&mut outcome);
         }
-        Word::ForTheRecord => {}
+        Word::ChangeAsked { .. } | Word::TermsChanged | Word::ForTheRecord => {}
     }
     if !after.matched {
         "unmatched, kept".clone_into(&mut outcome);

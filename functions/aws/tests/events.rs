@@ -159,6 +159,8 @@ fn a_free_trial_is_told_as_text_or_truth_and_a_raw_message_has_no_time() {
     let confirmed = |free_trial, at| Notice {
         subject: about_customer(free_trial),
         word: Word::Sign(Sign::Confirmed),
+        operation: None,
+        terms: None,
         at,
         kind: "subscribe-success".to_owned(),
     };

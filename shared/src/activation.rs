@@ -77,17 +77,17 @@ pub async fn acknowledge<M: Marketplace>(
         return over(worker, task, "void: the purchase is not known").await;
     };
     let answered = worker.marketplace.acknowledge(&row.doc, change.operation, change.accept).await?;
-    let before = row.doc.terms.clone().unwrap_or_default();
+    let wanted = change.wanted;
     let (terms, outcome) = match (answered, change.accept) {
-        (Acknowledged::AsAnswered, true) => (change.wanted.clone(), "change accepted"),
-        (Acknowledged::AsAnswered, false) => (before, "change refused"),
-        (Acknowledged::Otherwise(now), false) if (&now.plan, now.quantity) != (&before.plan, before.quantity) => {
+        (Acknowledged::AsAnswered, true) => (Some(wanted.clone()), "change accepted"),
+        (Acknowledged::AsAnswered, false) => (row.doc.terms.clone(), "change refused"),
+        (Acknowledged::Otherwise(now), false) if (&now.plan, now.quantity) == (&wanted.plan, wanted.quantity) => {
             tracing::error!(subscription = %change.subscription, "a change that was refused took place all the same");
-            (now, "changed although refused: the answer came too late")
+            (Some(now), "changed although refused: the answer came too late")
         }
-        (Acknowledged::Otherwise(now), _) => (now, "the marketplace had gone on"),
+        (Acknowledged::Otherwise(now), _) => (Some(now), "the marketplace had gone on"),
     };
-    let after = Subscription { terms: Some(terms), ..row.doc.clone() };
+    let after = Subscription { terms, ..row.doc.clone() };
     let cause = format!("acknowledge:{}", change.operation);
     let occasion = Occasion { policy: worker.policy, now, cause: &cause };
     let mut writes = vec![Write::replace(task, &task.doc.done())];

@@ -6,7 +6,7 @@
 
 mod decision;
 
-pub use decision::{Known, decide};
+pub use decision::{Known, answer_key, decide};
 pub(crate) use decision::{stepped, superseded};
 
 use jiff::Timestamp;
@@ -99,6 +99,10 @@ pub async fn interpret(
             before: earlier_home(ledger, &home, &notice).await?,
             slot: slot_of_failed_link(ledger, &home, &notice).await?,
             entitlements: entitlements(policy, marketplace, &home, &notice, now).await?,
+            answered: match answer_key(&notice) {
+                Some(key) => ledger.find(&key).await?.is_some(),
+                None => false,
+            },
         };
         let (changes, outcome) = decide(occasion, &home, &known, &notice);
         let mut writes = changes.writes;

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use crate::agreement::{Agreement, AgreementEnd, AgreementEndSign};
 use crate::entitlement::{Entitlement, valid};
 use crate::home::Home;
-use crate::ledger::{Row, Write};
+use crate::ledger::{Document, Key, Row, Write};
 use crate::link::{Link, Slot};
 use crate::notice::{Notice, Subject, Word};
 use crate::retry::{Attempts, later};
@@ -25,6 +25,29 @@ pub struct Known {
     pub slot: Option<Row<Slot>>,
     /// What a contract entitles to now.
     pub entitlements: Option<Vec<Entitlement>>,
+    /// Whether the change that is asked for has its answer already ([`answer_key`]).
+    pub answered: bool,
+}
+
+/// Where the answer to the change a notice asks for is kept; the marketplace tells of one operation more than once.
+pub fn answer_key(notice: &Notice) -> Option<Key> {
+    let (Subject::Subscription { key, .. }, Word::ChangeAsked { wanted }, Some(operation)) =
+        (&notice.subject, &notice.word, &notice.operation)
+    else {
+        return None;
+    };
+    // Neither the answer itself nor the time is part of where it is kept.
+    Some(answer(key, operation, false, wanted, Timestamp::UNIX_EPOCH).key())
+}
+
+fn answer(key: &SubscriptionKey, operation: &str, accept: bool, wanted: &Terms, now: Timestamp) -> Task {
+    let effect = Effect::Acknowledge {
+        subscription: key.clone(),
+        operation: operation.to_owned(),
+        accept,
+        wanted: wanted.clone(),
+    };
+    Task::new(key.provider(), &key.to_string(), 0, effect, operation, now)
 }
 
 /// What a notice changes. Pure.
@@ -48,7 +71,13 @@ fn about_subscription(
     };
     let (mut after, outcome) = match &notice.word {
         Word::Sign(sign) => stepped(&before, sign, notice.at, known.entitlements.as_deref(), occasion.now),
-        Word::ChangeAsked { wanted } => return change_asked(occasion, notice, key, row, &before, wanted),
+        Word::ChangeAsked { wanted } => {
+            return match (&notice.operation, known.answered) {
+                (None, _) => (Changes::default(), format!("{}: names no operation", notice.kind)),
+                (Some(_), true) => (Changes::default(), format!("{}: answered already", notice.kind)),
+                (Some(operation), false) => change_asked(occasion, notice, operation, row, &before, wanted),
+            };
+        }
         Word::TermsChanged => (before.clone(), "plan, seats or term noted".to_owned()),
         Word::AgreementBegan { .. } | Word::Advisory { .. } | Word::ForTheRecord => {
             return (Changes::default(), format!("{}: for the record", notice.kind));
@@ -101,23 +130,18 @@ fn about_subscription(
 fn change_asked(
     occasion: Occasion<'_>,
     notice: &Notice,
-    key: &SubscriptionKey,
+    operation: &str,
     row: Option<&Row<Subscription>>,
     before: &Subscription,
     wanted: &Terms,
 ) -> (Changes, String) {
-    let Some(operation) = &notice.operation else {
-        return (Changes::default(), format!("{}: names no operation", notice.kind));
-    };
     let accept = occasion.policy.change.allows(before.terms.as_ref(), wanted);
     let mut changes = Changes::default();
     if row.is_none() {
         changes.and(subscription_becomes(occasion, None, before, None, None));
         changes.and(pointers(before));
     }
-    let effect =
-        Effect::Acknowledge { subscription: key.clone(), operation: operation.clone(), accept, wanted: wanted.clone() };
-    changes.task(&Task::new(key.provider(), &key.to_string(), 0, effect, operation, occasion.now));
+    changes.task(&answer(&before.key, operation, accept, wanted, occasion.now));
     (changes, format!("{}: {}", notice.kind, if accept { "will be accepted" } else { "will be refused" }))
 }
 

@@ -1,6 +1,6 @@
 //! What a marketplace waits for us to say: that the buyer may use what was bought, and whether a change is accepted.
 
-#![expect(clippy::expect_used, reason = "a test says what it expects")]
+#![expect(clippy::expect_used, clippy::panic, reason = "a test says what it expects")]
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -187,6 +187,16 @@ async fn exit_200_starts_it_again_and_exit_0_does_not() {
     assert!(app.send(CURL, "").await.unwrap().0.contains("500"));
 }
 
+/// So one poisonous address can end the whole app.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proxied_request_without_a_body_is_sent_again_after_a_crash() {
+    let app = App::start(PROXY, &[]).await.unwrap();
+    let crash = CURL.replace("/x ", "/x?answer=exit:200 ");
+    assert!(app.send(&crash, "").await.unwrap().0.contains("500"));
+    app.started(3).await.unwrap();
+    assert_eq!(app.host.invocations().len(), 1);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_start_is_waited_for_and_a_deaf_one_is_not() {
     App::start(PROXY, &[("START", "slow:700")]).await.unwrap();

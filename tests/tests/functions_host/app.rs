@@ -82,8 +82,13 @@ impl App {
         let root = folder(host, &FUNCTIONS)?;
         let mut environment = vec![("ANSWER_FILE".to_owned(), root.join("answer").display().to_string())];
         environment.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        let host = FunctionsHost::start(&root, Options { environment, ..options }).await?;
-        Ok(Self { root, host })
+        match FunctionsHost::start(&root, Options { environment, ..options }).await {
+            Ok(host) => Ok(Self { root, host }),
+            Err(e) => {
+                std::fs::remove_dir_all(root)?;
+                Err(e)
+            }
+        }
     }
 
     /// From now on envelopes are answered like this.

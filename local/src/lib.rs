@@ -5,6 +5,7 @@
 //! a browser would. Nothing of the product knows this crate.
 
 pub mod aws_marketplace;
+pub mod azure_marketplace;
 pub mod clock;
 pub mod connector;
 pub mod demo;

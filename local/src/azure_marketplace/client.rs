@@ -66,7 +66,7 @@ impl Desk<'_> {
         let signed = self.keys.verify(assertion);
         let claims = signed.ok_or_else(|| EntraError::client(700_027, "The client assertion failed validation."))?;
         let is = |name: &str, wanted: &str| claims.get(name).and_then(Value::as_str) == Some(wanted);
-        if !claims.get("exp").and_then(Value::as_i64).is_some_and(|exp| self.now.as_second() < exp) {
+        if claims.get("exp").and_then(Value::as_i64).is_none_or(|exp| exp <= self.now.as_second()) {
             return Err(EntraError::client(700_024, "Client assertion is not within its valid time range."));
         }
         if !is("aud", EXCHANGE) {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::identifiers::guid_named;
+use super::payload::put;
 use super::signing::{encode, unsigned};
 use super::{Desk, MARKETPLACE_APP};
 
@@ -44,7 +45,7 @@ impl Desk<'_> {
     pub(super) fn authorization(&self, credential: Credential) -> Option<String> {
         let mut claims = self.webhook_claims();
         let other = guid_named("another tenant");
-        let mut set = |name: &str, value: Value| claims[name] = value;
+        let mut set = |name: &str, value: Value| put(&mut claims, name, value);
         match credential {
             Credential::WrongAudience => set("aud", json!(guid_named("another application"))),
             Credential::WrongTenant => {
@@ -93,19 +94,19 @@ impl Desk<'_> {
         let mut claims = base_claims(self.now);
         let tenant = &self.config.tenant_id;
         let principal = guid_named(&format!("marketplace principal {tenant}"));
-        claims["aud"] = json!(self.config.app_id);
-        claims["iss"] = json!(self.issuer(tenant));
-        claims["tid"] = json!(tenant);
-        claims["oid"] = json!(principal);
-        claims["sub"] = json!(principal);
-        claims[self.app_claim()] = json!(MARKETPLACE_APP);
+        put(&mut claims, "aud", json!(self.config.app_id));
+        put(&mut claims, "iss", json!(self.issuer(tenant)));
+        put(&mut claims, "tid", json!(tenant));
+        put(&mut claims, "oid", json!(principal));
+        put(&mut claims, "sub", json!(principal));
+        put(&mut claims, self.app_claim(), json!(MARKETPLACE_APP));
         if self.state.switches.token_version == 2 {
-            claims["azpacr"] = json!("2");
-            claims["ver"] = json!("2.0");
+            put(&mut claims, "azpacr", json!("2"));
+            put(&mut claims, "ver", json!("2.0"));
         } else {
-            claims["appidacr"] = json!("2");
-            claims["idp"] = json!(self.issuer(tenant));
-            claims["ver"] = json!("1.0");
+            put(&mut claims, "appidacr", json!("2"));
+            put(&mut claims, "idp", json!(self.issuer(tenant)));
+            put(&mut claims, "ver", json!("1.0"));
         }
         claims
     }

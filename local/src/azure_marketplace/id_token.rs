@@ -11,6 +11,7 @@ use super::buyer::Person;
 use super::client::{Client, missing};
 use super::credential::{LIFETIME, base_claims};
 use super::entra::{EntraError, Tenant};
+use super::payload::put;
 use super::sign_in::Code;
 use super::signing::encode;
 
@@ -57,22 +58,22 @@ impl Desk<'_> {
         let covers = |scope: &str| code.scopes.iter().any(|has| has == scope);
         let client_id = &self.config.sign_in.client_id;
         let mut claims = base_claims(self.now);
-        claims["aud"] = json!(client_id);
-        claims["iss"] = json!(self.config.v2_issuer(&person.tenant()));
-        claims["tid"] = json!(person.tenant());
-        claims["ver"] = json!("2.0");
+        put(&mut claims, "aud", json!(client_id));
+        put(&mut claims, "iss", json!(self.config.v2_issuer(&person.tenant())));
+        put(&mut claims, "tid", json!(person.tenant()));
+        put(&mut claims, "ver", json!("2.0"));
         // Of this person for this application only; `oid` is the same for all.
-        claims["sub"] = json!(encode(Sha256::digest(format!("{client_id} {}", person.object_id()))));
+        put(&mut claims, "sub", json!(encode(Sha256::digest(format!("{client_id} {}", person.object_id())))));
         if let Some(nonce) = &code.nonce {
-            claims["nonce"] = json!(nonce);
+            put(&mut claims, "nonce", json!(nonce));
         }
         if covers("profile") {
-            claims["oid"] = json!(person.object_id());
-            claims["name"] = json!(person.name);
-            claims["preferred_username"] = json!(person.email);
+            put(&mut claims, "oid", json!(person.object_id()));
+            put(&mut claims, "name", json!(person.name));
+            put(&mut claims, "preferred_username", json!(person.email));
         }
         if covers("email") {
-            claims["email"] = json!(person.email);
+            put(&mut claims, "email", json!(person.email));
         }
         claims
     }

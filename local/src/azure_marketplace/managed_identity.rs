@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::credential::{LIFETIME, base_claims};
 use super::identifiers::guid_named;
+use super::payload::put;
 use super::{AzureMarketplace, Desk};
 
 /// What a caller must send as `X-IDENTITY-HEADER`.
@@ -60,18 +61,18 @@ impl Desk<'_> {
         let principal = self.config.managed_identity.as_ref()?;
         let tenant = &self.config.tenant_id;
         let mut claims = base_claims(self.now);
-        claims["aud"] = json!(resource);
-        claims["sub"] = json!(principal);
-        claims["oid"] = json!(principal);
-        claims["tid"] = json!(tenant);
+        put(&mut claims, "aud", json!(resource));
+        put(&mut claims, "sub", json!(principal));
+        put(&mut claims, "oid", json!(principal));
+        put(&mut claims, "tid", json!(tenant));
         if resource == EXCHANGE {
-            claims["iss"] = json!(self.config.v2_issuer(tenant));
-            claims["azp"] = json!(guid_named("managed identity client"));
-            claims["ver"] = json!("2.0");
+            put(&mut claims, "iss", json!(self.config.v2_issuer(tenant)));
+            put(&mut claims, "azp", json!(guid_named("managed identity client")));
+            put(&mut claims, "ver", json!("2.0"));
         } else {
-            claims["iss"] = json!(self.config.v1_issuer(tenant));
-            claims["appid"] = json!(guid_named("managed identity client"));
-            claims["ver"] = json!("1.0");
+            put(&mut claims, "iss", json!(self.config.v1_issuer(tenant)));
+            put(&mut claims, "appid", json!(guid_named("managed identity client")));
+            put(&mut claims, "ver", json!("1.0"));
         }
         Some(self.keys.sign(&claims))
     }

@@ -6,6 +6,7 @@ use super::Desk;
 use super::api::{Call, Reply};
 use super::api_error::ApiError;
 use super::instants::{later, seconds};
+use super::payload::put;
 use super::state::{Operation, OperationStatus, Source};
 
 impl Desk<'_> {
@@ -29,9 +30,9 @@ impl Desk<'_> {
         let operation = self.operation(subscription, id)?;
         let failed = operation.status == OperationStatus::Failed;
         let mut json = self.operation_json(operation);
-        json["operationRequestSource"] = json!(operation.source.as_str());
-        json["errorStatusCode"] = json!(if failed { "BadRequest" } else { "" });
-        json["errorMessage"] = json!(operation.error.as_deref().unwrap_or_default());
+        put(&mut json, "operationRequestSource", json!(operation.source.as_str()));
+        put(&mut json, "errorStatusCode", json!(if failed { "BadRequest" } else { "" }));
+        put(&mut json, "errorMessage", json!(operation.error.as_deref().unwrap_or_default()));
         Ok(Reply::json(json))
     }
 

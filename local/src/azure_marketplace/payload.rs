@@ -1,7 +1,7 @@
 //! The JSON of subscriptions, operations and webhooks, with what the OpenAPI description leaves out: fields it does
 //! not know, `lastModified` that may be unset, quantities that are missing, null or a text.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::Desk;
 use super::buyer::{Person, RESELLER};
@@ -37,29 +37,30 @@ impl Desk<'_> {
             "fulfillmentId": one.id,
             "storeFront": "AzurePortal",
         });
-        if let (Some(quantity), Some(members)) = (one.quantity, json.as_object_mut()) {
-            members.insert("quantity".to_owned(), json!(quantity));
+        if let Some(quantity) = one.quantity {
+            put(&mut json, "quantity", json!(quantity));
         }
         json
     }
 
     /// An operation as the list has it.
     pub(super) fn operation_json(&self, operation: &Operation) -> Value {
-        let mut members = Map::new();
-        let mut put = |name: &str, value: Value| members.insert(name.to_owned(), value);
-        put("id", json!(operation.id));
-        put("activityId", json!(operation.id));
-        put("subscriptionId", json!(operation.subscription));
-        put("offerId", json!(self.state.subscriptions.get(&operation.subscription).map(|one| &one.offer)));
-        put("publisherId", json!(self.config.publisher_id));
-        put("planId", json!(operation.plan));
+        let subscription = self.state.subscriptions.get(&operation.subscription);
+        let mut json = json!({
+            "id": operation.id,
+            "activityId": operation.id,
+            "subscriptionId": operation.subscription,
+            "offerId": subscription.map(|one| &one.offer),
+            "publisherId": self.config.publisher_id,
+            "planId": operation.plan,
+            "action": operation.action.as_str(),
+            "timeStamp": precise(operation.created),
+            "status": operation.status.as_str(),
+        });
         if let Some(quantity) = operation.quantity {
-            put("quantity", json!(quantity));
+            put(&mut json, "quantity", json!(quantity));
         }
-        put("action", json!(operation.action.as_str()));
-        put("timeStamp", json!(precise(operation.created)));
-        put("status", json!(operation.status.as_str()));
-        Value::Object(members)
+        json
     }
 
     /// What the webhook is told. The subscription in it is as it is now: of an open change, the old state.
@@ -77,16 +78,27 @@ impl Desk<'_> {
         }
         let subscription = self.state.subscriptions.get(&operation.subscription);
         let mut json = self.operation_json(operation);
-        json["operationRequestSource"] = json!(operation.source.as_str());
-        json["subscription"] = json!(subscription.map(|one| self.subscription_json(one)));
-        json["purchaseToken"] = Value::Null;
-        json["quantity"] = match operation.quantity {
-            Some(quantity) if switches.quantity_text => json!(quantity.to_string()),
-            Some(quantity) => json!(quantity),
-            None if switches.quantity_text => json!(""),
-            None => Value::Null,
-        };
+        put(&mut json, "operationRequestSource", json!(operation.source.as_str()));
+        put(&mut json, "subscription", json!(subscription.map(|one| self.subscription_json(one))));
+        put(&mut json, "purchaseToken", Value::Null);
+        put(
+            &mut json,
+            "quantity",
+            match operation.quantity {
+                Some(quantity) if switches.quantity_text => json!(quantity.to_string()),
+                Some(quantity) => json!(quantity),
+                None if switches.quantity_text => json!(""),
+                None => Value::Null,
+            },
+        );
         json
+    }
+}
+
+/// Sets a member of an object.
+pub(super) fn put(object: &mut Value, name: &str, value: Value) {
+    if let Some(members) = object.as_object_mut() {
+        members.insert(name.to_owned(), value);
     }
 }
 
@@ -94,9 +106,9 @@ impl Desk<'_> {
 fn term_json(one: &Subscription) -> Value {
     let mut term = json!({"termUnit": one.term.as_str()});
     if let (Some((start, _)), Some(end)) = (one.term_bounds(), one.term_end()) {
-        term["startDate"] = json!(whole(start));
-        term["endDate"] = json!(whole(end));
-        term["chargeDuration"] = Value::Null;
+        put(&mut term, "startDate", json!(whole(start)));
+        put(&mut term, "endDate", json!(whole(end)));
+        put(&mut term, "chargeDuration", Value::Null);
     }
     term
 }

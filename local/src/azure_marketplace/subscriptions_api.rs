@@ -9,6 +9,7 @@ use super::api::{Call, Reply, VERSION};
 use super::api_error::ApiError;
 use super::instants::{later, seconds};
 use super::listings::{Plan, TermUnit};
+use super::payload::put;
 
 /// Subscriptions on a page of the list.
 const PAGE: usize = 100;
@@ -31,7 +32,7 @@ impl Desk<'_> {
             "subscription": self.subscription_json(one),
         });
         if let Some(quantity) = one.quantity {
-            resolved["quantity"] = json!(quantity);
+            put(&mut resolved, "quantity", json!(quantity));
         }
         Ok(Reply::json(resolved))
     }
@@ -62,7 +63,7 @@ impl Desk<'_> {
         let mut answer =
             json!({"subscriptions": page.iter().map(|one| self.subscription_json(one)).collect::<Vec<_>>()});
         if let (Some(last), Some(_)) = (page.last(), rest.peek()) {
-            answer["@nextLink"] = json!(self.next_link(&last.id));
+            put(&mut answer, "@nextLink", json!(self.next_link(&last.id)));
         }
         Ok(Reply::json(answer))
     }
@@ -110,8 +111,8 @@ fn plan_json(plan: &Plan) -> Value {
         "sourceOffers": [],
     });
     if let Some(seats) = plan.seats {
-        json["minQuantity"] = json!(seats.min);
-        json["maxQuantity"] = json!(seats.max);
+        put(&mut json, "minQuantity", json!(seats.min));
+        put(&mut json, "maxQuantity", json!(seats.max));
     }
     json
 }

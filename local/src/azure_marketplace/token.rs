@@ -13,6 +13,7 @@ use super::client::{Client, missing};
 use super::credential::{LIFETIME, base_claims};
 use super::entra::{EntraError, Tenant, fresh};
 use super::identifiers::guid_named;
+use super::payload::put;
 use super::{AzureMarketplace, Desk, MARKETPLACE_APP};
 
 /// Of old pages: still given out, no longer taken.
@@ -143,17 +144,17 @@ impl Desk<'_> {
     fn app_token(&self, tenant: &str, app: &str, resource: &str) -> String {
         let issuer = self.config.v1_issuer(tenant);
         let mut claims = base_claims(self.now);
-        claims["aud"] = json!(resource);
-        claims["iss"] = json!(issuer);
-        claims["idp"] = json!(issuer);
-        claims["appid"] = json!(app);
-        claims["appidacr"] = json!("1");
-        claims["tid"] = json!(tenant);
-        claims["ver"] = json!("1.0");
+        put(&mut claims, "aud", json!(resource));
+        put(&mut claims, "iss", json!(issuer));
+        put(&mut claims, "idp", json!(issuer));
+        put(&mut claims, "appid", json!(app));
+        put(&mut claims, "appidacr", json!("1"));
+        put(&mut claims, "tid", json!(tenant));
+        put(&mut claims, "ver", json!("1.0"));
         if !self.state.switches.no_service_principal {
             let principal = guid_named(&format!("principal of {app} in {tenant}"));
-            claims["oid"] = json!(principal);
-            claims["sub"] = json!(principal);
+            put(&mut claims, "oid", json!(principal));
+            put(&mut claims, "sub", json!(principal));
         }
         self.keys.sign(&claims)
     }

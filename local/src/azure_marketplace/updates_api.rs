@@ -69,10 +69,9 @@ impl Desk<'_> {
                 (Action::ChangeQuantity, ApiError::bad("New quantity is the same as on the subscription", "quantity"))
             }
         };
-        let (plan, quantity) = self.changed(&one, &change).map_err(|refusal| match refusal {
-            Refusal::Unchanged => unchanged,
-            other => ApiError::from(other),
-        })?;
+        let (plan, quantity) = self
+            .changed(&one, &change)
+            .map_err(|refusal| if refusal == Refusal::Unchanged { unchanged } else { refusal.into() })?;
         let operation = self.begin(id, action, plan, quantity);
         Ok(Reply::accepted(self.operation_location(id, &operation)))
     }

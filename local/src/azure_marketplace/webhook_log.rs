@@ -36,7 +36,8 @@ struct Row {
     wait: Option<String>,
     at: Option<Moment>,
     attempt: u32,
-    answered: Option<Moment>,
+    /// What came back, or that nothing did, and when.
+    answered: Option<(&'static str, Moment)>,
     forged: bool,
     again: bool,
     summary: String,
@@ -68,7 +69,10 @@ pub(super) async fn show(State(market): State<AzureMarketplace>, buyer: Buyer) -
             wait: None,
             at: Some(Moment(logged.at)),
             attempt: logged.attempt,
-            answered: logged.answer.map(|answer| Moment(answer.at)),
+            answered: logged.answer.map(|answer| {
+                let label = if answer.status.is_some() { "Answered" } else { "Timed out" };
+                (label, Moment(answer.at))
+            }),
             forged: logged.credential != Credential::Genuine,
             again: logged.fate == Fate::SentAgain,
             summary: logged.summary.clone(),

@@ -4,13 +4,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use super::super::bench::{APP, START, TENANT, body, market};
+use super::super::bench::{APP, START, TENANT, body, config, market};
 use super::super::credential::Credential;
 use super::super::lifecycle::Change;
 use super::super::outbox::Fate;
 use super::super::state::OperationStatus;
 use super::super::{AzureMarketplace, MARKETPLACE_APP, WebhookCall};
 use super::after;
+use crate::clock::Clock;
 
 fn changing() -> (AzureMarketplace, String, String) {
     let market = market();
@@ -113,6 +114,30 @@ fn duplicates_losses_delays_and_holding_back() {
     assert_eq!(status(&market, &after(3600), &operation), OperationStatus::InProgress);
     market.at(&after(3600), |desk| desk.state.outbox.let_through = 1);
     assert_eq!(market.take(&after(3600)).len(), 1);
+}
+
+#[test]
+fn reordered_calls_never_leave_as_they_came() {
+    let market = market();
+    market.at(START, |desk| desk.state.switches.reorder = true);
+    for _ in 0..8 {
+        for body in 0..3 {
+            market.at(START, |desk| desk.queue(None, Credential::Genuine, String::new(), body.to_string()));
+        }
+        let order: Vec<String> = market.take(START).into_iter().map(|call| call.body).collect();
+        assert!(order.len() == 3 && order != ["0", "1", "2"], "{order:?}");
+    }
+}
+
+#[test]
+fn calls_on_their_way_at_a_restart_are_made_again() {
+    let (market, ..) = changing();
+    let [call] = market.take(START).try_into().unwrap();
+    let restarted = AzureMarketplace::new(config(), Clock::default());
+    restarted.load(market.save()).unwrap();
+    let due = restarted.next_due().unwrap();
+    let [again] = restarted.take(&due.to_string()).try_into().unwrap();
+    assert_eq!((again.body, again.attempt), (call.body, 2));
 }
 
 #[test]

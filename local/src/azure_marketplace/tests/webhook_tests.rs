@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::super::bench::{APP, START, TENANT, body, config, market};
@@ -131,12 +132,15 @@ fn reordered_calls_never_leave_as_they_came() {
 
 #[test]
 fn calls_on_their_way_at_a_restart_are_made_again() {
-    let (market, ..) = changing();
-    let [call] = market.take(START).try_into().unwrap();
-    let restarted = AzureMarketplace::new(config(), Clock::default());
+    let clock = Clock::default();
+    let market = AzureMarketplace::new(config(), clock.clone());
+    let id = market.subscribed(&clock.now().to_string());
+    market.desk(|desk| desk.change(&id, &Change::Seats(30)).unwrap());
+    let [call] = market.take_due().try_into().unwrap();
+    let restarted = AzureMarketplace::new(config(), clock.clone());
     restarted.load(market.save()).unwrap();
-    let due = restarted.next_due().unwrap();
-    let [again] = restarted.take(&due.to_string()).try_into().unwrap();
+    clock.push(SignedDuration::from_secs(60));
+    let [again] = restarted.take_due().try_into().unwrap();
     assert_eq!((again.body, again.attempt), (call.body, 2));
 }
 

@@ -6,6 +6,7 @@
 //! this crate.
 
 pub mod aws_marketplace;
+pub mod azure_marketplace;
 pub mod clock;
 pub mod connector;
 pub mod demo;

@@ -72,6 +72,10 @@ async fn by_host(State(Parties { stack, own }): State<Parties>, request: Request
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name).to_owned();
     match name.as_str() {
         "tradepost.localhost" => through_lambda(&stack, request).await,
+        // Nobody's page but its own may buy or cancel here.
+        "aws.localhost" if request.method() == http::Method::POST && page::is_foreign(request.headers()) => {
+            (StatusCode::FORBIDDEN, "That form came from another site; nothing was done.").into_response()
+        }
         "aws.localhost" => asked(stack.aws.pages(), request).await,
         "vendor.localhost" => asked(stack.vendor.router(), request).await,
         "localhost" | "127.0.0.1"

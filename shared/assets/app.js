@@ -33,6 +33,8 @@
     try {
       const answer = document.hidden ? null : await fetch(status.dataset.poll, { headers: { accept: "application/json" } });
       const told = answer?.ok ? await answer.json() : { state: "syncing" };
+      // Another tab looks at another account: this one looks anew, rather than show what is not its own.
+      if (told.organization && told.organization !== status.dataset.organization) return location.reload();
       if (told.state !== "syncing") return show(told);
     } catch {
       // Offline for a moment: ask again later.

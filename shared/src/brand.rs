@@ -2,16 +2,17 @@
 //! policy and nothing from a third party: the logo is SVG text that our own server hands out and that pages show only
 //! as an image, so that nothing in it can run.
 //!
-//! A colour that people with weak sight could not read is refused: the accent is text and button on our cards, so it
-//! needs a contrast of 4.5 : 1 to them (WCAG 2.2, success criterion 1.4.3).
+//! A colour that people with weak sight could not read is refused: the accent is text and button, so it needs
+//! a contrast of 4.5 : 1 to what it stands on (WCAG 2.2, success criterion 1.4.3).
 
 use std::fmt;
 
 use serde::Deserialize;
 
-/// The paper of a card in the light and in the dark scheme, as in `assets/app.css`.
-const LIGHT_CARD: Colour = Colour([0xff, 0xff, 0xff]);
-const DARK_CARD: Colour = Colour([0x17, 0x1c, 0x24]);
+/// What the accent stands on in the light and in the dark scheme, as in `assets/app.css`: the page's paper is the less
+/// kind one in the light, a card in the dark.
+const LIGHT: Colour = Colour([0xf4, 0xf6, 0xf9]);
+const DARK: Colour = Colour([0x17, 0x1c, 0x24]);
 /// The least contrast of text.
 const LEAST_CONTRAST: f64 = 4.5;
 /// A logo above this would cost the first page too much.
@@ -52,10 +53,10 @@ impl Brand {
             }
         }
         let pairs =
-            [("accent", self.accent, LIGHT_CARD, "white"), ("accent_dark", self.accent_dark, DARK_CARD, "dark grey")];
-        for (name, colour, card, paper) in pairs {
+            [("accent", self.accent, LIGHT, "light paper"), ("accent_dark", self.accent_dark, DARK, "dark paper")];
+        for (name, colour, under, paper) in pairs {
             if let Some(colour) = colour
-                && contrast(colour, card) < LEAST_CONTRAST
+                && contrast(colour, under) < LEAST_CONTRAST
             {
                 return Some(format!(
                     "brand.{name} {colour} cannot be read on {paper}; its contrast is below 4.5 to 1, choose a {} one",
@@ -145,8 +146,8 @@ mod tests {
         let of = |accent: Option<&str>, dark: Option<&str>| {
             Brand { accent: accent.map(colour), accent_dark: dark.map(colour), ..Brand::default() }.fault()
         };
-        assert_eq!(of(Some("#767676"), None), None);
-        assert!(of(Some("#777777"), None).unwrap().contains("brand.accent #777777"));
+        assert_eq!(of(Some("#6f6f6f"), None), None);
+        assert!(of(Some("#767676"), None).unwrap().contains("brand.accent #767676"));
         assert!(of(None, Some("#444444")).unwrap().contains("brand.accent_dark"));
         assert_eq!(of(None, Some("#8ab4f8")), None);
     }

@@ -244,6 +244,8 @@ pub enum Refusal {
     RoleMissing,
     /// The purchase is over.
     PurchaseEnded,
+    /// The marketplace did not confirm the purchase.
+    PurchaseFailed,
 }
 
 impl Refusal {
@@ -258,6 +260,7 @@ impl Refusal {
             Self::PlanNotAllowed => "plan_not_allowed",
             Self::RoleMissing => "role_missing",
             Self::PurchaseEnded => "purchase_ended",
+            Self::PurchaseFailed => "purchase_failed",
         }
     }
 }
@@ -303,6 +306,9 @@ pub fn refusals(policy: &Policy, candidate: Candidate<'_>) -> Vec<Refusal> {
     }
     if matches!(candidate.purchase, State::Ended { .. } | State::Superseded { .. } | State::Ending { .. }) {
         found.push(Refusal::PurchaseEnded);
+    }
+    if matches!(candidate.purchase, State::Failed { .. }) {
+        found.push(Refusal::PurchaseFailed);
     }
     found
 }

@@ -130,6 +130,8 @@ pub struct Visit {
     pub body: Bytes,
     /// The browser's session, empty if it has none.
     pub session: Session,
+    /// Whether it is a POST.
+    pub posted: bool,
     /// Whether the JSON twin is wanted.
     pub json: bool,
     /// The present.
@@ -156,12 +158,15 @@ impl App {
         let path = request.uri().path();
         let path = path.strip_prefix(self.base_path()).unwrap_or(path);
         let accept = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        // What the vendor's servers ask is answered as data whatever they accept, and has no session.
+        let api = path.starts_with("/v1/");
         Visit {
+            posted: *request.method() == Method::POST,
             path: if path.is_empty() { "/".to_owned() } else { path.to_owned() },
             query: request.uri().query().unwrap_or_default().to_owned(),
             body: request.body().clone(),
-            session: self.sessions.open(request.headers(), now),
-            json: accept.contains("application/json") && !accept.contains("text/html"),
+            session: if api { Session::default() } else { self.sessions.open(request.headers(), now) },
+            json: api || accept.contains("application/json") && !accept.contains("text/html"),
             now,
         }
     }
@@ -197,6 +202,7 @@ impl App {
         }
         match (method.as_str(), path) {
             ("GET" | "HEAD", "") => index::show(self, visit).await,
+            ("POST", "/close") => Ok(index::close(visit)),
             ("GET" | "HEAD", "/status") => index::status(self, visit).await,
             ("POST", "/link") => index::link(self, visit).await,
             ("GET" | "HEAD", "/billing") => billing::show(self, visit).await,

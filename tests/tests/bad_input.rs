@@ -103,8 +103,8 @@ async fn pages_without_a_session_explain() -> anyhow::Result<()> {
     let world = World::new().await?;
     let none = json!({"cookie": "__Host-tradepost=garbage; a=b; =; ;;"});
     for (method, path, status) in [
-        ("GET", "/", 200),
-        ("HEAD", "/", 200),
+        ("GET", "/", 303),
+        ("HEAD", "/", 303),
         ("GET", "/billing", 303),
         ("GET", "/organizations", 404),
         ("GET", "/status", 200),

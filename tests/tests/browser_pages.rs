@@ -125,7 +125,7 @@ async fn at_the_vendors(stage: &mut Stage, person: &str) -> Outcome {
 async fn ours_on_the_way() -> Outcome {
     let pages: &[Page] = &[
         ("landing", 200, |s| Box::pin(s.ours("/aws/landing"))),
-        ("nothing-here", 200, |s| Box::pin(s.ours("/"))),
+        ("cookies-needed", 200, |s| Box::pin(s.ours("/?landed=1"))),
         ("sign-in", 200, |s| Box::pin(s.ours("/sign-in"))),
         ("sign-in-failed", 400, |s| Box::pin(s.ours("/sign-in/callback?code=a&state=b"))),
         ("not-found", 404, |s| Box::pin(s.ours("/no-such-page"))),
@@ -134,6 +134,7 @@ async fn ours_on_the_way() -> Outcome {
         ("try-again", 503, |s| Box::pin(throttled(s))),
         ("token-expired", 410, |s| Box::pin(expired(s))),
         ("form-expired", 403, |s| Box::pin(forged(s))),
+        ("nothing-here", 200, |s| Box::pin(nothing_linked(s))),
     ];
     look_at(Stage::new().await?, pages).await
 }
@@ -158,6 +159,12 @@ async fn expired(stage: &mut Stage) -> Outcome {
 async fn forged(stage: &mut Stage) -> Outcome {
     stage.ours("/aws/landing").await?;
     stage.browser.post("/link", &[("csrf", "not-a-token")]).await
+}
+
+async fn nothing_linked(stage: &mut Stage) -> Outcome {
+    stage.browser = Chromium::fresh().await?;
+    stage.ours("/sign-in/demo").await?;
+    sign_in(&mut stage.browser, "second").await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -264,10 +271,23 @@ async fn ours_with_several_organizations() -> Outcome {
     let pages: &[Page] = &[
         ("organizations", 200, |s| Box::pin(async move { s.ready("owner").await.map(|_| ()) })),
         ("link-confirm-chosen", 200, |s| Box::pin(s.browser.press("Link", &[]))),
+        ("linked-several", 200, |s| Box::pin(two_linked(s))),
         ("organizations-none", 200, |s| Box::pin(anew(s, "fresh"))),
         ("link-confirm-created", 200, |s| Box::pin(s.browser.press("Create", &[("name", "New Co")]))),
     ];
     look_at(Stage::with(&policy, Taste::default()).await?, pages).await
+}
+
+/// Two of the person's organizations are linked; a fresh browser has to choose which to look at.
+async fn two_linked(stage: &mut Stage) -> Outcome {
+    stage.browser.submit("form#link-form", &[]).await?;
+    stage.browser = Chromium::fresh().await?;
+    stage.ready("owner").await?;
+    stage.browser.press("Link", &[]).await?;
+    stage.browser.submit("form#link-form", &[]).await?;
+    stage.browser = Chromium::fresh().await?;
+    stage.ours("/sign-in/demo").await?;
+    sign_in(&mut stage.browser, "owner").await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -52,6 +52,40 @@ async fn another_site_cannot_sign_the_person_out() -> Outcome {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn another_site_cannot_throw_the_waiting_purchase_away() -> Outcome {
+    let mut stage = Stage::new().await?;
+    let bought = stage.ready("clean").await?;
+    let huge = "x".repeat(70 * 1024);
+    for (path, field, value) in [
+        ("/aws/landing", "nothing", "here"),
+        ("/aws/landing", "x-amzn-marketplace-token", "not-a-token"),
+        ("/link", "contact", huge.as_str()),
+        ("/switch", "csrf", "not-a-token"),
+        ("/no-such-page", "a", "b"),
+    ] {
+        hostile(&mut stage.browser).await?;
+        let address = format!("{}{path}", stage.world.at.tradepost);
+        stage.browser.post(&address, &[(field, value)]).await?;
+        stage.ours("/").await?;
+        stage.browser.appears("form#link-form").await?;
+    }
+    stage.browser.submit("form#link-form", &[]).await?;
+    stage.one_link(&bought, "clean").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_site_cannot_buy_in_the_simulated_marketplace() -> Outcome {
+    let mut stage = Stage::new().await?;
+    hostile(&mut stage.browser).await?;
+    let subscribe = format!("{}/product/{}/subscribe", stage.world.at.aws, stage.world.code());
+    stage.browser.post(&subscribe, &[("offer_type", "standard")]).await?;
+    let status = stage.browser.status().await?;
+    ensure!(status == 403, "it was answered {status}");
+    stage.aws("/subscriptions").await?;
+    stage.browser.appears("#no-subscriptions").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn another_site_cannot_read_or_frame_our_pages() -> Outcome {
     let mut stage = Stage::new().await?;
     stage.ready("clean").await?;

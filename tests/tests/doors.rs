@@ -174,18 +174,34 @@ async fn a_session_planted_before_the_sign_in_is_not_signed_in_by_it() -> Outcom
 #[tokio::test]
 async fn the_token_of_forms_changes_at_sign_in() -> Outcome {
     let world = World::new().await?;
+    // The one page with a form before anybody has signed in: the place that is kept.
+    world.aws("switches", json!({"throttle": 1})).await?;
     let (bought, mut hand) = Hand::landed(&world).await?;
-    // A page that carries the token before anybody has signed in.
-    let before = hand.get(&world, "/no-such-page").await?;
-    let before = before.csrf().ok();
+    let before = hand.get(&world, "/try-again").await?.csrf()?;
     hand.signed_in(&world, "clean").await?;
-    let after = hand.get(&world, "/").await?.csrf()?;
-    ensure!(before.as_ref() != Some(&after), "it stays the same");
-    if let Some(before) = before {
-        let answer = hand.post(&world, "/link", &form(&before, "org-clean")).await?;
-        ensure!(answer.status == 403, "the old one is taken: {}", answer.status);
-    }
+    let after = hand.get(&world, "/try-again").await?.csrf()?;
+    ensure!(before != after, "it stays the same");
+    let old = hand.post(&world, "/aws/landing/retry", &[("csrf", &before)]).await?;
+    ensure!(old.status == 403, "the old one is taken: {}", old.status);
+    // The place was kept through the sign-in, and the new one is taken.
+    let new = hand.post(&world, "/aws/landing/retry", &[("csrf", &after)]).await?;
+    ensure!(new.status == 303 && new.location.as_deref() == Some("/"), "{} {:?}", new.status, new.location);
+    ensure!(hand.get(&world, "/").await?.body.contains("link-form"), "the purchase is lost");
     nothing_linked(&world, &bought).await
+}
+
+#[tokio::test]
+async fn a_forged_answer_does_not_end_the_sign_in_under_way() -> Outcome {
+    let world = World::new().await?;
+    let (_, mut hand) = Hand::landed(&world).await?;
+    hand.get(&world, "/sign-in/demo").await?;
+    let before = hand.cookie.clone();
+    for forged in ["state=x&error=access_denied", "state=x&code=y", "error=login_required", ""] {
+        let answer = hand.get(&world, &format!("/sign-in/callback?{forged}")).await?;
+        ensure!(answer.status == 400, "{forged}: {}", answer.status);
+        ensure!(hand.cookie == before, "{forged}: the session has changed");
+    }
+    Ok(())
 }
 
 /// Addresses of somewhere else, in every spelling browsers understand.

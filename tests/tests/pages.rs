@@ -257,3 +257,124 @@ async fn an_expired_session_says_how_to_go_on() -> anyhow::Result<()> {
     assert!(again.text().contains("Link this purchase"), "{}", again.text());
     Ok(())
 }
+
+#[tokio::test]
+async fn a_kept_place_survives_signing_in() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let bought = world.buy().await?;
+    world.aws("switches", json!({"throttle": 1})).await?;
+    let mut browser = world.land(&bought.token).await?;
+    assert!(browser.text().contains("Your place is kept"), "{}", browser.text());
+    browser.open(&format!("{}/sign-in/demo", world.at.tradepost)).await?;
+    world.sign_in(&mut browser, "clean").await?;
+    assert!(browser.text().contains("Your place is kept"), "{}", browser.text());
+    browser.press("Try again", &[]).await?;
+    assert!(browser.text().contains("Link this purchase to this account"), "{}", browser.text());
+    Ok(())
+}
+
+#[tokio::test]
+async fn another_account_stays_asked_for_wherever_one_goes_first() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let bought = world.buy().await?;
+    let mut browser = world.ready(&bought.token, "card").await?;
+    browser.press("Use another account", &[]).await?;
+    // Not the button but the logo: nobody is signed in again without a word.
+    browser.open(&format!("{}/", world.at.tradepost)).await?;
+    assert_eq!(browser.url.path(), "/sign-in", "{}", browser.text());
+    browser.click("or sign up").await?;
+    assert_eq!(browser.url.host_str(), Some("vendor.localhost"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn somebody_with_several_accounts_sees_the_linked_one_and_chooses_among_more() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let mut first = world.ready(&world.buy().await?.token, "owner").await?;
+    first.press("Link", &[]).await?;
+    first.submit("form#link-form", &[]).await?;
+    world.pass(120).await?;
+    let mut fresh = Browser::new()?;
+    fresh.open(&format!("{}/sign-in/demo", world.at.tradepost)).await?;
+    world.sign_in(&mut fresh, "owner").await?;
+    assert!(fresh.text_of("#status[data-state=linked]").is_ok(), "{}", fresh.text());
+    // A second one is linked: now there is something to choose.
+    let mut second = world.ready(&world.buy().await?.token, "owner").await?;
+    second.press("Link", &[]).await?;
+    second.submit("form#link-form", &[]).await?;
+    let mut fresh = Browser::new()?;
+    fresh.open(&format!("{}/sign-in/demo", world.at.tradepost)).await?;
+    world.sign_in(&mut fresh, "owner").await?;
+    assert!(fresh.text().contains("Owner Starter Linked"), "{}", fresh.text());
+    assert!(fresh.text().contains("Owner Paid Being confirmed"), "{}", fresh.text());
+    assert!(!fresh.text().contains("Owner Card"), "{}", fresh.text());
+    fresh.press("Show Owner Starter", &[]).await?;
+    assert!(fresh.text_of("#status[data-state=linked]").is_ok(), "{}", fresh.text());
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_status_says_whose_it_is() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let (_, browser) = world.syncing("clean").await?;
+    let told = browser.fetch("/status").await?;
+    assert_eq!(told["organization"], "org-clean");
+    assert!(browser.text_of("#status[data-organization=org-clean]").is_ok(), "{}", browser.text());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_purchase_that_failed_is_not_offered_again() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    world.aws("fail-payment", json!({})).await?;
+    let (bought, _) = world.syncing("clean").await?;
+    world.pass(26 * HOUR).await?;
+    let again = world.fresh_landing(&bought, "clean").await?;
+    assert!(again.text_of("#status[data-state=failed]").is_ok(), "{}", again.text());
+    let other = world.fresh_landing(&bought, "second").await?;
+    assert!(other.text_of("li[data-code=purchase_failed]").is_ok(), "{}", other.text());
+    assert!(world.slot("org-second").await?.is_none());
+    Ok(())
+}
+
+#[tokio::test]
+async fn nothing_is_announced_as_deleted_while_something_else_pays() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let (bought, mut browser) = world.linked("clean").await?;
+    world.cancel(&bought).await?;
+    browser.open(&format!("{}/billing", world.at.tradepost)).await?;
+    let text = browser.text();
+    assert!(text.contains("Deleted after") && text.contains("then it is stopped, and deleted after 3 days"), "{text}");
+    world.vendor("organization", json!({"organization": "org-clean", "card_on_file": true})).await?;
+    browser.open(&format!("{}/billing", world.at.tradepost)).await?;
+    let text = browser.text();
+    assert!(text.contains("Kept, something else pays") && !text.contains("Deleted after"), "{text}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_vendors_servers_get_data_whatever_goes_wrong() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let huge = "x".repeat(70 * 1024);
+    for (body, status) in [(huge.as_str(), StatusCode::PAYLOAD_TOO_LARGE), ("", StatusCode::UNAUTHORIZED)] {
+        let answer = asked(&world, "POST", "/v1/billing", json!({"accept": "text/html"}), body).await?;
+        assert_eq!(answer.status(), status);
+        assert_eq!(answer.headers()["content-type"], "application/json");
+        assert!(!answer.headers().contains_key("set-cookie"));
+        assert!(serde_json::from_str::<Value>(answer.body())?["code"].is_string());
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_modal_can_be_closed_and_left() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let (_, mut browser) = world.linked("clean").await?;
+    browser.open(&format!("{}/", world.at.tradepost)).await?;
+    assert!(browser.text_of("[role=dialog] #status").is_ok(), "{}", browser.text());
+    browser.press("Close", &[]).await?;
+    assert!(browser.text_of("#status[data-state=linked]").is_ok() && browser.text_of("[role=dialog]").is_err());
+    browser.press("Sign out", &[]).await?;
+    assert!(browser.text().contains("You are signed out"), "{}", browser.text());
+    Ok(())
+}

@@ -96,19 +96,19 @@ impl Landing {
         let free_trial = waiting.offer_type.as_deref() == Some("free-trial");
         let resolved = match resolve(&self.metering, &self.app.policy, &waiting.token, free_trial).await {
             Ok(resolved) => resolved,
-            Err(ResolveError::Expired) => return forgotten(Message::TokenExpired),
-            Err(ResolveError::Invalid) => return forgotten(Message::TokenInvalid),
+            Err(ResolveError::Expired) => return self.forgotten(visit, Message::TokenExpired),
+            Err(ResolveError::Invalid) => return self.forgotten(visit, Message::TokenInvalid),
             Err(error @ ResolveError::ProductUnknown(_)) => {
                 tracing::error!(error = %error, "a landing for a product that is not ours");
-                return forgotten(Message::ProductUnknown);
+                return self.forgotten(visit, Message::ProductUnknown);
             }
             Err(error @ ResolveError::Unavailable(_)) => {
                 tracing::warn!(error = %error, "a landing has to wait");
-                return self.kept(waiting);
+                return self.kept(visit, waiting);
             }
             Err(error @ ResolveError::Refused(_)) => {
                 tracing::error!(error = %error, "landings cannot be resolved");
-                return self.kept(waiting);
+                return self.kept(visit, waiting);
             }
         };
         let id = self.app.fresh_secret();
@@ -126,24 +126,30 @@ impl Landing {
                 } else {
                     tracing::warn!(error = %chain(&error), "a landing has to wait");
                 }
-                self.kept(waiting)
+                self.kept(visit, waiting)
             }
         }
     }
 
     /// Keeps the buyer's place: the token, encrypted, in the cookie.
-    fn kept(&self, waiting: WaitingToken) -> Answer {
-        let session = Session { waiting: Some(waiting), csrf: self.app.fresh_secret(), ..Session::default() };
+    fn kept(&self, visit: &Visit, waiting: WaitingToken) -> Answer {
+        let person = visit.session.person.clone();
+        let csrf = self.app.fresh_secret();
+        let session = Session { waiting: Some(waiting), person, csrf, ..Session::default() };
         match self.app.sessions.seal(&session) {
             Ok(_) => Answer::redirect("/try-again").with_session(session).called("place kept"),
             Err(_) => Answer::message(Message::PlaceNotKept),
         }
     }
-}
 
-/// The token is of no more use; the browser holds nothing.
-fn forgotten(message: Message) -> Answer {
-    Answer::message(message).with_session(Session::default())
+    /// The token is of no more use. A browser that kept it forgets it; one that has just brought it, perhaps made to
+    /// by another site, keeps whatever it holds.
+    fn forgotten(&self, visit: &Visit, message: Message) -> Answer {
+        if visit.session.waiting.is_none() {
+            return Answer::message(message);
+        }
+        Answer::message(message).with_session(Session { waiting: None, ..visit.session.clone() })
+    }
 }
 
 /// The fields of the landing form.

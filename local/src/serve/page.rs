@@ -78,7 +78,7 @@ pub(super) async fn guard(State(desk): State<Desk>, request: Request, next: Next
     response
 }
 
-fn is_foreign(headers: &HeaderMap) -> bool {
+pub(super) fn is_foreign(headers: &HeaderMap) -> bool {
     let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     match (headers.get("sec-fetch-site").map(HeaderValue::as_bytes), headers.contains_key(header::ORIGIN)) {
         (Some(site), _) => !matches!(site, b"same-origin" | b"none"),

@@ -61,9 +61,10 @@ impl Purchase {
         self.home.link(&self.subscription.key).filter(|link| link.doc.state.is_active())
     }
 
-    /// Its link, if that is active or was until the purchase ended: no link of it can be made any more.
+    /// Its link, if that is active or was until the purchase ended or failed: no link of it can be made any more.
     pub fn told_link(&self) -> Option<&Row<Link>> {
-        let over = matches!(self.subscription.state, State::Ended { .. } | State::Superseded { .. });
+        let over =
+            matches!(self.subscription.state, State::Ended { .. } | State::Superseded { .. } | State::Failed { .. });
         self.home.link(&self.subscription.key).filter(|link| over || link.doc.state.is_active())
     }
 }

@@ -1,9 +1,10 @@
 //! The billing page: the Payment Method, the subscription, and what will be stopped or deleted and when.
 
 use http::StatusCode;
+use jiff::Timestamp;
 use serde::Serialize;
 
-use super::index::organization_of;
+use super::index::{LookedAt, looked_at};
 use super::page::{Answer, Instant, Page};
 use super::session::Session;
 use super::text::Message;
@@ -84,6 +85,10 @@ pub struct BillingView {
     /// The next page of them starts here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+    /// How long stopped deployments are kept, in hours.
+    pub retention_hours: u64,
+    /// Whether something else pays for the organization, so that nothing is stopped or deleted.
+    pub pays_otherwise: bool,
     /// When this last changed.
     pub updated_at: Instant,
 }
@@ -96,15 +101,30 @@ impl BillingView {
 }
 
 /// What there is to show of an organization, from the deployment after `after` on; none if it never linked.
-pub async fn view(app: &App, organization: &str, after: Option<&str>) -> Result<Option<BillingView>, WebError> {
+pub async fn view(
+    app: &App,
+    organization: &str,
+    after: Option<&str>,
+    now: Timestamp,
+) -> Result<Option<BillingView>, WebError> {
     let Some(row) = app.ledger.get::<Status>(&Status::row_key(organization)).await? else { return Ok(None) };
     let status = row.doc;
-    let after = after.map(|id| format!("{}{id}", Deployment::PREFIX));
+    // Longer ids than the ledger's keys may be are nobody's.
+    let after = after.filter(|id| id.len() <= 256).map(|id| format!("{}{id}", Deployment::PREFIX));
     let page =
         app.ledger.partition(&organization_partition(organization), Deployment::PREFIX, after.as_deref(), PAGE).await?;
     let mut concerned = Vec::new();
     for found in page.items {
         concerned.extend(concern(&found.read::<Deployment>()?.doc, status.sync));
+    }
+    // Whoever deletes asks the vendor whether something else pays; so does who announces it. No answer: it stays announced.
+    let threatened = concerned.iter().any(|one| one.deleted_after.is_some() || one.stops_at.is_some());
+    let pays_otherwise =
+        threatened && app.control_plane.organization(organization, now).await.is_ok_and(|found| found.billing.pays());
+    if pays_otherwise {
+        for one in &mut concerned {
+            (one.deleted_after, one.stops_at) = (None, None);
+        }
     }
     Ok(Some(BillingView {
         organization: status.organization,
@@ -119,6 +139,8 @@ pub async fn view(app: &App, organization: &str, after: Option<&str>) -> Result<
         ended_at: status.ended_at.map(Instant::from),
         concerned,
         next: page.next.and_then(|sk| sk.strip_prefix(Deployment::PREFIX).map(str::to_owned)),
+        retention_hours: u64::try_from(app.policy.retention(status.marketplace).as_hours()).unwrap_or_default(),
+        pays_otherwise,
         updated_at: status.updated_at.into(),
     }))
 }
@@ -128,10 +150,14 @@ pub async fn show(app: &App, visit: &Visit) -> Result<Answer, WebError> {
     if visit.session.person.is_none() {
         return Ok(Answer::redirect("/sign-in"));
     }
-    let Some(organization) = organization_of(app, visit).await? else {
-        return Ok(Answer::message(Message::NothingHere));
+    let organization = match looked_at(app, visit).await? {
+        LookedAt::Nothing => return Ok(Answer::message(Message::NothingHere)),
+        LookedAt::Several(linked) => {
+            return Ok(Answer::page(Page::Linked(linked), StatusCode::OK, "several to look at"));
+        }
+        LookedAt::One(row) => row.doc.organization,
     };
-    let Some(view) = view(app, &organization, visit.parameter("after").as_deref()).await? else {
+    let Some(view) = view(app, &organization, visit.parameter("after").as_deref(), visit.now).await? else {
         return Ok(Answer::message(Message::NothingHere));
     };
     let session = Session { organization: Some(organization), ..visit.session.clone() };

@@ -72,6 +72,8 @@ pub enum IndexView {
     },
     /// The status of the link: in the modal for who has just linked, otherwise on the page.
     Status {
+        /// The organization's id.
+        organization: String,
         /// The organization's name.
         organization_name: String,
         /// The product.
@@ -109,7 +111,7 @@ pub async fn show(app: &App, visit: &Visit) -> Result<Answer, WebError> {
         return Ok(match (&visit.session.registration, landed) {
             (Some(_), _) => Answer::redirect("/sign-in"),
             (None, true) => Answer::message(Message::CookiesNeeded),
-            (None, false) => Answer::message(Message::NothingHere),
+            (None, false) => Answer::redirect("/sign-in"),
         });
     }
     if visit.session.registration.is_none() {
@@ -121,31 +123,73 @@ pub async fn show(app: &App, visit: &Visit) -> Result<Answer, WebError> {
     }
 }
 
-/// Without a purchase: the status of the person's organization.
+/// Without a purchase: how the person's organization stands.
 async fn overview(app: &App, visit: &Visit) -> Result<Answer, WebError> {
-    match organization_of(app, visit).await? {
-        Some(id) => match app.ledger.get::<Status>(&Status::row_key(&id)).await? {
-            Some(row) => {
-                let session = Session { organization: Some(id), ..visit.session.clone() };
-                Ok(status_page(&row, false).with_session(session))
-            }
-            None => Ok(Answer::message(Message::NothingHere)),
-        },
-        None => Ok(Answer::message(Message::NothingHere)),
+    match looked_at(app, visit).await? {
+        LookedAt::Nothing => Ok(Answer::message(Message::NothingHere)),
+        LookedAt::Several(linked) => Ok(Answer::page(Page::Linked(linked), StatusCode::OK, "several to look at")),
+        LookedAt::One(row) => {
+            let session = Session { organization: Some(row.doc.organization.clone()), ..visit.session.clone() };
+            Ok(status_page(&row, false).with_session(session))
+        }
     }
 }
 
-/// The organization this browser looks at: the chosen one, or the person's only one.
-pub async fn organization_of(app: &App, visit: &Visit) -> Result<Option<String>, WebError> {
-    if let Some(chosen) = &visit.session.organization {
-        return Ok(Some(chosen.clone()));
+/// Which organization this browser looks at.
+#[derive(Debug)]
+pub enum LookedAt {
+    /// None of the person's was ever linked.
+    Nothing,
+    /// The chosen one, or the only one of the person's that is linked or was.
+    One(Box<Row<Status>>),
+    /// The person has to choose.
+    Several(LinkedView),
+}
+
+/// The person's organizations that are linked or were.
+#[derive(Debug, Serialize)]
+pub struct LinkedView {
+    /// They.
+    pub organizations: Vec<LinkedOrganization>,
+}
+
+/// One of them.
+#[derive(Debug, Serialize)]
+pub struct LinkedOrganization {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// How its link stands.
+    pub state: SyncState,
+}
+
+/// Finds it: what was chosen in this session (the person belonged to it then), or what the vendor says is the person's.
+pub async fn looked_at(app: &App, visit: &Visit) -> Result<LookedAt, WebError> {
+    let Some(person) = &visit.session.person else { return Ok(LookedAt::Nothing) };
+    if let Some(chosen) = &visit.session.organization
+        && let Some(row) = app.ledger.get::<Status>(&Status::row_key(chosen)).await?
+    {
+        return Ok(LookedAt::One(Box::new(row)));
     }
-    let Some(person) = &visit.session.person else { return Ok(None) };
-    let mut organizations = app.control_plane.organizations(person, visit.now).await?.into_iter();
-    Ok(match (organizations.next(), organizations.next()) {
-        (Some(only), None) => Some(only.id),
-        _ => None,
-    })
+    let mut linked = Vec::new();
+    for organization in app.control_plane.organizations(person, visit.now).await? {
+        linked.extend(app.ledger.get::<Status>(&Status::row_key(&organization.id)).await?);
+    }
+    if linked.len() > 1 {
+        let organizations = linked.into_iter().map(|row| {
+            let Status { organization, organization_name, sync, .. } = row.doc;
+            LinkedOrganization { id: organization, name: organization_name, state: sync }
+        });
+        return Ok(LookedAt::Several(LinkedView { organizations: organizations.collect() }));
+    }
+    Ok(linked.pop().map_or(LookedAt::Nothing, |row| LookedAt::One(Box::new(row))))
+}
+
+/// Closes the modal: the purchase is linked, so this browser need not hold it any longer.
+pub fn close(visit: &Visit) -> Answer {
+    let session = Session { registration: None, ..visit.session.clone() };
+    Answer::redirect("/").with_session(session).called("modal closed")
 }
 
 /// With a purchase: how its link stands, why it cannot be, or the question. `typed` is a contact that was none.
@@ -206,6 +250,7 @@ fn refused(
 fn status_page(row: &Row<Status>, modal: bool) -> Answer {
     let status = &row.doc;
     let view = IndexView::Status {
+        organization: status.organization.clone(),
         organization_name: status.organization_name.clone(),
         product: status.product.clone(),
         marketplace: status.marketplace,
@@ -263,6 +308,7 @@ pub async fn status(app: &App, visit: &Visit) -> Result<Answer, WebError> {
         Some(row) => {
             let status = row.doc;
             let body = json!({
+                "organization": status.organization,
                 "state": status.sync,
                 "payment_method": status.payment_method,
                 "may_run": status.may_run,

@@ -33,6 +33,8 @@ enum Body {
 pub enum Page {
     /// The index page, with the modal.
     Index(super::index::IndexView),
+    /// Choosing which of several to look at.
+    Linked(super::index::LinkedView),
     /// Choosing the organization.
     Organizations(super::organizations::OrganizationsView),
     /// Billing.
@@ -197,6 +199,7 @@ macro_rules! template {
 }
 
 template!(IndexTemplate, "index.html", super::index::IndexView);
+template!(LinkedTemplate, "linked.html", super::index::LinkedView);
 template!(OrganizationsTemplate, "organizations.html", super::organizations::OrganizationsView);
 template!(BillingTemplate, "billing.html", super::billing::BillingView);
 template!(SignInTemplate, "sign_in.html", super::sign_in::SignInView);
@@ -205,6 +208,7 @@ impl Page {
     fn html(&self, frame: &Frame, t: &'static Text) -> Result<String, askama::Error> {
         match self {
             Self::Index(view) => IndexTemplate { frame, t, modal: view.is_modal(), view }.render(),
+            Self::Linked(view) => LinkedTemplate { frame, t, modal: false, view }.render(),
             Self::Organizations(view) => OrganizationsTemplate { frame, t, modal: false, view }.render(),
             Self::Billing(view) => BillingTemplate { frame, t, modal: false, view }.render(),
             Self::SignIn(view) => SignInTemplate { frame, t, modal: false, view }.render(),
@@ -220,9 +224,9 @@ pub(super) fn respond(app: &App, visit: &Visit, answer: Answer) -> Result<Respon
     if session.csrf.is_empty() && (has_forms || answer.session.is_some()) {
         session.csrf = app.fresh_secret();
     }
-    // A form that is not ours may come from another site, without the cookie: it must not replace the real one.
-    let refused = matches!(answer.body, Body::Message { message: Message::FormExpired, .. });
-    let changed = session != visit.session && !refused;
+    // A form may come from another site, without our cookie: a refusal must not replace the real one.
+    let refused = visit.posted && answer.session.is_none();
+    let changed = session != visit.session && !refused && !visit.path.starts_with("/v1/");
     if changed && (session.ends_at.is_none() || visit.session.person != session.person) {
         session.ends_at = Some(later(visit.now, SESSION_LIFE));
     }

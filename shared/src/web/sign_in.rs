@@ -28,8 +28,10 @@ use crate::disposition::{Dispose, Disposition};
 use crate::ledger::Provider;
 use crate::link::Refusal;
 use crate::link::connect::{handed_back, signed_in};
+use crate::organization::Role;
 use crate::outbound::{Outbound, OutboundError};
 use crate::person::Person;
+use crate::policy::LinkRules;
 use crate::registration::Registration;
 use crate::retry::later;
 use crate::subscription::SubscriptionKey;
@@ -247,6 +249,7 @@ pub async fn choose(app: &App, visit: &Visit) -> Result<Answer, WebError> {
     };
     if let [(only, _)] = app.sign_in.methods.as_slice()
         && registration.is_some()
+        && !visit.session.ask_who
         && visit.parameter("ask").is_none()
     {
         return begin(app, visit, only, Some(CoreAuthPrompt::None)).await;
@@ -257,13 +260,21 @@ pub async fn choose(app: &App, visit: &Visit) -> Result<Answer, WebError> {
         let marketplace = row.doc.subscription.as_ref().map_or(Provider::Aws, SubscriptionKey::provider);
         PurchaseView::new(app, marketplace, &row.doc.product, &row.doc.account)
     });
-    let rules = app.policy.link.refuse.iter().map(|rule| rule.refusal());
-    let view = SignInView {
-        methods: methods.collect(),
-        purchase,
-        refused_if: rules.chain([Refusal::AlreadyLinked]).collect(),
-    };
+    let view = SignInView { methods: methods.collect(), purchase, refused_if: refused_if(&app.policy.link) };
     Ok(Answer::page(Page::SignIn(view), StatusCode::OK, "sign-in offered"))
+}
+
+/// What the policy refuses, as far as somebody can know before trying.
+fn refused_if(rules: &LinkRules) -> Vec<Refusal> {
+    let mut found: Vec<Refusal> = rules.refuse.iter().map(|rule| rule.refusal()).collect();
+    if !rules.plans.is_empty() {
+        found.push(Refusal::PlanNotAllowed);
+    }
+    if ![Role::Owner, Role::Admin, Role::Billing, Role::Member].iter().all(|role| rules.roles.contains(role)) {
+        found.push(Refusal::RoleMissing);
+    }
+    found.push(Refusal::AlreadyLinked);
+    found
 }
 
 /// Sends the browser to the identity provider.
@@ -315,23 +326,27 @@ pub fn sign_out() -> Answer {
 
 /// The browser comes back with a code.
 pub async fn callback(app: &App, visit: &Visit) -> Result<Answer, WebError> {
-    let failed =
-        || Answer::message(Message::SignInFailed).with_session(Session { signing_in: None, ..visit.session.clone() });
+    let failed = || {
+        let session = Session { signing_in: None, ..visit.session.clone() };
+        Answer::message(Message::SignInFailed).with_session(session)
+    };
     let Some(under_way) = visit.session.signing_in.clone() else {
         // Back button or a second tab: somebody already signed in is sent on instead of being told off.
         let done = visit.session.person.is_some();
         return Ok(if done { Answer::redirect("/") } else { Answer::message(Message::SignInFailed) });
     };
     let state = visit.parameter("state").unwrap_or_default();
+    if state != under_way.state {
+        // Another tab's, or another site's doing: the sign-in under way goes on.
+        return Ok(Answer::message(Message::SignInFailed));
+    }
     let in_time = visit.now < later(under_way.since, SIGN_IN_LIFE);
-    if under_way.silent && state == under_way.state && visit.parameter("error").is_some() {
+    if under_way.silent && visit.parameter("error").is_some() {
         // Nobody is signed in there, or it cannot be told without asking.
         let session = Session { signing_in: None, ..visit.session.clone() };
         return Ok(Answer::redirect("/sign-in?ask=1").with_session(session).called("nobody is signed in yet"));
     }
-    let (Some(code), true, true) = (visit.parameter("code"), in_time, state == under_way.state) else {
-        return Ok(failed());
-    };
+    let (Some(code), true) = (visit.parameter("code"), in_time) else { return Ok(failed()) };
     let Some((method, secret)) = app.sign_in.method(&under_way.method) else { return Ok(failed()) };
     let redeemed = app.sign_in.redeem(method, secret, &under_way, code, &callback_url(app), visit.now).await;
     let person = match redeemed {
@@ -349,6 +364,7 @@ pub async fn callback(app: &App, visit: &Visit) -> Result<Answer, WebError> {
     // A fresh CSRF token with every sign-in; whatever organization another person had chosen is forgotten.
     let session = Session {
         registration: visit.session.registration.clone(),
+        waiting: visit.session.waiting.clone(),
         person: Some(person),
         csrf: app.fresh_secret(),
         ..Session::default()

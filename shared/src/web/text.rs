@@ -200,6 +200,11 @@ pub struct Text {
     pub unlinked_text: &'static str,
     pub see_billing: &'static str,
     pub session_over: &'static str,
+    pub close: &'static str,
+    // Several accounts.
+    pub look_title: &'static str,
+    pub look_lead: &'static str,
+    pub look: &'static str,
     // Billing.
     pub billing_title: &'static str,
     pub payment_method: &'static str,
@@ -222,6 +227,7 @@ pub struct Text {
     pub is_deleted: &'static str,
     pub is_stopping: &'static str,
     pub kept: &'static str,
+    pub kept_paid: &'static str,
     pub held: &'static str,
     pub more: &'static str,
     /// What a message says: headline, and what to do.
@@ -232,6 +238,8 @@ pub struct Text {
     pub condition: fn(&Refusal) -> &'static str,
     /// A marketplace's name.
     pub marketplace: fn(&Provider) -> &'static str,
+    /// A number of hours, for people.
+    pub duration: fn(&u64) -> String,
     /// How a link stands.
     pub link_state: fn(&SyncState) -> &'static str,
     /// How a subscription stands, by the name of its state.
@@ -242,13 +250,20 @@ pub struct Text {
 
 impl Text {
     /// A sentence with one place filled.
-    pub fn fill(&self, sentence: impl AsRef<str>, place: &str, value: &str) -> String {
-        fill(sentence.as_ref(), &[(place, value)])
+    pub fn fill(&self, sentence: impl AsRef<str>, place: &str, value: impl AsRef<str>) -> String {
+        fill(sentence.as_ref(), &[(place, value.as_ref())])
     }
 
     /// A sentence with two places filled.
-    pub fn fill2(&self, sentence: impl AsRef<str>, place: &str, value: &str, other: &str, other_value: &str) -> String {
-        fill(sentence.as_ref(), &[(place, value), (other, other_value)])
+    pub fn fill2(
+        &self,
+        sentence: impl AsRef<str>,
+        place: &str,
+        value: impl AsRef<str>,
+        other: &str,
+        other_value: impl AsRef<str>,
+    ) -> String {
+        fill(sentence.as_ref(), &[(place, value.as_ref()), (other, other_value.as_ref())])
     }
 }
 

@@ -103,7 +103,7 @@ pub async fn billing(app: &App, request: &Request<bytes::Bytes>, now: Timestamp)
         let text = "Send {\"operation\": \"get_billing\", \"organization\": its id}.";
         return refuse(StatusCode::BAD_REQUEST, "call_not_understood", text);
     };
-    Ok(match billing::view(app, &call.organization, call.after.as_deref()).await? {
+    Ok(match billing::view(app, &call.organization, call.after.as_deref(), now).await? {
         Some(view) => Answer::json(serde_json::to_value(&view)?, "billing told"),
         None => Answer::json(json!({"organization": call.organization, "state": "none"}), "billing: none"),
     })

@@ -128,22 +128,21 @@ fn the_places_are_unique_both_ways() {
 }
 
 #[test]
-fn a_purchase_that_is_over_cannot_be_linked() {
+fn a_purchase_that_is_over_or_failed_cannot_be_linked() {
     let organization = owner(clean());
     let now = t(NOW);
-    for (purchase, may) in [
-        (State::Announced, true),
-        (State::Active { since: now }, true),
-        (State::Suspended { since: now }, true),
-        (State::Failed { at: now }, true),
-        (State::Ending { since: now, deadline: now + FINAL_USAGE }, false),
-        (State::Ended { at: now, reason: EndReason::Expired }, false),
-        (State::Superseded { at: now, by: None }, false),
+    for (purchase, why_not) in [
+        (State::Announced, None),
+        (State::Active { since: now }, None),
+        (State::Suspended { since: now }, None),
+        (State::Failed { at: now }, Some(Refusal::PurchaseFailed)),
+        (State::Ending { since: now, deadline: now + FINAL_USAGE }, Some(Refusal::PurchaseEnded)),
+        (State::Ended { at: now, reason: EndReason::Expired }, Some(Refusal::PurchaseEnded)),
+        (State::Superseded { at: now, by: None }, Some(Refusal::PurchaseEnded)),
     ] {
         let candidate =
             Candidate { organization: &organization, slot_taken: false, purchase_link: None, purchase: &purchase };
-        let expected = if may { vec![] } else { vec![Refusal::PurchaseEnded] };
-        assert_eq!(refusals(&policy(), candidate), expected, "{}", purchase.name());
+        assert_eq!(refusals(&policy(), candidate), Vec::from_iter(why_not), "{}", purchase.name());
     }
 }
 
@@ -186,11 +185,15 @@ fn a_refusals_code_is_its_json_and_its_sentence_is_one() {
         Refusal::PlanNotAllowed,
         Refusal::RoleMissing,
         Refusal::PurchaseEnded,
+        Refusal::PurchaseFailed,
     ] {
         assert_eq!(serde_json::to_string(&refusal).unwrap(), format!("\"{}\"", refusal.code()));
         let (sentence, advice) = (ENGLISH.refusal)(refusal);
         assert!(sentence.ends_with('.') && sentence.matches('.').count() == 1, "{sentence}");
-        assert!(sentence.contains("{word}") || refusal == Refusal::PurchaseEnded, "{sentence}");
+        assert!(
+            sentence.contains("{word}") || matches!(refusal, Refusal::PurchaseEnded | Refusal::PurchaseFailed),
+            "{sentence}"
+        );
         assert!(advice.ends_with('.'), "{advice}");
     }
 }

@@ -84,6 +84,10 @@ pub const ENGLISH: Text = Text {
     unlinked_text: "{organization} is no longer linked to {product}. Billing shows what follows from that, and when.",
     see_billing: "See Billing",
     session_over: "Your session is over. Reload the page to go on.",
+    close: "Close",
+    look_title: "Which {word}?",
+    look_lead: "These are linked to a marketplace purchase, or were.",
+    look: "Show {name}",
     billing_title: "Billing of {organization}",
     payment_method: "Payment Method",
     marketplace_link: "Marketplace link",
@@ -100,17 +104,19 @@ pub const ENGLISH: Text = Text {
     deployment: "Deployment",
     state: "State",
     comes_next: "What comes next",
-    trial_stops: "Trial, goes on until {time}",
+    trial_stops: "Trial, goes on until {time}; then it is stopped, and deleted after {kept} unless you subscribe again",
     deleted_after: "Deleted after {time} unless you subscribe again",
     is_deleted: "Nothing; it is gone",
     is_stopping: "It is being stopped",
     kept: "Kept",
+    kept_paid: "Kept, something else pays",
     held: "Kept for now: {why}",
     more: "More deployments",
     message,
     refusal,
     condition,
     marketplace,
+    duration,
     link_state,
     subscription_state,
     deployment_state,
@@ -166,7 +172,8 @@ fn message(message: Message) -> (&'static str, &'static str) {
         ),
         Message::SignedOut => (
             "You are signed out",
-            "To finish a purchase with another account, press \u{201c}Set up your account\u{201d} in the marketplace again.",
+            "To finish a purchase with another account, press \u{201c}Set up your account\u{201d} in the marketplace again and \
+             choose \u{201c}Use another account\u{201d} there.",
         ),
         Message::SignInFailed => (
             "The sign-in was not completed",
@@ -218,7 +225,7 @@ fn refusal(refusal: Refusal) -> (&'static str, &'static str) {
         ),
         Refusal::PurchaseAlreadyLinked => (
             "This purchase is already linked to another {word}.",
-            "Sign in as somebody who belongs to it to see how it stands.",
+            "A purchase pays for one {word} only; subscribe again in the marketplace for this one.",
         ),
         Refusal::UnpaidInvoices => {
             ("This {word} has unpaid invoices.", "Pay them under Billing in {vendor}, then check again.")
@@ -233,6 +240,10 @@ fn refusal(refusal: Refusal) -> (&'static str, &'static str) {
         Refusal::PurchaseEnded => {
             ("This purchase has ended in the marketplace.", "Subscribe again there, then set up your account.")
         }
+        Refusal::PurchaseFailed => (
+            "The marketplace did not confirm this purchase.",
+            "Check the payment method of your marketplace account and subscribe again there.",
+        ),
     }
 }
 
@@ -246,6 +257,7 @@ fn condition(refusal: &Refusal) -> &'static str {
         Refusal::AlreadyLinked => "is already linked to a marketplace product.",
         Refusal::PurchaseAlreadyLinked => "is not the one the purchase is linked to.",
         Refusal::PurchaseEnded => "comes after the end of the purchase.",
+        Refusal::PurchaseFailed => "is linked to a purchase that was not confirmed.",
     }
 }
 
@@ -253,6 +265,14 @@ fn marketplace(provider: &Provider) -> &'static str {
     match provider {
         Provider::Aws => "AWS Marketplace",
         Provider::Azure => "Microsoft Marketplace",
+    }
+}
+
+fn duration(hours: &u64) -> String {
+    match (hours / 24, hours % 24) {
+        (1, 0) => "a day".to_owned(),
+        (days, 0) => format!("{days} days"),
+        _ => format!("{hours} hours"),
     }
 }
 

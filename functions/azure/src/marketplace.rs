@@ -87,7 +87,6 @@ impl AzureMarketplace {
     /// The notice as the subscription itself tells it now.
     async fn as_it_stands(&self, notice: Notice, which: SubscriptionId) -> Result<Notice, MarketplaceError> {
         let now = self.fulfillment.subscription(which).await?;
-        // What was told of an end stays told: after it, a subscription does not come back.
         Ok(Notice { word: word(&now.status), terms: Some(terms(&now)), at: None, ..completed(notice, &now) })
     }
 }

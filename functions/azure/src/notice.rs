@@ -49,9 +49,10 @@ fn word(webhook: &Webhook) -> Word {
 
 /// The terms after a change: only what it names differs.
 pub(crate) fn wanted(action: &Action, plan: Option<String>, quantity: Option<u64>, before: Terms) -> Terms {
-    match action {
-        Action::ChangePlan => Terms { plan: plan.unwrap_or_else(|| before.plan.clone()), ..before },
-        _ => Terms { quantity: quantity.or(before.quantity), ..before },
+    if *action == Action::ChangePlan {
+        Terms { plan: plan.unwrap_or_else(|| before.plan.clone()), ..before }
+    } else {
+        Terms { quantity: quantity.or(before.quantity), ..before }
     }
 }
 

@@ -2,13 +2,16 @@
 //! queue like SQS, a demo vendor (identity provider, control plane, product) and a clock that can be pushed.
 //!
 //! [`stack`] puts it together, [`serve`] answers HTTP for all parties by host name, [`demo`] plays a vendor's page as
-//! a browser would. Nothing of the product knows this crate.
+//! a browser would, [`functions_host`] runs a handler as the Azure Functions host does. Nothing of the product knows
+//! this crate.
 
 pub mod aws_marketplace;
+pub mod azure_marketplace;
 pub mod clock;
 pub mod connector;
 pub mod demo;
 pub mod dynamo;
+pub mod functions_host;
 pub mod progress;
 pub mod queue;
 pub mod serve;

@@ -5,8 +5,9 @@ use jiff::Timestamp;
 
 use crate::audit::AuditLine;
 use crate::ledger::{Ledger, LedgerError, Write};
+use crate::marketplace::Standing;
 use crate::registration::{Registration, RegistrationState};
-use crate::subscription::{Pointer, Subscription, SubscriptionKey};
+use crate::subscription::{Pointer, State, Subscription, SubscriptionKey, Terms};
 
 /// What the marketplace answered for a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +24,10 @@ pub struct Resolved {
     pub account: String,
     /// Whether the accepted offer is a free trial.
     pub free_trial: bool,
+    /// Where the purchase stands, if the answer tells it; `Pending` otherwise.
+    pub standing: Standing,
+    /// Plan, seats and term, if the answer tells them.
+    pub terms: Option<Terms>,
 }
 
 /// How often a lost race is tried again: a landing and its own notices often come in the same second.
@@ -64,6 +69,14 @@ fn writes(registration: &Registration, resolved: &Resolved, now: Timestamp) -> V
         let mut subscription = Subscription::announced(key.clone(), &resolved.product, &resolved.account, now);
         subscription.licence_arn.clone_from(&resolved.licence_arn);
         subscription.free_trial = resolved.free_trial;
+        subscription.terms.clone_from(&resolved.terms);
+        // A purchase that is in force before anybody landed was activated by the marketplace itself.
+        subscription.state = match resolved.standing {
+            Standing::Live => State::Active { since: now },
+            Standing::Suspended => State::Suspended { since: now },
+            Standing::Ended(reason) => State::Ended { at: now, reason },
+            Standing::Pending | Standing::Superseded | Standing::Unknown => State::Announced,
+        };
         writes.push(Write::keep(&subscription));
         if !resolved.account.is_empty() {
             writes.push(Write::keep(&Pointer::from_account(&resolved.account, key)));

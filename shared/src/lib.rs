@@ -9,6 +9,7 @@
 //! what the [`ledger`] holds, one transaction writes state, tasks and audit line, and effects run afterwards
 //! from those rows ([`work`]). Nothing in this crate reads a clock, an environment variable or randomness.
 
+pub mod activation;
 pub mod agreement;
 pub mod audit;
 pub mod brand;

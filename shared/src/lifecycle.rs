@@ -6,7 +6,7 @@
 
 mod decision;
 
-pub use decision::{Known, decide};
+pub use decision::{Known, answer_key, decide};
 pub(crate) use decision::{stepped, superseded};
 
 use jiff::Timestamp;
@@ -75,6 +75,10 @@ pub async fn interpret(
     now: Timestamp,
 ) -> Result<Interpreted, InterpretError> {
     let mut raw = raw;
+    let notice = match notice {
+        Ok(notice) if raw.doc.state == NoticeState::Received => Ok(marketplace.confirmed(notice).await?),
+        other => other,
+    };
     let notice = match notice.and_then(|notice| ours(policy, notice)) {
         Ok(notice) => notice,
         Err(why) => return park(ledger, &raw, &why.0).await,
@@ -95,6 +99,10 @@ pub async fn interpret(
             before: earlier_home(ledger, &home, &notice).await?,
             slot: slot_of_failed_link(ledger, &home, &notice).await?,
             entitlements: entitlements(policy, marketplace, &home, &notice, now).await?,
+            answered: match answer_key(&notice) {
+                Some(key) => ledger.find(&key).await?.is_some(),
+                None => false,
+            },
         };
         let (changes, outcome) = decide(occasion, &home, &known, &notice);
         let mut writes = changes.writes;
@@ -139,7 +147,9 @@ async fn earlier_home(ledger: &Ledger, home: &Home, notice: &Notice) -> Result<O
     let told = match &notice.word {
         Word::AgreementBegan { continues } => continues.clone(),
         Word::Sign(Sign::Confirmed) => None,
-        Word::Sign(_) | Word::Advisory { .. } | Word::ForTheRecord => return Ok(None),
+        Word::Sign(_) | Word::Advisory { .. } | Word::ChangeAsked { .. } | Word::TermsChanged | Word::ForTheRecord => {
+            return Ok(None);
+        }
     };
     let known = home.agreement.as_ref().and_then(|agreement| agreement.doc.continues.clone());
     match told.or(known) {

@@ -5,13 +5,18 @@ use std::future::Future;
 
 use crate::disposition::{Dispose, Disposition};
 use crate::entitlement::Entitlement;
-use crate::subscription::{EndReason, Subscription};
+use crate::notice::Notice;
+use crate::subscription::{EndReason, Subscription, Terms};
 
 /// Where the marketplace itself says a purchase stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
+    /// Bought, and not confirmed yet.
+    Pending,
     /// In force.
     Live,
+    /// Payment trouble, recoverable.
+    Suspended,
     /// Over.
     Ended(EndReason),
     /// Carried on by another.
@@ -40,6 +45,15 @@ impl Dispose for MarketplaceError {
     }
 }
 
+/// How a marketplace took our answer to a change the buyer asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Acknowledged {
+    /// As we answered.
+    AsAnswered,
+    /// It had gone on without us, or something newer had; this holds now.
+    Otherwise(Terms),
+}
+
 /// A marketplace's present word on a subscription.
 pub trait Marketplace: Sync {
     /// Everything a contract entitles to, all pages. An error is not an empty list.
@@ -50,4 +64,27 @@ pub trait Marketplace: Sync {
 
     /// Where the purchase stands.
     fn standing(&self, subscription: &Subscription) -> impl Future<Output = Result<Standing, MarketplaceError>> + Send;
+
+    /// The notice as the marketplace itself confirms it, before anything of it is believed. Where the marketplace has
+    /// no such question, the notice as it is.
+    fn confirmed(&self, notice: Notice) -> impl Future<Output = Result<Notice, MarketplaceError>> + Send {
+        async { Ok(notice) }
+    }
+
+    /// Tells the marketplace that the buyer may use what was bought, where it waits for that, and answers where the
+    /// purchase stands then. Doing so twice is no error.
+    fn activate(&self, subscription: &Subscription) -> impl Future<Output = Result<Standing, MarketplaceError>> + Send {
+        self.standing(subscription)
+    }
+
+    /// Answers a change the buyer asked for.
+    fn acknowledge(
+        &self,
+        subscription: &Subscription,
+        operation: &str,
+        accept: bool,
+    ) -> impl Future<Output = Result<Acknowledged, MarketplaceError>> + Send {
+        let _ = (subscription, operation, accept);
+        async { Ok(Acknowledged::AsAnswered) }
+    }
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ledger::{Document, Key, Provider};
 use crate::retry::{Attempts, later};
-use crate::subscription::{Sign, SubscriptionKey};
+use crate::subscription::{Sign, SubscriptionKey, Terms};
 
 /// A message this large does not fit into a row (DynamoDB: 400 KB an item); it is not stored whole.
 pub const LARGEST_BODY: usize = 300 * 1024;
@@ -140,6 +140,13 @@ pub enum Word {
         /// Whether it warns.
         issued: bool,
     },
+    /// The buyer asks for another plan or other seats; the marketplace waits for our answer, ten seconds.
+    ChangeAsked {
+        /// What is asked for; its other members are as they were.
+        wanted: Terms,
+    },
+    /// Plan, seats or term are other ones now.
+    TermsChanged,
     /// Kept for the record; nothing follows.
     ForTheRecord,
 }
@@ -151,6 +158,10 @@ pub struct Notice {
     pub subject: Subject,
     /// What it says.
     pub word: Word,
+    /// The operation it tells of, where the marketplace has such: it is asked about it before anything is believed.
+    pub operation: Option<String>,
+    /// Plan, seats and term as told with it.
+    pub terms: Option<Terms>,
     /// When it was said, by the marketplace's clock, if it tells.
     pub at: Option<Timestamp>,
     /// Its kind in the marketplace's own words, for the log and the outcome.

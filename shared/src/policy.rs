@@ -11,6 +11,7 @@ use crate::brand::Brand;
 use crate::ledger::Provider;
 use crate::link::Refusal;
 use crate::organization::Role;
+use crate::subscription::Terms;
 
 /// Nothing stopped by the end of a subscription is deleted before this long; no policy can shorten it.
 pub const SHORTEST_RETENTION_HOURS: u32 = 72;
@@ -32,6 +33,9 @@ pub struct Policy {
     pub link: LinkRules,
     /// What the end of a subscription means.
     pub end: EndRules,
+    /// Which changes of plan and seats are accepted, where the marketplace asks.
+    #[serde(default)]
+    pub change: ChangeRules,
     /// Where buyers manage their subscriptions, by marketplace.
     #[serde(default)]
     pub manage_url: BTreeMap<Provider, String>,
@@ -142,6 +146,31 @@ pub struct EndRules {
     /// Whether an organization may run while its subscription is suspended.
     #[serde(default)]
     pub run_while_suspended: bool,
+}
+
+/// Which changes a buyer may make in the marketplace. Microsoft's asks; an answer that does not come within ten seconds
+/// counts as yes.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeRules {
+    /// The plans that may be changed to; empty means any.
+    #[serde(default)]
+    pub plans: Vec<String>,
+    /// The most seats.
+    #[serde(default)]
+    pub most_seats: Option<u64>,
+}
+
+impl ChangeRules {
+    /// Whether the change from `before` is accepted. Only what differs is judged.
+    pub fn allows(&self, before: Option<&Terms>, wanted: &Terms) -> bool {
+        let same_plan = before.is_some_and(|before| before.plan == wanted.plan);
+        let same_seats = before.is_some_and(|before| before.quantity == wanted.quantity);
+        let plan = same_plan || self.plans.is_empty() || self.plans.contains(&wanted.plan);
+        let seats =
+            same_seats || wanted.quantity.is_none_or(|wanted| self.most_seats.is_none_or(|most| wanted <= most));
+        plan && seats
+    }
 }
 
 /// How a listing charges.

@@ -167,7 +167,10 @@ async fn at_deadline(
         SubscriptionKey::AwsLegacy { .. } => Standing::Unknown,
     };
     Ok(match told {
-        Standing::Live => Subscription { review: Some(Attempts::at(later(now, ASK_AGAIN))), ..before.clone() },
+        // Not over: it is asked again.
+        Standing::Live | Standing::Pending | Standing::Suspended => {
+            Subscription { review: Some(Attempts::at(later(now, ASK_AGAIN))), ..before.clone() }
+        }
         Standing::Ended(reason) => stepped(before, &Sign::Ended(reason), None, None, now).0,
         Standing::Superseded => stepped(before, &Sign::Superseded, None, None, now).0,
         Standing::Unknown if contract => stepped(before, &Sign::Ended(EndReason::Expired), None, None, now).0,

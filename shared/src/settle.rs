@@ -89,7 +89,8 @@ fn link_follows(occasion: Occasion<'_>, after: &Subscription, link: &Row<Link>, 
         };
     }
     match &after.state {
-        State::Active { .. } if link.doc.state == LinkState::Syncing => {
+        // Payment trouble comes after the confirmation: the buyer has it.
+        State::Active { .. } | State::Suspended { .. } if link.doc.state == LinkState::Syncing => {
             let linked = link.doc.in_state(LinkState::Linked { since: now });
             let mut changes = shown(occasion, Some(link), &linked, after);
             changes.audit(&organization_line(occasion, &linked, "link syncing -> linked"));

@@ -125,6 +125,22 @@ pub enum Sign {
     EntitlementsChanged,
 }
 
+/// What was bought, where the marketplace tells it (Microsoft's does).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terms {
+    /// The plan's id.
+    pub plan: String,
+    /// Seats, for plans with a price per seat.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantity: Option<u64>,
+    /// When the term ends, and a renewed one begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_at: Option<Timestamp>,
+    /// Whether it renews by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renews: Option<bool>,
+}
+
 /// A subscription of one buyer to one listing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subscription {
@@ -155,6 +171,9 @@ pub struct Subscription {
     /// What it entitles to (contracts); empty for pay as you go.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub entitlements: Vec<Entitlement>,
+    /// Plan, seats and term, where the marketplace tells them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terms: Option<Terms>,
     /// When to look at it again by itself: the deadline of an ending, or the next expiry of an entitlement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub review: Option<Attempts>,
@@ -187,6 +206,7 @@ impl Subscription {
             last_sign_at: None,
             unproven_confirmation: None,
             entitlements: Vec::new(),
+            terms: None,
             review: None,
             created_at: now,
         }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ledger::{Document, Key, Provider};
 use crate::retry::{Attempts, later};
+use crate::subscription::{SubscriptionKey, Terms};
 
 /// What a task does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +32,22 @@ pub enum Effect {
         /// Which.
         plan: String,
     },
+    /// Tell the marketplace that the buyer may use what was bought; billing starts then.
+    Activate {
+        /// Which purchase.
+        subscription: SubscriptionKey,
+    },
+    /// Answer a change of plan or seats that the buyer asked for.
+    Acknowledge {
+        /// Of which purchase.
+        subscription: SubscriptionKey,
+        /// The marketplace's operation.
+        operation: String,
+        /// Whether the policy allows it.
+        accept: bool,
+        /// What it was about.
+        wanted: Terms,
+    },
 }
 
 impl Effect {
@@ -40,6 +57,8 @@ impl Effect {
             Self::StopOrganization { .. } => "stop-organization",
             Self::ResumeOrganization { .. } => "resume-organization",
             Self::SetPlan { .. } => "set-plan",
+            Self::Activate { .. } => "activate",
+            Self::Acknowledge { .. } => "acknowledge",
         }
     }
 }

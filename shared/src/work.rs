@@ -6,6 +6,7 @@
 
 use jiff::Timestamp;
 
+use crate::activation::{self, Change};
 use crate::control_plane::{ControlPlane, ControlPlaneError};
 use crate::deletion;
 use crate::deployment::{Deployment, DeploymentState};
@@ -141,6 +142,11 @@ impl<M: Marketplace> Worker<'_, M> {
             Effect::StopOrganization { .. } => ending::stop_organization(self, row.clone(), now).await,
             Effect::ResumeOrganization { .. } => returning::resume_organization(self, row.clone(), now).await,
             Effect::SetPlan { plan } => returning::set_plan(self, &row, plan, now).await,
+            Effect::Activate { subscription } => activation::activate(self, &row, subscription, now).await,
+            Effect::Acknowledge { subscription, operation, accept, wanted } => {
+                let change = Change { subscription, operation, accept: *accept, wanted };
+                activation::acknowledge(self, &row, change, now).await
+            }
         };
         match done {
             Ok(ran) => Ok(ran),

@@ -4,6 +4,8 @@
 
 #![cfg(test)]
 
+#[path = "decisions/change.rs"]
+mod change;
 #[path = "decisions/deletion.rs"]
 mod deletion;
 #[path = "decisions/deployment.rs"]

@@ -323,6 +323,8 @@ async fn a_landing_stays_with_the_person_who_linked_it() -> anyhow::Result<()> {
         product: world.code(),
         account: ACCOUNT.to_owned(),
         free_trial: false,
+        standing: tradepost::marketplace::Standing::Unknown,
+        terms: None,
     };
     let person = |key: &str| Person {
         issuer: world.at.vendor.clone(),

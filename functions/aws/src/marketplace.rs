@@ -95,6 +95,8 @@ pub async fn resolve(
             product,
             account,
             free_trial,
+            standing: Standing::Unknown,
+            terms: None,
         });
     }
     let arn = answer.license_arn().filter(|text| !text.is_empty());
@@ -116,6 +118,8 @@ pub async fn resolve(
         product,
         account: account.unwrap_or_default().to_owned(),
         free_trial,
+        standing: Standing::Unknown,
+        terms: None,
     })
 }
 

@@ -58,7 +58,7 @@ fn about_customer(free_trial: bool) -> Subject {
 }
 
 fn notice(subject: Subject, word: Word, at: &str, kind: &str) -> Notice {
-    Notice { subject, word, at: Some(t(at)), kind: kind.to_owned() }
+    Notice { subject, word, operation: None, terms: None, at: Some(t(at)), kind: kind.to_owned() }
 }
 
 fn of_agreement(id: &str, word: Word, at: &str, kind: &str) -> Notice {
@@ -159,6 +159,8 @@ fn a_free_trial_is_told_as_text_or_truth_and_a_raw_message_has_no_time() {
     let confirmed = |free_trial, at| Notice {
         subject: about_customer(free_trial),
         word: Word::Sign(Sign::Confirmed),
+        operation: None,
+        terms: None,
         at,
         kind: "subscribe-success".to_owned(),
     };

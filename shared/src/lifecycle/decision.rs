@@ -8,12 +8,13 @@ use jiff::Timestamp;
 use crate::agreement::{Agreement, AgreementEnd, AgreementEndSign};
 use crate::entitlement::{Entitlement, valid};
 use crate::home::Home;
-use crate::ledger::{Row, Write};
+use crate::ledger::{Document, Key, Row, Write};
 use crate::link::{Link, Slot};
 use crate::notice::{Notice, Subject, Word};
 use crate::retry::{Attempts, later};
 use crate::settle::{Changes, Occasion, carried_on, subscription_becomes};
-use crate::subscription::{Pointer, Sign, State, Step, Subscription, SubscriptionKey};
+use crate::subscription::{Pointer, Sign, State, Step, Subscription, SubscriptionKey, Terms};
+use crate::task::{Effect, Task};
 
 /// What had to be asked for beside the purchase's own partition.
 #[derive(Debug, Default)]
@@ -24,6 +25,29 @@ pub struct Known {
     pub slot: Option<Row<Slot>>,
     /// What a contract entitles to now.
     pub entitlements: Option<Vec<Entitlement>>,
+    /// Whether the change that is asked for has its answer already ([`answer_key`]).
+    pub answered: bool,
+}
+
+/// Where the answer to the change a notice asks for is kept; the marketplace tells of one operation more than once.
+pub fn answer_key(notice: &Notice) -> Option<Key> {
+    let (Subject::Subscription { key, .. }, Word::ChangeAsked { wanted }, Some(operation)) =
+        (&notice.subject, &notice.word, &notice.operation)
+    else {
+        return None;
+    };
+    // Neither the answer itself nor the time is part of where it is kept.
+    Some(answer(key, operation, false, wanted, Timestamp::UNIX_EPOCH).key())
+}
+
+fn answer(key: &SubscriptionKey, operation: &str, accept: bool, wanted: &Terms, now: Timestamp) -> Task {
+    let effect = Effect::Acknowledge {
+        subscription: key.clone(),
+        operation: operation.to_owned(),
+        accept,
+        wanted: wanted.clone(),
+    };
+    Task::new(key.provider(), &key.to_string(), 0, effect, operation, now)
 }
 
 /// What a notice changes. Pure.
@@ -41,14 +65,27 @@ fn about_subscription(
     notice: &Notice,
     key: &SubscriptionKey,
 ) -> (Changes, String) {
-    let Word::Sign(sign) = &notice.word else {
-        return (Changes::default(), format!("{}: for the record", notice.kind));
-    };
     let row = home.subscription(key);
     let Some(before) = row.map(|row| row.doc.clone()).or_else(|| named(notice, occasion.now)) else {
         return (Changes::default(), format!("{}: names nothing", notice.kind));
     };
-    let (mut after, outcome) = stepped(&before, sign, notice.at, known.entitlements.as_deref(), occasion.now);
+    let (mut after, outcome) = match &notice.word {
+        Word::Sign(sign) => stepped(&before, sign, notice.at, known.entitlements.as_deref(), occasion.now),
+        Word::ChangeAsked { wanted } => {
+            return match (&notice.operation, known.answered) {
+                (None, _) => (Changes::default(), format!("{}: names no operation", notice.kind)),
+                (Some(_), true) => (Changes::default(), format!("{}: answered already", notice.kind)),
+                (Some(operation), false) => change_asked(occasion, notice, operation, row, &before, wanted),
+            };
+        }
+        Word::TermsChanged => (before.clone(), "plan, seats or term noted".to_owned()),
+        Word::AgreementBegan { .. } | Word::Advisory { .. } | Word::ForTheRecord => {
+            return (Changes::default(), format!("{}: for the record", notice.kind));
+        }
+    };
+    if let Some(terms) = &notice.terms {
+        after.terms = Some(terms.clone());
+    }
     if let Subject::Subscription { licence_arn: Some(arn), .. } = &notice.subject {
         after.licence_arn = Some(arn.clone());
     }
@@ -86,6 +123,26 @@ fn about_subscription(
         changes.and(agreement_is_ours(occasion, home, agreement));
     }
     (changes, format!("{}: {outcome}", notice.kind))
+}
+
+/// The buyer asks for another plan or other seats: the policy answers, the marketplace hears it from a task that is
+/// run at once. What holds is kept once the marketplace has taken the answer.
+fn change_asked(
+    occasion: Occasion<'_>,
+    notice: &Notice,
+    operation: &str,
+    row: Option<&Row<Subscription>>,
+    before: &Subscription,
+    wanted: &Terms,
+) -> (Changes, String) {
+    let accept = occasion.policy.change.allows(before.terms.as_ref(), wanted);
+    let mut changes = Changes::default();
+    if row.is_none() {
+        changes.and(subscription_becomes(occasion, None, before, None, None));
+        changes.and(pointers(before));
+    }
+    changes.task(&answer(&before.key, operation, accept, wanted, occasion.now));
+    (changes, format!("{}: {}", notice.kind, if accept { "will be accepted" } else { "will be refused" }))
 }
 
 /// The subscription after a sign, with what a contract entitles to, and what happened in words.
@@ -244,7 +301,7 @@ fn about_agreement(occasion: Occasion<'_>, home: &Home, known: &Known, notice: &
             after.advisory_since = issued.then_some(at);
             "an advisory, a person should look".clone_into(&mut outcome);
         }
-        Word::ForTheRecord => {}
+        Word::ChangeAsked { .. } | Word::TermsChanged | Word::ForTheRecord => {}
     }
     if !after.matched {
         "unmatched, kept".clone_into(&mut outcome);

@@ -11,7 +11,7 @@ use crate::audit::AuditLine;
 use crate::control_plane::{ControlPlane, ControlPlaneError};
 use crate::disposition::{Dispose, Disposition};
 use crate::home::Home;
-use crate::ledger::{Key, Ledger, LedgerError, Row, Write};
+use crate::ledger::{Key, Ledger, LedgerError, Provider, Row, Write};
 use crate::organization::Organization;
 use crate::person::Person;
 use crate::policy::Policy;
@@ -20,6 +20,7 @@ use crate::retry::{Attempts, later};
 use crate::settle::{Changes, Occasion, linked_effects, organization_line};
 use crate::status::Status;
 use crate::subscription::{Pointer, State, Subscription, SubscriptionKey};
+use crate::task::{Effect, Task};
 
 const RACES: u32 = 6;
 
@@ -298,6 +299,10 @@ fn made(
     changes.audit(&organization_line(occasion, &link, what));
     if live {
         changes.and(linked_effects(occasion, &link));
+    } else if subscription.key.provider() == Provider::Azure {
+        // Microsoft waits for our word; AWS confirms by itself.
+        let effect = Effect::Activate { subscription: subscription.key.clone() };
+        changes.task(&Task::new(Provider::Azure, &link.organization, generation, effect, occasion.cause, now));
     }
     (link, changes)
 }

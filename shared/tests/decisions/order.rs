@@ -24,7 +24,14 @@ fn key(agreement: &str) -> SubscriptionKey {
 }
 
 fn agreement(id: &str, word: Word, at: &str) -> Notice {
-    Notice { subject: Subject::Agreement { id: id.to_owned() }, word, at: Some(t(at)), kind: "agreement".to_owned() }
+    Notice {
+        subject: Subject::Agreement { id: id.to_owned() },
+        word,
+        operation: None,
+        terms: None,
+        at: Some(t(at)),
+        kind: "agreement".to_owned(),
+    }
 }
 
 fn licence(id: &str, sign: Sign, at: &str) -> Notice {
@@ -35,7 +42,14 @@ fn licence(id: &str, sign: Sign, at: &str) -> Notice {
         licence_arn: Some(format!("arn:aws:license-manager::294406891311:license:l-of-{id}")),
         free_trial: false,
     };
-    Notice { subject, word: Word::Sign(sign), at: Some(t(at)), kind: "licence".to_owned() }
+    Notice {
+        subject,
+        word: Word::Sign(sign),
+        operation: None,
+        terms: None,
+        at: Some(t(at)),
+        kind: "licence".to_owned(),
+    }
 }
 
 fn life() -> Vec<Notice> {

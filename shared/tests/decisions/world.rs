@@ -18,7 +18,7 @@ use tradepost::agreement::{Agreement, agreement_partition};
 use tradepost::audit::AuditLine;
 use tradepost::home::Home;
 use tradepost::ledger::{Document, Key, Ledger, Row, Write};
-use tradepost::lifecycle::{Known, decide};
+use tradepost::lifecycle::{Known, answer_key, decide};
 use tradepost::link::{ActiveLink, Contact, Link, LinkState, Slot};
 use tradepost::notice::{Notice, Subject, Word};
 use tradepost::person::PersonId;
@@ -118,10 +118,19 @@ impl World {
         let continues = match &notice.word {
             Word::AgreementBegan { continues } => continues.clone().or_else(|| continued(&home)),
             Word::Sign(Sign::Confirmed) => continued(&home),
-            Word::Sign(_) | Word::Advisory { .. } | Word::ForTheRecord => None,
+            Word::Sign(_)
+            | Word::Advisory { .. }
+            | Word::ChangeAsked { .. }
+            | Word::TermsChanged
+            | Word::ForTheRecord => None,
         };
         let before = continues.map(|agreement| self.home(&agreement_partition(&agreement)));
-        let known = Known { before, slot: None, entitlements: None };
+        let known = Known {
+            before,
+            slot: None,
+            entitlements: None,
+            answered: answer_key(notice).is_some_and(|key| self.items.contains_key(&key)),
+        };
         let policy = self.policy.clone();
         let (changes, outcome) = decide(Occasion { policy: &policy, now, cause: &cause }, &home, &known, notice);
         let written: BTreeSet<Key> = changes.writes.iter().map(|write| write.key().clone()).collect();
@@ -172,9 +181,23 @@ impl World {
     pub fn stops(&self) -> Vec<Timestamp> {
         let stop = |row: Row<Task>| match row.doc.effect {
             Effect::StopOrganization { ended_at, .. } => Some(ended_at),
-            Effect::ResumeOrganization { .. } | Effect::SetPlan { .. } => None,
+            Effect::ResumeOrganization { .. }
+            | Effect::SetPlan { .. }
+            | Effect::Activate { .. }
+            | Effect::Acknowledge { .. } => None,
         };
         self.all::<Task>().into_iter().filter_map(stop).collect()
+    }
+
+    /// The answers to changes that are to be given.
+    pub fn answers(&self) -> Vec<Effect> {
+        let tasks = self.all::<Task>().into_iter().map(|row| row.doc.effect);
+        tasks.filter(|effect| matches!(effect, Effect::Acknowledge { .. })).collect()
+    }
+
+    /// With other rules.
+    pub fn with_policy(policy: Policy) -> Self {
+        Self { policy, ..Self::new() }
     }
 
     /// How often the organization's history says so.

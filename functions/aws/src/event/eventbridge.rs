@@ -49,7 +49,7 @@ pub(super) fn read(event: &Value) -> Result<Notice, NotUnderstood> {
         known if FOR_THE_RECORD.contains(&known) => (about(), Word::ForTheRecord),
         _ => return Err(not_understood(format!("unknown kind of event: {}", shown(kind)))),
     };
-    Ok(Notice { subject, word, at: time(event, "time"), kind: shown(bare) })
+    Ok(Notice { subject, word, operation: None, terms: None, at: time(event, "time"), kind: shown(bare) })
 }
 
 fn licence(detail: &Value, agreement: &str) -> Result<Subject, NotUnderstood> {

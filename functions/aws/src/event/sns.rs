@@ -49,5 +49,5 @@ pub(super) fn read_message(message: &Value, at: Option<Timestamp>) -> Result<Not
         licence_arn: None,
         free_trial,
     };
-    Ok(Notice { subject, word: Word::Sign(sign), at, kind: shown(action) })
+    Ok(Notice { subject, word: Word::Sign(sign), operation: None, terms: None, at, kind: shown(action) })
 }

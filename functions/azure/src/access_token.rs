@@ -1,0 +1,114 @@
+//! How the answers of token endpoints read, and what to do when there is none.
+//!
+//! Entra's v1 endpoint and the platform's identity endpoint write numbers as text and give the end as `expires_on`
+//! (seconds since 1970); the v2 endpoint writes numbers and gives only `expires_in` (seconds from now) (Microsoft:
+//! Register a SaaS application; Managed identities in App Service). Of two ends the earlier counts.
+
+use bytes::Bytes;
+use http::{HeaderValue, Response};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+use tradepost::disposition::{Dispose, Disposition};
+use tradepost::outbound::OutboundError;
+use tradepost::retry::later;
+use url::form_urlencoded::Serializer;
+
+use crate::reading::Fields;
+use crate::secret::Secret;
+
+/// A token and when it ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessToken {
+    /// The token; it fits into a header.
+    pub text: Secret,
+    /// Its end, by our clock.
+    pub end: Timestamp,
+}
+
+/// There is no token.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// No answer, a throttle, an outage, an answer that does not read: it may pass.
+    #[error("no token can be had just now ({0})")]
+    Unavailable(String),
+    /// The settings are wrong, or what they name is not allowed this.
+    #[error("a token was refused ({0})")]
+    Refused(String),
+}
+
+impl Dispose for TokenError {
+    fn disposition(&self) -> Disposition {
+        match self {
+            Self::Unavailable(_) => Disposition::Retry,
+            Self::Refused(_) => Disposition::Page,
+        }
+    }
+}
+
+impl From<OutboundError> for TokenError {
+    fn from(error: OutboundError) -> Self {
+        match error {
+            OutboundError::Unmakeable(_) => Self::Refused(silence(&error).to_owned()),
+            OutboundError::NoAnswer(_) | OutboundError::TooLarge(_) => Self::Unavailable(silence(&error).to_owned()),
+        }
+    }
+}
+
+/// Why there was no answer, in fixed words: the error's own would repeat the address.
+pub fn silence(error: &OutboundError) -> &'static str {
+    match error {
+        OutboundError::NoAnswer(inner) if inner.is_timeout() => "timed out",
+        OutboundError::NoAnswer(inner) if inner.is_connect() => "no connection",
+        OutboundError::NoAnswer(_) => "no answer",
+        OutboundError::TooLarge(_) => "the answer is too large",
+        OutboundError::Unmakeable(_) => "the request could not be made",
+    }
+}
+
+/// Reads a token endpoint's answer to a request sent at `sent`. `passing` are refusals that this endpoint gives
+/// while it is not ready (the identity endpoint's 404), besides 408, 429 and 5xx.
+pub fn read(answer: &Response<Bytes>, sent: Timestamp, passing: &[u16]) -> Result<AccessToken, TokenError> {
+    let status = answer.status();
+    let body: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
+    let fields = Fields::of(&body);
+    if !status.is_success() {
+        let code = fields.and_then(|fields| fields.text("error")).map(|code| plain(&code)).unwrap_or_default();
+        let number = fields.and_then(|fields| fields.text("error_description")).and_then(|text| entra_number(&text));
+        let mut why = format!("status {}", status.as_u16());
+        for part in [Some(code.clone()), number].into_iter().flatten().filter(|part| !part.is_empty()) {
+            why.push(' ');
+            why.push_str(&part);
+        }
+        let may_pass = status.is_server_error()
+            || matches!(status.as_u16(), 408 | 429)
+            || passing.contains(&status.as_u16())
+            || matches!(code.as_str(), "temporarily_unavailable" | "server_error");
+        return Err(if may_pass { TokenError::Unavailable(why) } else { TokenError::Refused(why) });
+    }
+    let unreadable = |what: &str| TokenError::Unavailable(format!("an answer without {what}"));
+    let fields = fields.ok_or_else(|| unreadable("an object"))?;
+    let text = fields.text("access_token").ok_or_else(|| unreadable("a token"))?;
+    HeaderValue::from_str(&text).map_err(|_| unreadable("a token that fits into a header"))?;
+    let seconds = |name: &str| fields.number(name).and_then(|seconds| i64::try_from(seconds).ok());
+    let relative = seconds("expires_in").map(|seconds| later(sent, SignedDuration::from_secs(seconds)));
+    let absolute = seconds("expires_on").and_then(|seconds| Timestamp::from_second(seconds).ok());
+    let end = [relative, absolute].into_iter().flatten().min().ok_or_else(|| unreadable("an end"))?;
+    Ok(AccessToken { text: Secret::new(text), end })
+}
+
+/// The body of a form.
+pub(crate) fn form(pairs: &[(&str, &str)]) -> Vec<u8> {
+    Serializer::new(String::new()).extend_pairs(pairs).finish().into_bytes()
+}
+
+/// Only what an error code is made of, and not much of it: the log must not carry what somebody else wrote.
+fn plain(code: &str) -> String {
+    code.chars().filter(|char| char.is_ascii_alphanumeric() || matches!(char, '_' | '-' | '.')).take(64).collect()
+}
+
+/// Entra's number of the error (`AADSTS7000215`), by which its documentation is searched.
+fn entra_number(description: &str) -> Option<String> {
+    let (_, rest) = description.split_once("AADSTS")?;
+    let digits: String = rest.chars().take_while(char::is_ascii_digit).take(12).collect();
+    (!digits.is_empty()).then(|| format!("AADSTS{digits}"))
+}

@@ -1,0 +1,164 @@
+//! What the core asks the Microsoft marketplace: the webhook's operation before anything of it is believed, the
+//! activation, the answer to a change, and where a purchase stands.
+//!
+//! The rule for notices (Microsoft: Implementing a webhook on the SaaS service): Get Operation, and act only if it tells
+//! of the same. Notices that only inform may be gone by then; so may a change that was settled without us. In both cases
+//! the subscription itself is read, and what it says is what counts, whatever the notice said.
+
+use tradepost::disposition::{Dispose, Disposition};
+use tradepost::entitlement::Entitlement;
+use tradepost::marketplace::{Acknowledged, Marketplace, MarketplaceError, Standing};
+use tradepost::notice::{Notice, Subject, Word};
+use tradepost::subscription::{EndReason, Sign, Subscription, SubscriptionKey};
+
+use crate::fulfillment::Fulfillment;
+use crate::fulfillment::activation::Activation;
+use crate::fulfillment::error::FulfillmentError;
+use crate::fulfillment::operation::{Action, Operation, OperationId, OperationStatus, Source};
+use crate::fulfillment::subscription::{MarketplaceSubscription, SaasStatus, SubscriptionId};
+use crate::notice::{account, terms, wanted};
+
+/// The Microsoft marketplace.
+#[derive(Debug)]
+pub struct AzureMarketplace {
+    /// Its API.
+    pub fulfillment: Fulfillment,
+}
+
+impl From<FulfillmentError> for MarketplaceError {
+    fn from(error: FulfillmentError) -> Self {
+        match error.disposition() {
+            Disposition::Retry => Self::Unavailable(error.code().to_owned()),
+            Disposition::Done | Disposition::Reject | Disposition::Page => Self::Refused(error.code().to_owned()),
+        }
+    }
+}
+
+fn id(key: &SubscriptionKey) -> Result<SubscriptionId, MarketplaceError> {
+    match key {
+        SubscriptionKey::Azure { id } => {
+            id.parse().map_err(|_| MarketplaceError::Refused("the subscription's id is no GUID".to_owned()))
+        }
+        SubscriptionKey::AwsLicence { .. } | SubscriptionKey::AwsLegacy { .. } => {
+            Err(MarketplaceError::Refused("a purchase of another marketplace".to_owned()))
+        }
+    }
+}
+
+/// Where a subscription stands, in no provider's words.
+pub fn standing(status: &SaasStatus) -> Standing {
+    match status {
+        SaasStatus::NotStarted | SaasStatus::PendingFulfillmentStart => Standing::Pending,
+        SaasStatus::Subscribed => Standing::Live,
+        SaasStatus::Suspended => Standing::Suspended,
+        SaasStatus::Unsubscribed => Standing::Ended(EndReason::Cancelled),
+        SaasStatus::Other(_) => Standing::Unknown,
+    }
+}
+
+/// What follows from how a subscription stands, where a notice cannot be taken at its word.
+fn word(status: &SaasStatus) -> Word {
+    match standing(status) {
+        Standing::Live => Word::Sign(Sign::Confirmed),
+        Standing::Suspended => Word::Sign(Sign::Suspended),
+        Standing::Ended(reason) => Word::Sign(Sign::Ended(reason)),
+        Standing::Pending | Standing::Superseded | Standing::Unknown => Word::TermsChanged,
+    }
+}
+
+/// Whether an operation bears a notice out; a change must still wait for our answer.
+fn bears_out(notice: &Notice, operation: &Operation) -> bool {
+    let done = matches!(operation.status, OperationStatus::Succeeded | OperationStatus::InProgress);
+    match (&notice.word, &operation.action) {
+        (Word::ChangeAsked { wanted: told }, action @ (Action::ChangePlan | Action::ChangeQuantity)) => {
+            operation.status == OperationStatus::InProgress
+                && operation.source != Source::Partner
+                && wanted(action, operation.plan.clone(), operation.quantity, told.clone()) == *told
+        }
+        (Word::Sign(Sign::Suspended), Action::Suspend)
+        | (Word::Sign(Sign::Reinstated), Action::Reinstate)
+        | (Word::Sign(Sign::Confirmed), Action::Subscribe)
+        | (Word::Sign(Sign::Ended(_)), Action::Unsubscribe) => done,
+        _ => false,
+    }
+}
+
+impl AzureMarketplace {
+    /// The notice as the subscription itself tells it now.
+    async fn as_it_stands(&self, notice: Notice, which: SubscriptionId) -> Result<Notice, MarketplaceError> {
+        let now = self.fulfillment.subscription(which).await?;
+        Ok(Notice { word: word(&now.status), terms: Some(terms(&now)), at: None, ..completed(notice, &now) })
+    }
+}
+
+/// The notice with what a slim one leaves out.
+fn completed(notice: Notice, now: &MarketplaceSubscription) -> Notice {
+    let Subject::Subscription { key, product, account: told, licence_arn, free_trial } = notice.subject else {
+        return notice;
+    };
+    let product = if product.is_empty() { now.offer.clone().unwrap_or_default() } else { product };
+    let account = if told.is_empty() { account(now) } else { told };
+    let subject = Subject::Subscription { key, product, account, licence_arn, free_trial };
+    Notice { subject, ..notice }
+}
+
+impl Marketplace for AzureMarketplace {
+    /// Microsoft's offers charge by plan and meter; there is nothing like AWS's entitlements.
+    async fn entitlements(&self, _: &Subscription) -> Result<Vec<Entitlement>, MarketplaceError> {
+        Ok(Vec::new())
+    }
+
+    async fn standing(&self, subscription: &Subscription) -> Result<Standing, MarketplaceError> {
+        Ok(standing(&self.fulfillment.subscription(id(&subscription.key)?).await?.status))
+    }
+
+    async fn confirmed(&self, notice: Notice) -> Result<Notice, MarketplaceError> {
+        let Subject::Subscription { key, product, .. } = &notice.subject else { return Ok(notice) };
+        let which = id(key)?;
+        let slim = product.is_empty();
+        let operation = notice.operation.as_deref().and_then(|text| text.parse::<OperationId>().ok());
+        let Some(operation) = operation.filter(|_| !slim) else { return self.as_it_stands(notice, which).await };
+        match self.fulfillment.operation(which, operation).await {
+            Ok(operation) if bears_out(&notice, &operation) => Ok(notice),
+            // Settled without us, gone, or telling of something else.
+            Ok(_) | Err(FulfillmentError::NotFound | FulfillmentError::BadRequest(_) | FulfillmentError::Conflict) => {
+                self.as_it_stands(notice, which).await
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn activate(&self, subscription: &Subscription) -> Result<Standing, MarketplaceError> {
+        let which = id(&subscription.key)?;
+        let bought = match &subscription.terms {
+            Some(terms) if !terms.plan.is_empty() => terms.clone(),
+            _ => terms(&self.fulfillment.subscription(which).await?),
+        };
+        Ok(match self.fulfillment.settle_activation(which, &bought.plan, bought.quantity).await? {
+            Activation::Subscribed => Standing::Live,
+            Activation::Suspended => Standing::Suspended,
+            Activation::Unsubscribed => Standing::Ended(EndReason::Cancelled),
+            Activation::Pending(error) => return Err(error.into()),
+        })
+    }
+
+    async fn acknowledge(
+        &self,
+        subscription: &Subscription,
+        operation: &str,
+        accept: bool,
+    ) -> Result<Acknowledged, MarketplaceError> {
+        let which = id(&subscription.key)?;
+        let operation: OperationId =
+            operation.parse().map_err(|_| MarketplaceError::Refused("the operation's id is no GUID".to_owned()))?;
+        match self.fulfillment.acknowledge(which, operation, accept).await {
+            Ok(()) => Ok(Acknowledged::AsAnswered),
+            // Settled without us, or superseded (Microsoft has been seen to answer 400 for that as well): what the
+            // subscription says now is what counts.
+            Err(FulfillmentError::NotFound | FulfillmentError::BadRequest(_) | FulfillmentError::Conflict) => {
+                Ok(Acknowledged::Otherwise(terms(&self.fulfillment.subscription(which).await?)))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}

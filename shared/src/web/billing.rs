@@ -100,15 +100,9 @@ impl BillingView {
     }
 }
 
-/// What there is to show of an organization, from the deployment after `after` on; none if it never linked.
-pub async fn view(
-    app: &App,
-    organization: &str,
-    after: Option<&str>,
-    now: Timestamp,
-) -> Result<Option<BillingView>, WebError> {
-    let Some(row) = app.ledger.get::<Status>(&Status::row_key(organization)).await? else { return Ok(None) };
-    let status = row.doc;
+/// What there is to show of an organization that is linked or was, from the deployment after `after` on.
+pub async fn view(app: &App, status: Status, after: Option<&str>, now: Timestamp) -> Result<BillingView, WebError> {
+    let organization = &status.organization;
     // Longer ids than the ledger's keys may be are nobody's.
     let after = after.filter(|id| id.len() <= 256).map(|id| format!("{}{id}", Deployment::PREFIX));
     let page =
@@ -126,7 +120,7 @@ pub async fn view(
             (one.deleted_after, one.stops_at) = (None, None);
         }
     }
-    Ok(Some(BillingView {
+    Ok(BillingView {
         organization: status.organization,
         organization_name: status.organization_name,
         product: status.product,
@@ -142,7 +136,7 @@ pub async fn view(
         retention_hours: u64::try_from(app.policy.retention(status.marketplace).as_hours()).unwrap_or_default(),
         pays_otherwise,
         updated_at: status.updated_at.into(),
-    }))
+    })
 }
 
 /// The page.
@@ -150,17 +144,15 @@ pub async fn show(app: &App, visit: &Visit) -> Result<Answer, WebError> {
     if visit.session.person.is_none() {
         return Ok(Answer::redirect("/sign-in"));
     }
-    let organization = match looked_at(app, visit).await? {
+    let status = match looked_at(app, visit).await? {
         LookedAt::Nothing => return Ok(Answer::message(Message::NothingHere)),
         LookedAt::Several(linked) => {
             return Ok(Answer::page(Page::Linked(linked), StatusCode::OK, "several to look at"));
         }
-        LookedAt::One(row) => row.doc.organization,
+        LookedAt::One(row) => row.doc,
     };
-    let Some(view) = view(app, &organization, visit.parameter("after").as_deref(), visit.now).await? else {
-        return Ok(Answer::message(Message::NothingHere));
-    };
-    let session = Session { organization: Some(organization), ..visit.session.clone() };
+    let session = Session { organization: Some(status.organization.clone()), ..visit.session.clone() };
+    let view = view(app, status, visit.parameter("after").as_deref(), visit.now).await?;
     Ok(Answer::page(Page::Billing(view), StatusCode::OK, "billing shown").with_session(session))
 }
 

@@ -17,6 +17,7 @@ use standardwebhooks::Webhook;
 
 use super::page::Answer;
 use super::{App, WebError, billing};
+use crate::status::Status;
 
 const TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
 
@@ -103,8 +104,11 @@ pub async fn billing(app: &App, request: &Request<bytes::Bytes>, now: Timestamp)
         let text = "Send {\"operation\": \"get_billing\", \"organization\": its id}.";
         return refuse(StatusCode::BAD_REQUEST, "call_not_understood", text);
     };
-    Ok(match billing::view(app, &call.organization, call.after.as_deref(), now).await? {
-        Some(view) => Answer::json(serde_json::to_value(&view)?, "billing told"),
+    Ok(match app.ledger.get::<Status>(&Status::row_key(&call.organization)).await? {
+        Some(row) => {
+            let view = billing::view(app, row.doc, call.after.as_deref(), now).await?;
+            Answer::json(serde_json::to_value(&view)?, "billing told")
+        }
         None => Answer::json(json!({"organization": call.organization, "state": "none"}), "billing: none"),
     })
 }

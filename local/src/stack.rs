@@ -22,11 +22,12 @@ use anyhow::{Context, ensure};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
-use tradepost::ledger::Ledger;
+use tradepost::ledger::{Ledger, Provider};
 use tradepost::outbound::Outbound;
 use tradepost::policy::Policy;
+use tradepost::settings::Settings;
 use tradepost::sweeper::{Rails, Report};
-use tradepost_aws::config::{Settings, app, control_plane};
+use tradepost_aws::config::random;
 use tradepost_aws::landing::Landing;
 use tradepost_aws::marketplace::AwsMarketplace as AwsClients;
 use tradepost_aws::notifications::Notifications;
@@ -132,16 +133,14 @@ impl Stack {
                 issuer: at.vendor.clone(),
                 client_id: "tradepost".to_owned(),
             }],
-            secret_id: String::new(),
-            work_queue_url: String::new(),
             deletions: true,
             deletion_cap: 100,
         };
         let outbound = Arc::new(Outbound::with(loopback_client()?));
-        let control_plane = Arc::new(control_plane(&settings, &secrets, Arc::clone(&outbound))?);
+        let control_plane = Arc::new(settings.control_plane(&secrets, Arc::clone(&outbound), random)?);
         Ok(Self {
             landing: Landing {
-                app: app(&settings, &secrets, ledger.clone(), outbound)?,
+                app: settings.app(Provider::Aws, &secrets, ledger.clone(), outbound, random)?,
                 metering: aws_sdk_marketplacemetering::Client::new(&sdk),
                 queue: queue.clone(),
             },

@@ -47,6 +47,7 @@ pub async fn register(
         product: resolved.product.clone(),
         account: resolved.account.clone(),
         free_trial: resolved.free_trial,
+        buyer: None,
         resolved_at: now,
         state: RegistrationState::Resolved,
     };

@@ -34,6 +34,7 @@ pub mod registration;
 pub mod retry;
 pub mod returning;
 pub mod review;
+pub mod settings;
 pub mod settle;
 pub mod status;
 pub mod subscription;

@@ -49,6 +49,9 @@ pub struct Registration {
     /// Whether the accepted offer is a free trial of the marketplace.
     #[serde(default)]
     pub free_trial: bool,
+    /// Who signed in to the marketplace for it, where it asks for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub buyer: Option<PersonId>,
     /// When the token was resolved.
     pub resolved_at: Timestamp,
     /// Where it stands.

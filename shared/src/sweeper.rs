@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use jiff::Timestamp;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::deletion::{Verdict, verdict};
 use crate::deployment::{Deployment, DeploymentState};
@@ -83,6 +84,45 @@ pub struct Span {
     pub provider: Provider,
     /// Stop after this instant by the caller's clock; the rest stays due.
     pub until: Timestamp,
+}
+
+/// A run that did not come to a report.
+#[derive(Debug, thiserror::Error)]
+pub enum SweepError {
+    /// The index cannot be read.
+    #[error("the ledger failed")]
+    Ledger(#[from] LedgerError),
+    /// Somebody meant a dry run and did not write it so; nothing was done.
+    #[error("a dry run is asked for with \"dry_run\": true; nothing was done")]
+    Unclear,
+}
+
+/// One run as an event asks for it: `"dry_run": true` says what would be done and does nothing.
+pub async fn asked<M: Marketplace>(
+    worker: &Worker<'_, M>,
+    span: Span,
+    event: &Value,
+    clock: impl Fn() -> Timestamp,
+) -> Result<Report, SweepError> {
+    let dry = is_dry(event)?;
+    let report = if dry { dry_run(worker, span, clock()).await? } else { sweep(worker, span, clock).await? };
+    let Report { rows, failed, page, cut_short, .. } = report;
+    tracing::info!(dry, rows, failed, page, cut_short, "sweep");
+    Ok(report)
+}
+
+/// Whether an event asks for a dry run. What merely looks like it is refused rather than taken for a real one.
+fn is_dry(event: &Value) -> Result<bool, SweepError> {
+    let members = event.as_object().into_iter().flatten();
+    let alike = members.filter(|(name, _)| name.to_lowercase().replace(['_', '-'], "") == "dryrun");
+    let mut dry = false;
+    for (name, value) in alike {
+        match (name.as_str(), value) {
+            ("dry_run", Value::Bool(truth)) => dry = *truth,
+            _ => return Err(SweepError::Unclear),
+        }
+    }
+    Ok(dry)
 }
 
 /// Runs everything due. `clock` tells the present for each row.
@@ -214,4 +254,26 @@ async fn would_do<M: Marketplace>(
         Ok(None) => "would keep a deployment: linked again",
         Err(_) => "would wait: somebody does not answer",
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_a_clear_dry_run_is_one_and_only_a_clear_sweep_sweeps() {
+        for (event, dry) in [
+            (json!({}), Some(false)),
+            (json!({"version": "0", "detail-type": "Scheduled Event"}), Some(false)),
+            (json!({"dry_run": true}), Some(true)),
+            (json!({"dry_run": false}), Some(false)),
+            (json!({"dry_run": "true"}), None),
+            (json!({"dryRun": true}), None),
+            (json!({"dry-run": true, "dry_run": true}), None),
+        ] {
+            assert_eq!(is_dry(&event).ok(), dry, "{event}");
+        }
+    }
 }

@@ -6,6 +6,7 @@
 //! change is a same-site POST with a CSRF token. Words are in `text`, how an answer looks in `page`.
 
 pub mod billing;
+pub mod buyer;
 pub mod index;
 pub mod organizations;
 pub mod page;
@@ -13,6 +14,7 @@ pub mod session;
 pub mod sign_in;
 pub mod text;
 pub mod vendor_api;
+pub mod waiting;
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,7 +25,7 @@ use jiff::Timestamp;
 
 use crate::control_plane::{ControlPlane, ControlPlaneError};
 use crate::disposition::{Dispose, Disposition, chain};
-use crate::ledger::{Key, Ledger, LedgerError};
+use crate::ledger::{Key, Ledger, LedgerError, Provider};
 use crate::link::connect::ConnectError;
 use crate::policy::Policy;
 
@@ -48,6 +50,8 @@ pub struct App {
     pub sign_in: SignIn,
     /// The cookie's key.
     pub sessions: Sessions,
+    /// Whose buyers land here.
+    pub marketplace: Provider,
     /// Signs what the vendor's servers ask; they can ask nothing without.
     pub vendor_key: Option<VendorKey>,
     /// Where the pages are served, without a trailing slash.
@@ -214,7 +218,7 @@ impl App {
             ("POST", "/switch") => sign_in::switch(self, visit).await,
             ("POST", "/sign-out") => Ok(sign_in::sign_out()),
             ("GET" | "HEAD", "/signed-out") => Ok(Answer::message(Message::SignedOut)),
-            ("GET" | "HEAD", "/try-again") => Ok(page::try_again(visit)),
+            ("GET" | "HEAD", "/try-again") => Ok(waiting::try_again(self, visit)),
             ("GET" | "HEAD", asset) if asset.starts_with("/assets/") => Ok(self.asset(asset)),
             ("GET", other) if other.starts_with("/sign-in/") => {
                 sign_in::start(self, visit, other.trim_start_matches("/sign-in/")).await
@@ -275,6 +279,12 @@ pub fn genuine(request: &Request<Bytes>, visit: &Visit) -> bool {
     let given = given.as_bytes();
     let equal = expected.len() == given.len() && expected.iter().zip(given).fold(0, |all, (a, b)| all | (a ^ b)) == 0;
     same_site && !expected.is_empty() && equal
+}
+
+/// A path for the log: ours as it is, anybody else's not at all.
+pub fn told_path(path: &str) -> &str {
+    let ours = path.len() <= 64 && path.bytes().all(|b| b.is_ascii_lowercase() || b == b'/' || b == b'-' || b == b'.');
+    if ours { path } else { "(another)" }
 }
 
 /// What a person sees of an error; the log gets the whole chain.

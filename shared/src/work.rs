@@ -83,6 +83,15 @@ impl Ran {
     }
 }
 
+/// What became of rows that were followed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Followed {
+    /// What was too much.
+    pub left: Vec<Key>,
+    /// What did not succeed; each has its next try in its own row.
+    pub failed: Vec<Key>,
+}
+
 /// Everything work needs.
 #[derive(Clone, Copy, Debug)]
 pub struct Worker<'a, M> {
@@ -118,6 +127,30 @@ impl<M: Marketplace> Worker<'_, M> {
             }
             other => Ok(Ran::done(other, "nothing to do")),
         }
+    }
+
+    /// Runs rows and what they wake, `most` of them in all. Each leaves its line in the log.
+    ///
+    /// # Errors
+    /// As for [`Worker::run`]; what was not run stays due.
+    pub async fn follow(&self, keys: Vec<Key>, most: usize, now: Timestamp) -> Result<Followed, LedgerError> {
+        let mut followed = Followed { left: keys, failed: Vec::new() };
+        for _ in 0..most {
+            let Some(key) = followed.left.pop() else { break };
+            let ran = self.run(&key, now).await?;
+            match ran.failed {
+                Some(Disposition::Page | Disposition::Reject) => {
+                    tracing::error!(row = %key, kind = %ran.kind, outcome = %ran.outcome, "work");
+                }
+                Some(Disposition::Retry | Disposition::Done) => {
+                    tracing::warn!(row = %key, kind = %ran.kind, outcome = %ran.outcome, "work");
+                }
+                None => tracing::info!(row = %key, kind = %ran.kind, outcome = %ran.outcome, "work"),
+            }
+            followed.left.extend(ran.wake);
+            followed.failed.extend(ran.failed.map(|_| key));
+        }
+        Ok(followed)
     }
 
     async fn notice(&self, row: Row<RawNotice>, now: Timestamp) -> Result<Ran, LedgerError> {

@@ -14,7 +14,8 @@ use tradepost::landing::register;
 use tradepost::web::page::Answer;
 use tradepost::web::session::{Session, WaitingToken};
 use tradepost::web::text::Message;
-use tradepost::web::{App, LARGEST_FORM, Reply, Visit, genuine};
+use tradepost::web::waiting::{forgotten, place_kept};
+use tradepost::web::{App, LARGEST_FORM, Reply, Visit, genuine, told_path};
 
 use crate::marketplace::{ResolveError, resolve};
 use crate::queue::WorkQueue;
@@ -41,7 +42,7 @@ impl Landing {
         let path = request.raw_http_path().to_owned();
         let request = plain(request);
         let reply = self.answer(&request, now).await;
-        tracing::info!(method = %request.method(), path = %known(&path), status = reply.response.status().as_u16(), outcome = reply.outcome, "page");
+        tracing::info!(method = %request.method(), path = told_path(&path), status = reply.response.status().as_u16(), outcome = reply.outcome, "page");
         self.queue.wake(&reply.wake).await;
         reply.response
     }
@@ -96,19 +97,19 @@ impl Landing {
         let free_trial = waiting.offer_type.as_deref() == Some("free-trial");
         let resolved = match resolve(&self.metering, &self.app.policy, &waiting.token, free_trial).await {
             Ok(resolved) => resolved,
-            Err(ResolveError::Expired) => return self.forgotten(visit, Message::TokenExpired),
-            Err(ResolveError::Invalid) => return self.forgotten(visit, Message::TokenInvalid),
+            Err(ResolveError::Expired) => return forgotten(visit, Message::TokenExpired),
+            Err(ResolveError::Invalid) => return forgotten(visit, Message::TokenInvalid),
             Err(error @ ResolveError::ProductUnknown(_)) => {
                 tracing::error!(error = %error, "a landing for a product that is not ours");
-                return self.forgotten(visit, Message::ProductUnknown);
+                return forgotten(visit, Message::ProductUnknown);
             }
             Err(error @ ResolveError::Unavailable(_)) => {
                 tracing::warn!(error = %error, "a landing has to wait");
-                return self.kept(visit, waiting);
+                return place_kept(&self.app, visit, waiting);
             }
             Err(error @ ResolveError::Refused(_)) => {
                 tracing::error!(error = %error, "landings cannot be resolved");
-                return self.kept(visit, waiting);
+                return place_kept(&self.app, visit, waiting);
             }
         };
         let id = self.app.fresh_secret();
@@ -126,29 +127,9 @@ impl Landing {
                 } else {
                     tracing::warn!(error = %chain(&error), "a landing has to wait");
                 }
-                self.kept(visit, waiting)
+                place_kept(&self.app, visit, waiting)
             }
         }
-    }
-
-    /// Keeps the buyer's place: the token, encrypted, in the cookie.
-    fn kept(&self, visit: &Visit, waiting: WaitingToken) -> Answer {
-        let person = visit.session.person.clone();
-        let csrf = self.app.fresh_secret();
-        let session = Session { waiting: Some(waiting), person, csrf, ..Session::default() };
-        match self.app.sessions.seal(&session) {
-            Ok(_) => Answer::redirect("/try-again").with_session(session).called("place kept"),
-            Err(_) => Answer::message(Message::PlaceNotKept),
-        }
-    }
-
-    /// The token is of no more use. A browser that kept it forgets it; one that has just brought it, perhaps made to
-    /// by another site, keeps whatever it holds.
-    fn forgotten(&self, visit: &Visit, message: Message) -> Answer {
-        if visit.session.waiting.is_none() {
-            return Answer::message(message);
-        }
-        Answer::message(message).with_session(Session { waiting: None, ..visit.session.clone() })
     }
 }
 
@@ -198,10 +179,4 @@ fn plain(request: lambda_http::Request) -> Request<Bytes> {
         Body::Binary(bytes) => Bytes::from(bytes),
         _ => Bytes::new(),
     })
-}
-
-/// The path for the log: ours as it is, anybody else's not at all.
-fn known(path: &str) -> &str {
-    let ours = path.len() <= 64 && path.bytes().all(|b| b.is_ascii_lowercase() || b == b'/' || b == b'-' || b == b'.');
-    if ours { path } else { "(another)" }
 }

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::Value;
 use tradepost::control_plane::ControlPlane;
-use tradepost::disposition::{Disposition, chain};
-use tradepost::ledger::{Key, Ledger, LedgerError};
+use tradepost::disposition::chain;
+use tradepost::ledger::{Key, Ledger};
 use tradepost::marketplace::Marketplace;
 use tradepost::policy::Policy;
 use tradepost::sweeper::Rails;
@@ -36,8 +36,8 @@ pub struct Work<M> {
     pub queue: WorkQueue,
 }
 
-/// Woken rows worked on in one run; more are left to other runs.
-const IN_ONE_RUN: usize = 10;
+/// Rows worked on in one run; what more they wake is left to other runs.
+const IN_ONE_RUN: usize = 11;
 
 impl<M: Marketplace> Work<M> {
     /// A worker within `rails`.
@@ -62,8 +62,8 @@ impl<M: Marketplace> Work<M> {
                 tracing::error!(message = %record.message_id, "a message that is not a row's key");
                 continue;
             };
-            match run(&worker, key, now).await {
-                Ok(rest) => self.queue.wake(&rest).await,
+            match worker.follow(vec![key], IN_ONE_RUN, now).await {
+                Ok(followed) => self.queue.wake(&followed.left).await,
                 Err(error) => {
                     tracing::warn!(message = %record.message_id, error = %chain(&error), "the ledger cannot be reached");
                     response.hand_back(&record.message_id);
@@ -72,24 +72,4 @@ impl<M: Marketplace> Work<M> {
         }
         Ok(response)
     }
-}
-
-/// Runs a row and what it wakes; gives back what was too much.
-async fn run<M: Marketplace>(worker: &Worker<'_, M>, key: Key, now: Timestamp) -> Result<Vec<Key>, LedgerError> {
-    let mut queue = vec![key];
-    for _ in 0..=IN_ONE_RUN {
-        let Some(key) = queue.pop() else { break };
-        let ran = worker.run(&key, now).await?;
-        match ran.failed {
-            Some(Disposition::Page | Disposition::Reject) => {
-                tracing::error!(row = %key, kind = %ran.kind, outcome = %ran.outcome, "work");
-            }
-            Some(Disposition::Retry | Disposition::Done) => {
-                tracing::warn!(row = %key, kind = %ran.kind, outcome = %ran.outcome, "work");
-            }
-            None => tracing::info!(row = %key, kind = %ran.kind, outcome = %ran.outcome, "work"),
-        }
-        queue.extend(ran.wake);
-    }
-    Ok(queue)
 }

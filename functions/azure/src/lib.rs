@@ -5,7 +5,10 @@
 //! | [`fulfillment`] | the SaaS fulfillment and operations APIs: resolve, activate, read, acknowledge, cancel |
 //! | [`publisher`] | the publisher's token for these APIs, by client secret or by the function's own identity |
 //! | [`marketplace`] | what the core asks Microsoft: to confirm a notice, to activate, to take an answer |
-//! | [`landing`] | the purchase behind a landing token |
+//! | [`landing`] | the buyer's way: the landing token, signing in to Microsoft, on to the pages |
+//! | [`handler`] | what the Functions host calls, from outside and by itself; [`server`] puts it on a port |
+//! | [`config`], [`logging`] | what the environment says, how loud the log is |
+//! | [`work`] | what was set going, at once and by the timers |
 //! | [`webhook`] | takes a webhook: verified, stored, decided upon, answered |
 //! | [`notice`] | how a stored webhook reads |
 //! | [`webhook_token`] | who sent a webhook: the check of its token |
@@ -14,12 +17,15 @@
 //!
 //! Under these: [`managed_identity`] (the platform's identity endpoint), [`access_token`] (how token answers read),
 //! [`renewing`] (what runs out is fetched once and renewed early), [`reading`] (Microsoft's JSON, leniently),
-//! [`secret`]. The library reads no clock, no environment and no randomness; all three are given to it.
+//! [`secret`]. The library reads no clock and no environment; both are given to it. Randomness is read in [`config`] alone.
 
 pub mod access_token;
 pub mod aws_credentials;
+pub mod config;
 pub mod fulfillment;
+pub mod handler;
 pub mod landing;
+pub mod logging;
 pub mod managed_identity;
 pub mod marketplace;
 pub mod notice;
@@ -27,6 +33,8 @@ pub mod publisher;
 pub mod reading;
 pub mod renewing;
 pub mod secret;
+pub mod server;
 pub mod webhook;
 pub mod webhook_payload;
 pub mod webhook_token;
+pub mod work;

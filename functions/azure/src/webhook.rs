@@ -4,24 +4,29 @@
 //!
 //! The answer (Microsoft: Implementing a webhook on the SaaS service): 401 for a sender that is not proven, since 4xx
 //! refuses a buyer's change; 503 while the sender cannot be checked or the notice cannot be stored, so that it comes
-//! again; 200 for everything else. Once stored, a notice is due by itself, whatever happens here.
+//! again; 409 for a change the policy refuses if Microsoft's API could not be told so in time; 200 for everything else.
+//! Once stored, a notice is due by itself, whatever happens here.
+
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
-use tradepost::disposition::{Disposition, chain};
-use tradepost::ledger::{Created, LedgerError, Provider};
+use tradepost::disposition::chain;
+use tradepost::ledger::{Created, Document as _, Key, LedgerError, Provider};
 use tradepost::lifecycle::interpret;
 use tradepost::marketplace::Marketplace;
 use tradepost::notice::{LARGEST_BODY, NoticeState, RawNotice};
+use tradepost::task::{Effect, Task, TaskState};
 use tradepost::work::Worker;
 
 use crate::notice::read;
 use crate::webhook_payload::Webhook;
 use crate::webhook_token::{WebhookTokenError, WebhookVerifier};
+use crate::work::at_once;
 
-/// Woken rows tried in the request; the timer takes the rest.
-const AT_ONCE: usize = 10;
+/// After ten seconds a change counts as accepted; whoever has not answered by then need not go on.
+const IN_TIME: Duration = Duration::from_secs(9);
 
 /// What came of a webhook.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,24 +52,25 @@ pub async fn webhook<M: Marketplace>(
     fresh_id: &str,
     now: Timestamp,
 ) -> Answered {
-    let body = match verifier.verify(headers, body.clone(), now).await {
-        Ok(verified) => verified.into_inner(),
-        Err(WebhookTokenError::Refused(why)) => {
-            tracing::warn!(reason = why.code(), "a webhook's sender is not proven");
-            return Answered::new(StatusCode::UNAUTHORIZED, why.code());
-        }
-        Err(error @ WebhookTokenError::Unavailable(..)) => {
-            tracing::warn!(error = %chain(&error), "a webhook's sender cannot be checked");
-            return Answered::new(StatusCode::SERVICE_UNAVAILABLE, "the sender cannot be checked");
-        }
-    };
-    match take(worker, &body, fresh_id, now).await {
-        Ok(outcome) => Answered::new(StatusCode::OK, outcome),
-        Err(error) => {
+    let taken = async {
+        let body = match verifier.verify(headers, body.clone(), now).await {
+            Ok(verified) => verified.into_inner(),
+            Err(WebhookTokenError::Refused(why)) => {
+                tracing::warn!(reason = why.code(), "a webhook's sender is not proven");
+                return Answered::new(StatusCode::UNAUTHORIZED, why.code());
+            }
+            Err(error @ WebhookTokenError::Unavailable(..)) => {
+                tracing::warn!(error = %chain(&error), "a webhook's sender cannot be checked");
+                return Answered::new(StatusCode::SERVICE_UNAVAILABLE, "the sender cannot be checked");
+            }
+        };
+        take(worker, &body, fresh_id, now).await.unwrap_or_else(|error| {
             tracing::error!(error = %chain(&error), "a webhook cannot be stored");
             Answered::new(StatusCode::SERVICE_UNAVAILABLE, "it cannot be stored")
-        }
-    }
+        })
+    };
+    let late = || Answered::new(StatusCode::SERVICE_UNAVAILABLE, "it takes too long");
+    tokio::time::timeout(IN_TIME, taken).await.unwrap_or_else(|_| late())
 }
 
 /// Stores it and decides upon it. Fails only if it could not be stored.
@@ -73,7 +79,7 @@ async fn take<M: Marketplace>(
     body: &[u8],
     fresh_id: &str,
     now: Timestamp,
-) -> Result<String, LedgerError> {
+) -> Result<Answered, LedgerError> {
     let operation = Webhook::read(body).ok().and_then(|webhook| webhook.id);
     let id = operation.map_or_else(|| format!("azure:{fresh_id}"), |id| format!("azure:{id}"));
     // Nothing Microsoft sends comes near the limit; of what is larger the beginning is kept for the operator.
@@ -83,40 +89,33 @@ async fn take<M: Marketplace>(
         Created::New(row) | Created::Existing(row) => row,
     };
     if row.doc.state != NoticeState::Received {
-        return Ok("duplicate".to_owned());
+        return Ok(Answered::new(StatusCode::OK, "duplicate"));
     }
     let notice = read(&row.doc);
     match interpret(worker.ledger, worker.policy, worker.marketplace, row, notice, now).await {
         Ok(done) => {
-            run(worker, done.wake, now).await;
-            Ok(done.outcome)
+            let failed = at_once(worker, done.wake, now).await;
+            let status = if refuses(worker, &failed).await? { StatusCode::CONFLICT } else { StatusCode::OK };
+            Ok(Answered::new(status, done.outcome))
         }
         Err(error) => {
             tracing::warn!(error = %chain(&error), "a stored webhook has to wait");
-            Ok("stored, decided upon later".to_owned())
+            Ok(Answered::new(StatusCode::OK, "stored, decided upon later"))
         }
     }
 }
 
-/// Tries what was set going, and what that sets going. What fails has its next try in its own row.
-pub async fn run<M: Marketplace>(worker: &Worker<'_, M>, wake: Vec<tradepost::ledger::Key>, now: Timestamp) {
-    let mut queue = wake;
-    for _ in 0..AT_ONCE {
-        let Some(key) = queue.pop() else { return };
-        match worker.run(&key, now).await {
-            Ok(ran) => {
-                match ran.failed {
-                    Some(Disposition::Page | Disposition::Reject) => {
-                        tracing::error!(row = %key, kind = %ran.kind, outcome = %ran.outcome, "work");
-                    }
-                    Some(Disposition::Retry | Disposition::Done) => {
-                        tracing::warn!(row = %key, kind = %ran.kind, outcome = %ran.outcome, "work");
-                    }
-                    None => tracing::info!(row = %key, kind = %ran.kind, outcome = %ran.outcome, "work"),
-                }
-                queue.extend(ran.wake);
-            }
-            Err(error) => tracing::warn!(row = %key, error = %chain(&error), "the ledger cannot be reached"),
+/// Whether a refusal could not be told: the webhook's own answer is the other way to tell it.
+async fn refuses<M: Marketplace>(worker: &Worker<'_, M>, failed: &[Key]) -> Result<bool, LedgerError> {
+    for key in failed {
+        let task = worker.ledger.find(key).await?.filter(|found| found.kind == Task::KIND);
+        let task = task.map(|found| found.read::<Task>()).transpose()?;
+        if let Some(task) = task
+            && task.doc.status == TaskState::Open
+            && matches!(task.doc.effect, Effect::Acknowledge { accept: false, .. })
+        {
+            return Ok(true);
         }
     }
+    Ok(false)
 }

@@ -6,7 +6,8 @@ use anyhow::{Context, anyhow};
 use base64::Engine as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tradepost_aws::config::{Secrets, random};
+use tradepost::settings::Secrets;
+use tradepost_aws::config::random;
 
 use crate::aws_marketplace::AwsMarketplace;
 use crate::queue::Queue;

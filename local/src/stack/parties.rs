@@ -9,7 +9,7 @@ use reqwest::redirect;
 use tower::ServiceExt as _;
 use tradepost::ledger::Provider;
 use tradepost::policy::Policy;
-use tradepost_aws::config::Secrets;
+use tradepost::settings::Secrets;
 
 use crate::aws_marketplace::{AwsMarketplace, Config as AwsConfig, Model, Product};
 use crate::connector::{Wire, client};

@@ -11,12 +11,14 @@ use super::page::{Answer, Page};
 use super::session::Session;
 use super::text::Message;
 use super::{App, Visit, WebError};
-use crate::ledger::{Provider, Row};
+use crate::ledger::{LedgerError, Provider, Row};
 use crate::link::connect::{Connected, Wish, connect, remember_refusal};
 use crate::link::{Contact, Refusal};
 use crate::organization::Organization;
 use crate::policy::Choosing;
+use crate::registration::Registration;
 use crate::status::{Status, SyncState};
+use crate::subscription::{Subscription, SubscriptionKey};
 
 /// A purchase as pages show it.
 #[derive(Clone, Debug, Serialize)]
@@ -27,14 +29,44 @@ pub struct PurchaseView {
     pub marketplace: Provider,
     /// The buyer's account there.
     pub account: String,
+    /// The plan's id, where the marketplace tells it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
+    /// The seats of a plan with a price per seat.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seats: Option<u64>,
+    /// The billing term, an ISO 8601 duration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub term: Option<String>,
 }
 
 impl PurchaseView {
-    /// Of a listing's code and a buyer's account.
-    pub fn new(app: &App, marketplace: Provider, code: &str, account: &str) -> Self {
+    /// Of a purchase.
+    pub fn new(app: &App, purchase: &Subscription) -> Self {
+        let terms = purchase.terms.as_ref();
+        Self {
+            plan: terms.map(|terms| terms.plan.clone()).filter(|plan| !plan.is_empty()),
+            seats: terms.and_then(|terms| terms.quantity),
+            term: None,
+            ..Self::listed(app, purchase.key.provider(), &purchase.product, &purchase.account)
+        }
+    }
+
+    /// Of a landing. What the purchase itself tells is read where the marketplace tells more than AWS does.
+    pub async fn landed(app: &App, registration: &Registration) -> Result<Self, LedgerError> {
+        let marketplace = registration.subscription.as_ref().map_or(Provider::Aws, SubscriptionKey::provider);
+        if let (Some(key), Provider::Azure) = (&registration.subscription, marketplace)
+            && let Some(row) = app.ledger.get::<Subscription>(&key.key()).await?
+        {
+            return Ok(Self::new(app, &row.doc));
+        }
+        Ok(Self::listed(app, marketplace, &registration.product, &registration.account))
+    }
+
+    fn listed(app: &App, marketplace: Provider, code: &str, account: &str) -> Self {
         let listing = app.policy.listing(marketplace, code);
         let product = listing.map_or_else(|| code.to_owned(), |listing| listing.title.clone());
-        Self { product, marketplace, account: account.to_owned() }
+        Self { product, marketplace, account: account.to_owned(), plan: None, seats: None, term: None }
     }
 }
 
@@ -84,6 +116,8 @@ pub enum IndexView {
         state: SyncState,
         /// The Payment Method field.
         payment_method: Option<String>,
+        /// Whether the marketplace has suspended the subscription.
+        suspended: bool,
         /// Whether it is shown in the modal.
         #[serde(skip)]
         modal: bool,
@@ -104,6 +138,9 @@ impl IndexView {
 pub async fn show(app: &App, visit: &Visit) -> Result<Answer, WebError> {
     if visit.session.waiting.is_some() {
         return Ok(Answer::redirect("/try-again"));
+    }
+    if visit.session.arrival.is_some() && visit.session.registration.is_none() {
+        return Ok(Answer::redirect("/azure/buyer"));
     }
     if visit.session.person.is_none() {
         // A browser that has just landed brings the purchase with it, if it keeps cookies.
@@ -188,7 +225,7 @@ pub async fn looked_at(app: &App, visit: &Visit) -> Result<LookedAt, WebError> {
 
 /// Closes the modal: the purchase is linked, so this browser need not hold it any longer.
 pub fn close(visit: &Visit) -> Answer {
-    let session = Session { registration: None, ..visit.session.clone() };
+    let session = Session { registration: None, buyer: None, ..visit.session.clone() };
     Answer::redirect("/").with_session(session).called("modal closed")
 }
 
@@ -217,17 +254,18 @@ async fn with_purchase(app: &App, visit: &Visit, ready: Ready, typed: Option<Str
     let Some(organization) = organization else { return Ok(Answer::redirect("/organizations")) };
     let reasons = judged(app, visit, &ready.purchase, &organization).await?;
     let subscription = &ready.purchase.subscription;
-    let purchase = PurchaseView::new(app, subscription.key.provider(), &subscription.product, &subscription.account);
+    let purchase = PurchaseView::new(app, subscription);
     if !reasons.is_empty() {
         remember_refusal(&app.ledger, &ready.purchase, &organization, &ready.person, &reasons, visit.now).await?;
         return Ok(refused(app, organization, purchase, &reasons, several));
     }
     let wrong = typed.is_some();
+    let bought_by = visit.session.buyer.clone();
     let view = IndexView::Confirm {
         purchase,
         organization: organization.id,
         organization_name: organization.name,
-        contact: typed.or_else(|| ready.person.email.clone()).unwrap_or_default(),
+        contact: typed.or_else(|| bought_by.and_then(|buyer| buyer.email)).or(ready.person.email).unwrap_or_default(),
         contact_wrong: wrong,
         may_choose: several,
     };
@@ -256,6 +294,7 @@ fn status_page(row: &Row<Status>, modal: bool) -> Answer {
         marketplace: status.marketplace,
         state: status.sync,
         payment_method: status.payment_method.clone(),
+        suspended: status.sync == SyncState::Linked && status.reason == "suspended",
         modal,
     };
     Answer::page(Page::Index(view), StatusCode::OK, "status shown")
@@ -289,7 +328,7 @@ pub async fn link(app: &App, visit: &Visit) -> Result<Answer, WebError> {
             Answer::redirect("/").with_session(session).waking(wake).called(link.state.name())
         }
         Connected::Refused { organization, purchase, reasons } => {
-            let purchase = PurchaseView::new(app, purchase.key.provider(), &purchase.product, &purchase.account);
+            let purchase = PurchaseView::new(app, &purchase);
             refused(app, organization, purchase, &reasons, app.policy.link.choosing == Choosing::List)
         }
         Connected::NotYours => Answer::message(Message::NotYourOrganization),

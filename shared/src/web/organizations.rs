@@ -129,7 +129,7 @@ async fn list(app: &App, visit: &Visit, ready: &Ready, wrong_name: Option<String
     let subscription = &ready.purchase.subscription;
     let status = if wrong_name.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
     let view = OrganizationsView {
-        purchase: PurchaseView::new(app, subscription.key.provider(), &subscription.product, &subscription.account),
+        purchase: PurchaseView::new(app, subscription),
         organizations,
         may_create: app.policy.link.create_organization,
         wrong_name,

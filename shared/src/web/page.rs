@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::session::{SESSION_LIFE, Session};
 use super::text::english::ENGLISH;
-use super::text::{Message, Text, Way};
+use super::text::{Message, Text, Way, fill};
 use super::{App, Visit, WebError};
 use crate::ledger::{Key, Provider};
 use crate::retry::later;
@@ -41,6 +41,8 @@ pub enum Page {
     Billing(super::billing::BillingView),
     /// Landing and choosing how to sign in.
     SignIn(super::sign_in::SignInView),
+    /// Landing and signing in to the marketplace first.
+    Buyer(super::buyer::BuyerView),
 }
 
 /// An answer, before it is rendered.
@@ -113,15 +115,6 @@ impl Answer {
     }
 }
 
-/// The page that offers to resolve a waiting token again.
-pub fn try_again(visit: &Visit) -> Answer {
-    if visit.session.waiting.is_some() {
-        Answer::message_with_retry(Message::PlaceKept, "/aws/landing/retry")
-    } else {
-        Answer::message(Message::PurchaseLost)
-    }
-}
-
 /// What every template may show.
 #[derive(Debug)]
 pub struct Frame {
@@ -135,6 +128,10 @@ pub struct Frame {
     pub csrf: String,
     /// Who is signed in.
     pub person: Option<String>,
+    /// Who is signed in to the marketplace for the purchase of this browser.
+    pub buyer: Option<String>,
+    /// Whose buyers land here.
+    pub marketplace: Provider,
     /// Where a ticket is opened.
     pub ticket_url: String,
     /// An address to write to.
@@ -156,6 +153,8 @@ impl Frame {
             base: app.base_path().to_owned(),
             csrf: session.csrf.clone(),
             person: session.person.as_ref().map(|person| person.display().to_owned()),
+            buyer: session.buyer.as_ref().map(|buyer| buyer.shown().to_owned()),
+            marketplace: app.marketplace,
             ticket_url: policy.support.ticket_url.clone(),
             support_email: policy.support.email.clone(),
             console_url: policy.brand.console_url.clone(),
@@ -178,7 +177,7 @@ struct MessageTemplate<'a> {
     modal: bool,
     code: &'static str,
     title: &'static str,
-    text: &'static str,
+    text: &'a str,
     again: Option<&'a str>,
     looks_again: bool,
     way: Way,
@@ -203,6 +202,7 @@ template!(LinkedTemplate, "linked.html", super::index::LinkedView);
 template!(OrganizationsTemplate, "organizations.html", super::organizations::OrganizationsView);
 template!(BillingTemplate, "billing.html", super::billing::BillingView);
 template!(SignInTemplate, "sign_in.html", super::sign_in::SignInView);
+template!(BuyerTemplate, "buyer.html", super::buyer::BuyerView);
 
 impl Page {
     fn html(&self, frame: &Frame, t: &'static Text) -> Result<String, askama::Error> {
@@ -212,6 +212,7 @@ impl Page {
             Self::Organizations(view) => OrganizationsTemplate { frame, t, modal: false, view }.render(),
             Self::Billing(view) => BillingTemplate { frame, t, modal: false, view }.render(),
             Self::SignIn(view) => SignInTemplate { frame, t, modal: false, view }.render(),
+            Self::Buyer(view) => BuyerTemplate { frame, t, modal: false, view }.render(),
         }
     }
 }
@@ -235,6 +236,8 @@ pub(super) fn respond(app: &App, visit: &Visit, answer: Answer) -> Result<Respon
         Body::Message { message, again } => {
             let (code, _) = message.code();
             let (title, text) = (TEXT.message)(*message);
+            let (set_up, manage) = (TEXT.ways)(&app.marketplace);
+            let text = &fill(text, &[("set_up", set_up), ("manage", manage)]);
             if visit.json {
                 (JSON, json!({"code": code, "title": title, "text": text}).to_string())
             } else {

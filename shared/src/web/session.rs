@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue, header};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::buyer::{Arrival, Buyer};
 use crate::person::Person;
 use crate::retry::later;
 
@@ -68,6 +69,12 @@ pub struct Session {
     /// The landing this browser resolved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registration: Option<String>,
+    /// A landing whose buyer has not signed in to the marketplace yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arrival: Option<Arrival>,
+    /// Who signed in to the marketplace for this landing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub buyer: Option<Buyer>,
     /// A landing token that still has to be resolved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<WaitingToken>,

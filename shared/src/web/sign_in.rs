@@ -25,7 +25,6 @@ use super::session::{Session, SigningIn};
 use super::text::Message;
 use super::{App, Visit, WebError};
 use crate::disposition::{Dispose, Disposition};
-use crate::ledger::Provider;
 use crate::link::Refusal;
 use crate::link::connect::{handed_back, signed_in};
 use crate::organization::Role;
@@ -34,10 +33,9 @@ use crate::person::Person;
 use crate::policy::LinkRules;
 use crate::registration::Registration;
 use crate::retry::later;
-use crate::subscription::SubscriptionKey;
 
 /// How long a person may take at the identity provider.
-const SIGN_IN_LIFE: SignedDuration = SignedDuration::from_mins(15);
+pub const SIGN_IN_LIFE: SignedDuration = SignedDuration::from_mins(15);
 /// How long a provider's metadata and keys are kept.
 const METADATA_LIFE: SignedDuration = SignedDuration::from_hours(1);
 
@@ -243,6 +241,9 @@ pub struct SignInView {
 
 /// Offers the methods. A buyer for whom there is only one is looked up first, unless that was done (`?ask=1`).
 pub async fn choose(app: &App, visit: &Visit) -> Result<Answer, WebError> {
+    if visit.session.arrival.is_some() && visit.session.registration.is_none() {
+        return Ok(Answer::redirect("/azure/buyer"));
+    }
     let registration = match &visit.session.registration {
         Some(id) => app.ledger.get::<Registration>(&Registration::row_key(id)).await?,
         None => None,
@@ -256,10 +257,10 @@ pub async fn choose(app: &App, visit: &Visit) -> Result<Answer, WebError> {
     }
     let methods =
         app.sign_in.methods.iter().map(|(method, _)| MethodView { id: method.id.clone(), label: method.label.clone() });
-    let purchase = registration.filter(|row| !row.doc.is_over(visit.now)).map(|row| {
-        let marketplace = row.doc.subscription.as_ref().map_or(Provider::Aws, SubscriptionKey::provider);
-        PurchaseView::new(app, marketplace, &row.doc.product, &row.doc.account)
-    });
+    let purchase = match registration.filter(|row| !row.doc.is_over(visit.now)) {
+        Some(row) => Some(PurchaseView::landed(app, &row.doc).await?),
+        None => None,
+    };
     let view = SignInView { methods: methods.collect(), purchase, refused_if: refused_if(&app.policy.link) };
     Ok(Answer::page(Page::SignIn(view), StatusCode::OK, "sign-in offered"))
 }
@@ -311,6 +312,7 @@ pub async fn switch(app: &App, visit: &Visit) -> Result<Answer, WebError> {
     }
     let session = Session {
         registration: Some(registration.clone()),
+        buyer: visit.session.buyer.clone(),
         ask_who: true,
         csrf: app.fresh_secret(),
         ..Session::default()
@@ -364,6 +366,8 @@ pub async fn callback(app: &App, visit: &Visit) -> Result<Answer, WebError> {
     // A fresh CSRF token with every sign-in; whatever organization another person had chosen is forgotten.
     let session = Session {
         registration: visit.session.registration.clone(),
+        arrival: visit.session.arrival.clone(),
+        buyer: visit.session.buyer.clone(),
         waiting: visit.session.waiting.clone(),
         person: Some(person),
         csrf: app.fresh_secret(),

@@ -20,6 +20,8 @@ pub enum Message {
     TokenExpired,
     /// The token is not one the marketplace knows.
     TokenInvalid,
+    /// The buyer did not come to an end with signing in to the marketplace.
+    BuyerSignInFailed,
     /// The purchase is of a product this page does not serve.
     ProductUnknown,
     /// The marketplace cannot be asked just now; the buyer's place is kept.
@@ -80,6 +82,7 @@ impl Message {
             Self::OpenFromMarketplace => ("open_from_marketplace", StatusCode::OK),
             Self::TokenExpired => ("token_expired", StatusCode::GONE),
             Self::TokenInvalid => ("purchase_not_identified", StatusCode::BAD_REQUEST),
+            Self::BuyerSignInFailed => ("buyer_sign_in_failed", StatusCode::BAD_REQUEST),
             Self::ProductUnknown => ("product_unknown", StatusCode::BAD_REQUEST),
             Self::PlaceKept => ("try_again", StatusCode::SERVICE_UNAVAILABLE),
             Self::PlaceNotKept => ("try_again_from_marketplace", StatusCode::SERVICE_UNAVAILABLE),
@@ -112,7 +115,8 @@ impl Message {
             | Self::CookiesNeeded => Way::Marketplace,
             Self::NothingHere | Self::NoOrganization => Way::Console,
             Self::SignedOut | Self::SignInFailed | Self::SignInUnreachable => Way::SignIn,
-            Self::PurchaseNotYet
+            Self::BuyerSignInFailed
+            | Self::PurchaseNotYet
             | Self::NotYourOrganization
             | Self::FormExpired
             | Self::NotFound
@@ -155,7 +159,19 @@ pub struct Text {
     pub landing_steps: [&'static str; 3],
     pub before_you_start: &'static str,
     pub cannot_be_linked: &'static str,
+    // Signing in to the marketplace first.
+    pub buyer_lead: &'static str,
+    pub buyer_steps: [&'static str; 3],
+    pub buyer_sign_in: &'static str,
+    pub stranger_title: &'static str,
+    pub stranger_lead: &'static str,
+    pub stranger_next: &'static str,
+    pub stranger_sign_in: &'static str,
     // The purchase.
+    pub plan: &'static str,
+    pub seats: &'static str,
+    pub billing_term: &'static str,
+    pub buyer: &'static str,
     pub purchase: &'static str,
     pub bought_by: &'static str,
     pub account_number: &'static str,
@@ -194,6 +210,7 @@ pub struct Text {
     pub linked_text: &'static str,
     pub next_steps: &'static str,
     pub linked_steps: [&'static str; 3],
+    pub suspended: &'static str,
     pub failed_title: &'static str,
     pub failed_text: &'static str,
     pub unlinked_title: &'static str,
@@ -238,6 +255,10 @@ pub struct Text {
     pub condition: fn(&Refusal) -> &'static str,
     /// A marketplace's name.
     pub marketplace: fn(&Provider) -> &'static str,
+    /// The button there that leads here, and where it is: what `{set_up}` and `{manage}` stand for.
+    pub ways: fn(&Provider) -> (&'static str, &'static str),
+    /// A billing term (an ISO 8601 duration) in words.
+    pub term: fn(&str) -> String,
     /// A number of hours, for people.
     pub duration: fn(&u64) -> String,
     /// How a link stands.

@@ -18,7 +18,7 @@ async fn main() -> Result<(), Error> {
     let sdk = aws_config::load_defaults(BehaviorVersion::latest()).await;
     let notifications = Notifications {
         ledger: config::ledger(&sdk, &settings),
-        policy: Arc::clone(&settings.policy),
+        policy: Arc::clone(&settings.core.policy),
         marketplace: AwsMarketplace::new(&sdk),
         queue: config::work_queue(&sdk, &settings),
     };

@@ -25,7 +25,7 @@ async fn main() -> Result<(), Error> {
         let work = made.get_or_try_init(|| config::work(sdk, settings)).await?;
         let deadline: SystemTime = event.context.deadline();
         let until = Timestamp::try_from(deadline.checked_sub(SPARE).unwrap_or(deadline))?;
-        let rails = Rails::new(settings.deletions, settings.deletion_cap);
+        let rails = Rails::new(settings.core.deletions, settings.core.deletion_cap);
         let report = work.sweep(&event.payload, &rails, until, Timestamp::now).await?;
         Ok::<_, Error>(serde_json::to_value(report)?)
     }))

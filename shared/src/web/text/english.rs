@@ -38,6 +38,23 @@ pub const ENGLISH: Text = Text {
     ],
     before_you_start: "Before you start",
     cannot_be_linked: "Linking is refused if the {word}",
+    buyer_lead: "Thank you for subscribing. First sign in with the Microsoft account that the purchase belongs to; then with \
+                 {vendor}.",
+    buyer_steps: [
+        "Sign in to Microsoft: it shows that the purchase is yours.",
+        "Sign in to {vendor}, with an account you have or a new one.",
+        "Check which {word} the purchase pays for, and press Link.",
+    ],
+    buyer_sign_in: "Sign in with Microsoft",
+    stranger_title: "This purchase belongs to another organization",
+    stranger_lead: "You are signed in to Microsoft as {person}. {product} was bought with an account of another organization, \
+                    so it cannot be linked from here.",
+    stranger_next: "Use an account of the organization that bought it, or that it was bought for. Nothing was changed.",
+    stranger_sign_in: "Use another Microsoft account",
+    plan: "Plan",
+    seats: "Seats",
+    billing_term: "Billing term",
+    buyer: "Signed in to Microsoft as",
     purchase: "Purchase",
     bought_by: "Bought by",
     account_number: "{marketplace} account {account}",
@@ -77,6 +94,8 @@ pub const ENGLISH: Text = Text {
         "See payment method and status under Billing at any time.",
         "Change or cancel the subscription in {marketplace}.",
     ],
+    suspended: "{marketplace} reports a problem with the payment and has suspended the subscription. Settle it there: after 30 days \
+                the subscription ends.",
     failed_title: "The purchase was not confirmed",
     failed_text: "{marketplace} did not confirm the purchase, so nothing is linked. Check the payment method of your \
                   marketplace account and subscribe again, or open a ticket.",
@@ -116,6 +135,8 @@ pub const ENGLISH: Text = Text {
     refusal,
     condition,
     marketplace,
+    ways,
+    term,
     duration,
     link_state,
     subscription_state,
@@ -126,18 +147,22 @@ fn message(message: Message) -> (&'static str, &'static str) {
     match message {
         Message::OpenFromMarketplace => (
             "Open this page from the marketplace",
-            "This page finishes a purchase you made in the marketplace. There, go to Manage subscriptions, choose your \
-             subscription and press \u{201c}Set up your account\u{201d}.",
+            "This page finishes a purchase you made in the marketplace. There, go to {manage}, choose your \
+             subscription and press \u{201c}{set_up}\u{201d}.",
         ),
         Message::TokenExpired => (
             "This link has expired",
-            "Your purchase is safe. Go back to Manage subscriptions in the marketplace and press \u{201c}Set up your \
-             account\u{201d} again; you do not have to subscribe again.",
+            "Your purchase is safe. Go back to {manage} in the marketplace and press \u{201c}{set_up}\u{201d} again; you do not have to subscribe again.",
         ),
         Message::TokenInvalid => (
             "This purchase could not be identified",
-            "Open it again from the marketplace: Manage subscriptions, your subscription, \u{201c}Set up your account\u{201d}. If \
+            "Open it again from the marketplace: {manage}, your subscription, \u{201c}{set_up}\u{201d}. If \
              it happens again, contact support.",
+        ),
+        Message::BuyerSignInFailed => (
+            "The Microsoft sign-in was not completed",
+            "It may have taken too long, been used before or been started in another tab. Your purchase is kept: start over and \
+             sign in again.",
         ),
         Message::ProductUnknown => (
             "This product is not set up here",
@@ -149,12 +174,12 @@ fn message(message: Message) -> (&'static str, &'static str) {
         ),
         Message::PlaceNotKept => (
             "Please try again from the marketplace",
-            "The marketplace is not answering just now. Your purchase is safe: in a few minutes, go to Manage subscriptions \
-             and press \u{201c}Set up your account\u{201d} again.",
+            "The marketplace is not answering just now. Your purchase is safe: in a few minutes, go to {manage} \
+             and press \u{201c}{set_up}\u{201d} again.",
         ),
         Message::PurchaseLost => (
             "There is no purchase to link in this browser",
-            "Go to Manage subscriptions in the marketplace and press \u{201c}Set up your account\u{201d} again, in the browser in \
+            "Go to {manage} in the marketplace and press \u{201c}{set_up}\u{201d} again, in the browser in \
              which you want to finish. Cookies must be allowed for this page.",
         ),
         Message::PurchaseNotYet => (
@@ -164,15 +189,15 @@ fn message(message: Message) -> (&'static str, &'static str) {
         Message::CookiesNeeded => (
             "Please allow cookies for this page",
             "Your purchase is safe, but this browser does not keep the cookie that holds your place. Allow cookies for this \
-             address, then press \u{201c}Set up your account\u{201d} in the marketplace again.",
+             address, then press \u{201c}{set_up}\u{201d} in the marketplace again.",
         ),
         Message::NothingHere => (
             "No marketplace purchase is linked",
-            "To pay through a marketplace, subscribe there and press \u{201c}Set up your account\u{201d}; it brings you back here.",
+            "To pay through a marketplace, subscribe there and press \u{201c}{set_up}\u{201d}; it brings you back here.",
         ),
         Message::SignedOut => (
             "You are signed out",
-            "To finish a purchase with another account, press \u{201c}Set up your account\u{201d} in the marketplace again and \
+            "To finish a purchase with another account, press \u{201c}{set_up}\u{201d} in the marketplace again and \
              choose \u{201c}Use another account\u{201d} there.",
         ),
         Message::SignInFailed => (
@@ -184,7 +209,7 @@ fn message(message: Message) -> (&'static str, &'static str) {
         }
         Message::NoOrganization => (
             "You do not belong to an account yet",
-            "Sign up in the product first, then press \u{201c}Set up your account\u{201d} in the marketplace again.",
+            "Sign up in the product first, then press \u{201c}{set_up}\u{201d} in the marketplace again.",
         ),
         Message::NotYourOrganization => {
             ("You do not belong to that account", "Choose one of your own, or ask its owner to add you.")
@@ -192,7 +217,7 @@ fn message(message: Message) -> (&'static str, &'static str) {
         Message::FormExpired => (
             "This form is no longer valid",
             "Nothing was changed. The session is over, or another tab has gone on since: start over to see how things stand. If \
-             a purchase is still waiting then, press \u{201c}Set up your account\u{201d} in the marketplace again.",
+             a purchase is still waiting then, press \u{201c}{set_up}\u{201d} in the marketplace again.",
         ),
         Message::TooLarge => {
             ("That is too large", "What was sent is larger than anything this page expects. Nothing was changed.")
@@ -266,6 +291,23 @@ fn marketplace(provider: &Provider) -> &'static str {
         Provider::Aws => "AWS Marketplace",
         Provider::Azure => "Microsoft Marketplace",
     }
+}
+
+fn ways(provider: &Provider) -> (&'static str, &'static str) {
+    match provider {
+        Provider::Aws => ("Set up your account", "Manage subscriptions"),
+        Provider::Azure => ("Configure account now", "your SaaS subscriptions"),
+    }
+}
+
+fn term(unit: &str) -> String {
+    let parts = unit.strip_prefix('P').and_then(|rest| rest.split_at_checked(rest.len().saturating_sub(1)));
+    let (number, word) = match parts {
+        Some((number, "M")) => (number, "month"),
+        Some((number, "Y")) => (number, "year"),
+        _ => return unit.to_owned(),
+    };
+    if number == "1" { format!("1 {word}") } else { format!("{number} {word}s") }
 }
 
 fn duration(hours: &u64) -> String {

@@ -1,0 +1,226 @@
+//! Configuration on Azure: [`tradepost::settings`] from the environment and what only Azure has. Every address is a
+//! setting, so that the same binary can be pointed at other servers.
+//!
+//! | variable | meaning |
+//! |---|---|
+//! | `TRADEPOST_SECRETS` | the secrets' JSON, see [`Secrets`]; in Azure a reference to Key Vault |
+//! | `TRADEPOST_AZURE_TENANT`, `TRADEPOST_AZURE_APP` | tenant and application of the offer's technical configuration |
+//! | `TRADEPOST_AZURE_BUYER_APP` | the multitenant application that buyers sign in to on the landing page |
+//! | `TRADEPOST_AZURE_TOKENS` | `v1` or `v2`: which of Entra's endpoints gives the publisher's token; default `v2` |
+//! | `TRADEPOST_IDENTITY_CLIENT_ID` | client id of a user-assigned identity; without it the system-assigned one |
+//! | `IDENTITY_ENDPOINT`, `IDENTITY_HEADER` | the platform's identity endpoint, set by the host |
+//! | `TRADEPOST_AWS_REGION` | the Region of the ledger |
+//! | `TRADEPOST_AWS_ROLE` | the role with the rights on the table, which trusts the identity |
+//! | `TRADEPOST_AWS_AUDIENCE` | the Application ID URI that stands for AWS (`api://…`) |
+//! | `TRADEPOST_MARKETPLACE_URL` | fulfillment and metering APIs; default `https://marketplaceapi.microsoft.com/api` |
+//! | `TRADEPOST_ENTRA_URL` | Entra; default `https://login.microsoftonline.com` |
+//! | `TRADEPOST_ENTRA_V1_ISSUER` | the issuer of its v1 tokens; default `https://sts.windows.net` |
+//! | `TRADEPOST_AWS_STS_URL` | AWS's Security Token Service; default the Region's own |
+//! | `TRADEPOST_DYNAMODB_URL` | DynamoDB; default the Region's own |
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use aws_sdk_dynamodb::config::{BehaviorVersion, IdentityCache, Region};
+use serde::Deserialize;
+use tradepost::ledger::Ledger;
+use tradepost::outbound::Outbound;
+use tradepost::settings::{SettingsError, needed};
+use url::Url;
+use uuid::Uuid;
+
+use crate::aws_credentials::{AwsCredentials, Role};
+use crate::entra::Entra;
+use crate::fulfillment::Fulfillment;
+use crate::managed_identity::{IdentityEndpoint, ManagedIdentity};
+use crate::publisher::{Application, Credential, Protocol, Publisher};
+use crate::renewing::Clock;
+use crate::secret::Secret;
+
+/// Where the marketplace's APIs are.
+pub const MARKETPLACE_URL: &str = "https://marketplaceapi.microsoft.com/api";
+/// Enough for a token of the identity and the exchange at AWS, one after the other on a cold start.
+const CREDENTIALS_WITHIN: Duration = Duration::from_secs(20);
+
+/// The secrets' JSON. Neither `Debug` nor `Display`.
+#[derive(Clone, Deserialize)]
+pub struct Secrets {
+    /// What is the same on every cloud.
+    #[serde(flatten)]
+    pub core: tradepost::settings::Secrets,
+    /// The client secret of the publisher's application; without it the function's identity vouches.
+    #[serde(default)]
+    pub publisher: Option<String>,
+    /// The client secret of the application that buyers sign in to.
+    pub buyer: String,
+}
+
+/// Where AWS is, and as whom.
+#[derive(Clone, Debug)]
+pub struct Aws {
+    /// The Region of the table.
+    pub region: String,
+    /// The role.
+    pub role: String,
+    /// The Application ID URI that stands for AWS.
+    pub audience: String,
+    /// The Security Token Service.
+    pub sts: Url,
+    /// DynamoDB, if not the Region's own.
+    pub dynamodb: Option<String>,
+}
+
+/// What the handler is made from.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What is the same on every cloud.
+    pub core: tradepost::settings::Settings,
+    /// The publisher's tenant.
+    pub tenant: Uuid,
+    /// The publisher's application.
+    pub app: Uuid,
+    /// The application that buyers sign in to.
+    pub buyer_app: Uuid,
+    /// Which endpoint gives the publisher's token.
+    pub protocol: Protocol,
+    /// The fulfillment and metering APIs.
+    pub marketplace: Url,
+    /// Entra.
+    pub entra: Entra,
+    /// The platform's identity endpoint, if there is one.
+    pub identity: Option<IdentityEndpoint>,
+}
+
+impl Settings {
+    /// Reads the environment through `get`.
+    ///
+    /// # Errors
+    /// Names the variable that is missing or does not read.
+    pub fn read(get: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
+        let identity = match (get("IDENTITY_ENDPOINT"), get("IDENTITY_HEADER")) {
+            (Some(_), Some(header)) => Some(IdentityEndpoint {
+                url: address(&get, "IDENTITY_ENDPOINT", "")?,
+                header: Secret::new(header),
+                client_id: get("TRADEPOST_IDENTITY_CLIENT_ID").filter(|text| !text.is_empty()),
+            }),
+            (_, _) => None,
+        };
+        let microsoft = Entra::default();
+        Ok(Self {
+            core: tradepost::settings::Settings::read(&get, |path| std::fs::read_to_string(path))?,
+            tenant: guid(&get, "TRADEPOST_AZURE_TENANT")?,
+            app: guid(&get, "TRADEPOST_AZURE_APP")?,
+            buyer_app: guid(&get, "TRADEPOST_AZURE_BUYER_APP")?,
+            protocol: match get("TRADEPOST_AZURE_TOKENS").as_deref() {
+                None | Some("v2") => Protocol::V2,
+                Some("v1") => Protocol::V1,
+                Some(_) => return Err(SettingsError::Wrong { name: "TRADEPOST_AZURE_TOKENS", expected: "v1 or v2" }),
+            },
+            marketplace: address(&get, "TRADEPOST_MARKETPLACE_URL", MARKETPLACE_URL)?,
+            entra: Entra {
+                url: address(&get, "TRADEPOST_ENTRA_URL", microsoft.url.as_str())?,
+                v1_issuer: address(&get, "TRADEPOST_ENTRA_V1_ISSUER", microsoft.v1_issuer.as_str())?,
+            },
+            identity,
+        })
+    }
+}
+
+impl Aws {
+    /// Reads the environment through `get`.
+    ///
+    /// # Errors
+    /// Names the variable that is missing or does not read.
+    pub fn read(get: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
+        let region = needed(&get, "TRADEPOST_AWS_REGION")?;
+        Ok(Self {
+            role: needed(&get, "TRADEPOST_AWS_ROLE")?,
+            audience: needed(&get, "TRADEPOST_AWS_AUDIENCE")?,
+            sts: address(&get, "TRADEPOST_AWS_STS_URL", &format!("https://sts.{region}.amazonaws.com/"))?,
+            dynamodb: get("TRADEPOST_DYNAMODB_URL").filter(|text| !text.is_empty()),
+            region,
+        })
+    }
+
+    /// The ledger, reached without stored keys.
+    ///
+    /// # Errors
+    /// If there is no identity.
+    pub fn ledger(&self, settings: &Settings, outbound: Arc<Outbound>, clock: Clock) -> anyhow::Result<Ledger> {
+        let role = Role {
+            arn: self.role.clone(),
+            session: "tradepost-azure".to_owned(),
+            resource: self.audience.clone(),
+            sts: self.sts.clone(),
+            seconds: 3600,
+        };
+        let credentials = AwsCredentials::new(role, settings.managed_identity(&outbound)?, outbound, clock);
+        let config = aws_sdk_dynamodb::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new(self.region.clone()))
+            .identity_cache(IdentityCache::lazy().load_timeout(CREDENTIALS_WITHIN).build())
+            .credentials_provider(credentials);
+        let config = config.set_endpoint_url(self.dynamodb.clone()).build();
+        Ok(Ledger::new(aws_sdk_dynamodb::Client::from_conf(config), settings.core.table.clone()))
+    }
+}
+
+impl Settings {
+    fn managed_identity(&self, outbound: &Arc<Outbound>) -> anyhow::Result<ManagedIdentity> {
+        let endpoint = self.identity.clone();
+        let endpoint =
+            endpoint.ok_or_else(|| anyhow!("IDENTITY_ENDPOINT is not set: give the function an identity"))?;
+        Ok(ManagedIdentity::new(endpoint, Arc::clone(outbound)))
+    }
+
+    /// The marketplace's APIs, asked as the publisher.
+    ///
+    /// # Errors
+    /// If there is neither a secret nor an identity.
+    pub fn fulfillment(
+        &self,
+        secrets: &Secrets,
+        outbound: &Arc<Outbound>,
+        clock: Clock,
+    ) -> anyhow::Result<Fulfillment> {
+        let credential = match secrets.publisher.as_deref().filter(|text| !text.is_empty()) {
+            Some(secret) => Credential::Secret(Secret::new(secret)),
+            None => Credential::Federated(
+                self.managed_identity(outbound).context("the secrets have no publisher, and nobody vouches for it")?,
+            ),
+        };
+        let application = Application {
+            entra: self.entra.clone(),
+            tenant: self.tenant,
+            app: self.app,
+            protocol: self.protocol,
+            credential,
+        };
+        let publisher = Arc::new(Publisher::new(application, Arc::clone(outbound), clock));
+        Ok(Fulfillment::new(self.marketplace.clone(), publisher, Arc::clone(outbound), random))
+    }
+}
+
+fn guid(get: impl Fn(&str) -> Option<String>, name: &'static str) -> Result<Uuid, SettingsError> {
+    let text = needed(get, name)?;
+    Uuid::try_parse(text.trim()).map_err(|_| SettingsError::Wrong { name, expected: "a GUID" })
+}
+
+fn address(get: impl Fn(&str) -> Option<String>, name: &'static str, usual: &str) -> Result<Url, SettingsError> {
+    let text = get(name).filter(|text| !text.is_empty());
+    let url = Url::parse(text.as_deref().unwrap_or(usual)).ok();
+    url.filter(|url| matches!(url.scheme(), "http" | "https"))
+        .ok_or(SettingsError::Wrong { name, expected: "an address (https://…)" })
+}
+
+/// Randomness from the system. Without it nothing may go on, so a failure ends the process.
+pub fn random() -> [u8; 32] {
+    let mut bytes = [0; 32];
+    #[expect(
+        clippy::expect_used,
+        reason = "without randomness no id and no session may be made; the environment is broken"
+    )]
+    getrandom::fill(&mut bytes).expect("the system gives no randomness");
+    bytes
+}

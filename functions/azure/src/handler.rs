@@ -1,0 +1,229 @@
+//! What the Functions host calls. Two namespaces that never meet: whatever comes from outside keeps the route prefix
+//! (`/api/…`), whatever the host calls by itself has none (`GET /`, `POST /worker`, `POST /sweeper`). So nobody outside
+//! can forge a call of the host.
+//!
+//! The host is always answered with JSON and never with an empty body (an empty one leaves an invocation hanging until it
+//! times out); a status other than 2xx fails an invocation, and is given only where that is meant (Microsoft: Azure
+//! Functions custom handlers).
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tradepost::disposition::chain;
+use tradepost::ledger::{Ledger, Provider};
+use tradepost::outbound::Outbound;
+use tradepost::sweeper::{Rails, Report, SweepError};
+use tradepost::web::{Reply, told_path};
+
+use crate::buyer::BuyerSignIn;
+use crate::config::{Secrets, Settings, random};
+use crate::landing::Landing;
+use crate::marketplace::AzureMarketplace;
+use crate::renewing::Clock;
+use crate::secret::Secret;
+use crate::webhook::webhook;
+use crate::webhook_token::WebhookVerifier;
+use crate::work::Work;
+
+/// The host's route prefix, as `host.json` has it.
+const PREFIX: &str = "/api";
+
+/// The handler, behind whatever serves it.
+pub struct Handler {
+    landing: Landing,
+    verifier: WebhookVerifier,
+    work: Work,
+    clock: Clock,
+}
+
+impl fmt::Debug for Handler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handler").field("landing", &self.landing).finish_non_exhaustive()
+    }
+}
+
+impl Handler {
+    /// Over a ledger, by a clock.
+    ///
+    /// # Errors
+    /// If the secrets lack something, or there is no identity where one is needed.
+    pub fn new(
+        settings: &Settings,
+        secrets: &Secrets,
+        ledger: Ledger,
+        outbound: Arc<Outbound>,
+        clock: Clock,
+    ) -> anyhow::Result<Self> {
+        let core = &settings.core;
+        let app = core.app(Provider::Azure, &secrets.core, ledger.clone(), Arc::clone(&outbound), random)?;
+        let redirect = format!("{}/azure/callback", core.public_url);
+        let secret = Secret::new(secrets.buyer.clone());
+        let buyer =
+            BuyerSignIn::new(settings.entra.clone(), settings.buyer_app, secret, redirect, Arc::clone(&outbound));
+        let work = Work {
+            ledger,
+            policy: Arc::clone(&core.policy),
+            control_plane: Arc::clone(&app.control_plane),
+            marketplace: AzureMarketplace {
+                fulfillment: settings.fulfillment(secrets, &outbound, Arc::clone(&clock))?,
+            },
+            deletions: core.deletions,
+            deletion_cap: core.deletion_cap,
+        };
+        let verifier = WebhookVerifier::new(settings.entra.clone(), settings.tenant, settings.app, outbound);
+        Ok(Self { landing: Landing { app, buyer }, verifier, work, clock })
+    }
+
+    /// What its work is done with.
+    pub fn work(&self) -> &Work {
+        &self.work
+    }
+
+    /// Answers one request as the host hands it over, proxied or forwarded. Never fails.
+    pub async fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
+        match outside(request.uri()) {
+            Some(path) => self.from_outside(request, path).await,
+            None => self.from_host(&request).await,
+        }
+    }
+
+    async fn from_outside(&self, request: Request<Bytes>, path: PathAndQuery) -> Response<Bytes> {
+        let now = (self.clock)();
+        if path.path() == "/azure/webhook" {
+            return self.webhook(&request, now).await;
+        }
+        let app = &self.landing.app;
+        let request = below(request, app.base_path(), &path);
+        let visit = app.visit(&request, now);
+        let reply = match self.landing.answer(&self.work.marketplace.fulfillment, &request, &visit).await {
+            Some(answer) => app.reply(&visit, answer),
+            None => app.handle(&request, now).await,
+        };
+        let Reply { response, wake, outcome } = reply;
+        let status = response.status().as_u16();
+        tracing::info!(method = %request.method(), path = told_path(&visit.path), status, outcome, "page");
+        self.work.at_once(wake, now).await;
+        response
+    }
+
+    async fn webhook(&self, request: &Request<Bytes>, now: Timestamp) -> Response<Bytes> {
+        if *request.method() != Method::POST {
+            return json_answer(StatusCode::METHOD_NOT_ALLOWED, &json!({}));
+        }
+        let fresh_id = self.landing.app.fresh_id();
+        let rails = Rails::none();
+        let worker = self.work.within(&rails);
+        let answered = webhook(&self.verifier, &worker, request.headers(), request.body(), &fresh_id, now).await;
+        tracing::info!(status = answered.status.as_u16(), outcome = %answered.outcome, "webhook");
+        json_answer(answered.status, &json!({}))
+    }
+
+    async fn from_host(&self, request: &Request<Bytes>) -> Response<Bytes> {
+        match (request.method(), request.uri().path()) {
+            (&Method::GET | &Method::HEAD, "/") => ready(),
+            (&Method::POST, "/worker") => swept(self.work.again(&self.clock).await),
+            (&Method::POST, "/sweeper") => swept(self.work.sweep(&asked_for(request.body()), &self.clock).await),
+            _ => json_answer(StatusCode::NOT_FOUND, &json!({"error": "no such function"})),
+        }
+    }
+}
+
+/// The answer to the host's question whether somebody is there.
+pub fn ready() -> Response<Bytes> {
+    json_answer(StatusCode::OK, &json!({"ready": true}))
+}
+
+/// Whether a request comes from outside: its path below the prefix, with the query.
+fn outside(uri: &Uri) -> Option<PathAndQuery> {
+    let rest = uri.path().strip_prefix(PREFIX).filter(|rest| rest.is_empty() || rest.starts_with('/'))?;
+    let path = if rest.is_empty() { "/" } else { rest };
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    PathAndQuery::try_from(format!("{path}{query}")).ok()
+}
+
+/// The request as it was asked for at the public address, whatever is in front of the host.
+fn below(request: Request<Bytes>, base: &str, path: &PathAndQuery) -> Request<Bytes> {
+    let (mut parts, body) = request.into_parts();
+    if let Ok(uri) = Uri::try_from(format!("{base}{path}")) {
+        parts.uri = uri;
+    }
+    Request::from_parts(parts, body)
+}
+
+/// What a timer's call asks for: `{"dry_run": true}` as the input of a manual start, as text or as an object.
+fn asked_for(body: &[u8]) -> Value {
+    let envelope: Value = serde_json::from_slice(body).unwrap_or_default();
+    let members = envelope.get("Data").and_then(Value::as_object);
+    let mut input = members.and_then(|members| members.values().next()).cloned().unwrap_or_default();
+    // The host writes text as JSON in JSON.
+    for _ in 0..2 {
+        match input.as_str().map(serde_json::from_str) {
+            Some(Ok(inner)) => input = inner,
+            Some(Err(_)) | None => break,
+        }
+    }
+    input
+}
+
+fn swept(run: Result<Report, SweepError>) -> Response<Bytes> {
+    match run {
+        Ok(report) => {
+            let line = format!("{} rows, {} failed, {} for a person", report.rows, report.failed, report.page);
+            json_answer(StatusCode::OK, &json!({"Outputs": {}, "Logs": [line], "ReturnValue": null}))
+        }
+        Err(error) => {
+            // The invocation is to be seen as failed; the next tick tries again.
+            tracing::error!(error = %chain(&error), "a sweep came to nothing");
+            json_answer(StatusCode::INTERNAL_SERVER_ERROR, &json!({"error": "the run failed"}))
+        }
+    }
+}
+
+/// An answer in JSON, never empty.
+pub fn json_answer(status: StatusCode, body: &Value) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from(body.to_string()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_two_namespaces_never_meet() {
+        let path = |text: &str| outside(&text.parse().unwrap()).map(|path| path.to_string());
+        for (text, outside) in [
+            ("/api", Some("/")),
+            ("/api/", Some("/")),
+            ("/api/azure/landing?token=a%2Bb", Some("/azure/landing?token=a%2Bb")),
+            ("/api/worker", Some("/worker")),
+            ("/api/api/worker", Some("/api/worker")),
+            ("/apiworker", None),
+            ("/worker", None),
+            ("/", None),
+            ("/sweeper?x=/api/", None),
+        ] {
+            assert_eq!(path(text).as_deref(), outside, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_dry_run_is_asked_for_by_the_input_of_a_manual_start() {
+        let timer =
+            json!({"Data": {"timer": {"Schedule": {"AdjustForDST": true}, "IsPastDue": false}}, "Metadata": {}});
+        assert_eq!(asked_for(timer.to_string().as_bytes())["IsPastDue"], false);
+        for input in [json!({"dry_run": true}), json!("{\"dry_run\": true}"), json!("\"{\\\"dry_run\\\": true}\"")] {
+            let call = json!({"Data": {"timer": input}, "Metadata": {}});
+            assert_eq!(asked_for(call.to_string().as_bytes()), json!({"dry_run": true}), "{call}");
+        }
+        assert_eq!(asked_for(b"nonsense"), Value::Null);
+    }
+}

@@ -1,0 +1,103 @@
+//! What a request set going, tried in that request, and what the timers take up again. On Azure nothing wakes a worker:
+//! a refused change must be told within ten seconds, and an activation must not wait for a tick.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+use tradepost::control_plane::ControlPlane;
+use tradepost::disposition::chain;
+use tradepost::ledger::{Key, Ledger, Provider};
+use tradepost::marketplace::Marketplace;
+use tradepost::policy::Policy;
+use tradepost::retry::later;
+use tradepost::sweeper::{Rails, Report, Span, SweepError, asked};
+use tradepost::work::Worker;
+
+use crate::marketplace::AzureMarketplace;
+use crate::notice::read;
+use crate::renewing::Clock;
+
+/// Rows tried in a request; the timer takes the rest.
+const AT_ONCE: usize = 10;
+/// How long a request is held up by them.
+const PATIENCE: Duration = Duration::from_secs(6);
+/// How long a timer's run may last; the host ends it after five minutes.
+const RUN: SignedDuration = SignedDuration::from_secs(270);
+
+/// What work is done with.
+#[derive(Debug)]
+pub struct Work {
+    /// The ledger.
+    pub ledger: Ledger,
+    /// The vendor's rules.
+    pub policy: Arc<Policy>,
+    /// The vendor's product.
+    pub control_plane: Arc<ControlPlane>,
+    /// The Microsoft marketplace.
+    pub marketplace: AzureMarketplace,
+    /// Whether anything may be deleted.
+    pub deletions: bool,
+    /// Deletions in one run of the sweeper.
+    pub deletion_cap: u32,
+}
+
+impl Work {
+    /// A worker within `rails`.
+    pub fn within<'a>(&'a self, rails: &'a Rails) -> Worker<'a, AzureMarketplace> {
+        Worker {
+            ledger: &self.ledger,
+            policy: &self.policy,
+            control_plane: &self.control_plane,
+            marketplace: &self.marketplace,
+            read_notice: read,
+            rails,
+        }
+    }
+
+    /// Tries what a request set going.
+    pub async fn at_once(&self, wake: Vec<Key>, now: Timestamp) {
+        at_once(&self.within(&Rails::none()), wake, now).await;
+    }
+
+    /// The timer `worker`: whatever is due or was missed, but no deletion.
+    ///
+    /// # Errors
+    /// If the index cannot be read.
+    pub async fn again(&self, clock: &Clock) -> Result<Report, SweepError> {
+        self.sweep_within(&Rails::none(), &Value::Null, clock).await
+    }
+
+    /// The timer `sweeper`: whatever is due, deletions too.
+    ///
+    /// # Errors
+    /// As [`asked`].
+    pub async fn sweep(&self, event: &Value, clock: &Clock) -> Result<Report, SweepError> {
+        self.sweep_within(&Rails::new(self.deletions, self.deletion_cap), event, clock).await
+    }
+
+    async fn sweep_within(&self, rails: &Rails, event: &Value, clock: &Clock) -> Result<Report, SweepError> {
+        let span = Span { provider: Provider::Azure, until: later(clock(), RUN) };
+        asked(&self.within(rails), span, event, || clock()).await
+    }
+}
+
+/// Tries what was set going, and what that sets going; gives back what failed. That, and what took too long, has its next
+/// try in its own row.
+pub async fn at_once<M: Marketplace>(worker: &Worker<'_, M>, wake: Vec<Key>, now: Timestamp) -> Vec<Key> {
+    if wake.is_empty() {
+        return wake;
+    }
+    match tokio::time::timeout(PATIENCE, worker.follow(wake.clone(), AT_ONCE, now)).await {
+        Ok(Ok(followed)) => followed.failed,
+        Ok(Err(error)) => {
+            tracing::warn!(error = %chain(&error), "the ledger cannot be reached");
+            wake
+        }
+        Err(_) => {
+            tracing::warn!("what was set going takes long, the timer goes on with it");
+            wake
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! What a deployed Tradepost is told, the same on every cloud: settings from the environment, and the secret that goes
+//! with them. A provider adds its own.
+//!
+//! | variable | meaning |
+//! |---|---|
+//! | `TRADEPOST_TABLE` | the DynamoDB table |
+//! | `TRADEPOST_POLICY` | path of the policy file; default `policy.toml` beside the binary |
+//! | `TRADEPOST_PUBLIC_URL` | where the pages are served, `https://…` without a trailing slash |
+//! | `TRADEPOST_CONTROL_PLANE_URL` | the vendor's control plane |
+//! | `TRADEPOST_SIGN_IN` | JSON list of sign-in methods: `id`, `label`, `issuer`, `client_id` |
+//! | `TRADEPOST_DELETIONS` | `on` or `off` (the kill switch); default `on` |
+//! | `TRADEPOST_DELETION_CAP` | deletions in one run of the sweeper; default 100 |
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+
+use crate::control_plane::ControlPlane;
+use crate::ledger::{Ledger, Provider};
+use crate::outbound::Outbound;
+use crate::policy::{Policy, PolicyError};
+use crate::web::App;
+use crate::web::session::Sessions;
+use crate::web::sign_in::{Method, SignIn};
+use crate::web::vendor_api::VendorKey;
+
+/// Settings that nothing can be made from. Names what to change, never a secret.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// A variable is not set.
+    #[error("{0} is not set")]
+    Missing(String),
+    /// A variable does not read.
+    #[error("{name} is not {expected}")]
+    Wrong {
+        /// The variable.
+        name: &'static str,
+        /// What it has to be.
+        expected: &'static str,
+    },
+    /// The policy file cannot be read.
+    #[error("TRADEPOST_POLICY: {path} cannot be read")]
+    Unreadable {
+        /// Where it was looked for.
+        path: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The policy says something it must not.
+    #[error("the policy {path}")]
+    Policy {
+        /// Its path.
+        path: String,
+        /// What.
+        source: PolicyError,
+    },
+    /// The secret is not complete.
+    #[error("the secret: {0}")]
+    Secret(String),
+}
+
+/// The secret's JSON. Neither `Debug` nor `Display`.
+#[derive(Clone, Deserialize)]
+pub struct Secrets {
+    /// 64 random bytes, base64: seals the browsers' cookies.
+    pub cookie_key: String,
+    /// Signs control plane calls: `whsec_…`.
+    pub control_plane: String,
+    /// Signs what the vendor's servers ask of us: `whsec_…`, not the one above. Without it they can ask nothing.
+    #[serde(default)]
+    pub vendor_api: Option<String>,
+    /// The client secret of each sign-in method, by its id.
+    #[serde(default)]
+    pub sign_in: BTreeMap<String, String>,
+}
+
+impl Secrets {
+    /// Reads the secret's text.
+    ///
+    /// # Errors
+    /// If it is not of the documented shape. The parser's own message may quote the text, so it is left out.
+    pub fn read(text: &str) -> Result<Self, SettingsError> {
+        serde_json::from_str(text).map_err(|_| SettingsError::Secret("not of the documented shape".to_owned()))
+    }
+}
+
+/// What every function is made from.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The DynamoDB table.
+    pub table: String,
+    /// The vendor's rules.
+    pub policy: Arc<Policy>,
+    /// Where the pages are served.
+    pub public_url: String,
+    /// The vendor's control plane.
+    pub control_plane_url: String,
+    /// The ways to sign in.
+    pub sign_in: Vec<Method>,
+    /// Whether anything may be deleted.
+    pub deletions: bool,
+    /// Deletions in one run.
+    pub deletion_cap: u32,
+}
+
+/// Fresh randomness, given by whoever starts the process.
+pub type Random = fn() -> [u8; 32];
+
+impl Settings {
+    /// Reads variables through `get` and the policy's file through `file`.
+    ///
+    /// # Errors
+    /// Names the variable that is missing or does not read.
+    pub fn read(
+        get: impl Fn(&str) -> Option<String>,
+        file: impl FnOnce(&str) -> io::Result<String>,
+    ) -> Result<Self, SettingsError> {
+        let path = get("TRADEPOST_POLICY").unwrap_or_else(|| "policy.toml".to_owned());
+        let text = file(&path).map_err(|source| SettingsError::Unreadable { path: path.clone(), source })?;
+        let policy = Policy::parse(&text).map_err(|source| SettingsError::Policy { path, source })?;
+        let methods = needed(&get, "TRADEPOST_SIGN_IN")?;
+        Ok(Self {
+            table: needed(&get, "TRADEPOST_TABLE")?,
+            policy: Arc::new(policy),
+            public_url: needed(&get, "TRADEPOST_PUBLIC_URL")?.trim_end_matches('/').to_owned(),
+            control_plane_url: needed(&get, "TRADEPOST_CONTROL_PLANE_URL")?,
+            sign_in: serde_json::from_str(&methods)
+                .map_err(|_| SettingsError::Wrong { name: "TRADEPOST_SIGN_IN", expected: "a JSON list of methods" })?,
+            deletions: match get("TRADEPOST_DELETIONS").as_deref() {
+                None | Some("on") => true,
+                Some("off") => false,
+                Some(_) => return Err(SettingsError::Wrong { name: "TRADEPOST_DELETIONS", expected: "on or off" }),
+            },
+            deletion_cap: match get("TRADEPOST_DELETION_CAP").map(|text| text.parse()) {
+                None => 100,
+                Some(Ok(cap)) => cap,
+                Some(Err(_)) => {
+                    return Err(SettingsError::Wrong { name: "TRADEPOST_DELETION_CAP", expected: "a number" });
+                }
+            },
+        })
+    }
+
+    /// The vendor's control plane. Each process signs under an instance of its own.
+    ///
+    /// # Errors
+    /// If address or secret make no client.
+    pub fn control_plane(
+        &self,
+        secrets: &Secrets,
+        outbound: Arc<Outbound>,
+        random: Random,
+    ) -> Result<ControlPlane, SettingsError> {
+        let instance = random().iter().map(|byte| format!("{byte:02x}")).collect();
+        ControlPlane::new(&self.control_plane_url, &secrets.control_plane, outbound, instance)
+            .map_err(|error| SettingsError::Secret(format!("control_plane: {error}")))
+    }
+
+    /// The pages, where the buyers of `marketplace` land.
+    ///
+    /// # Errors
+    /// If the secret lacks something or two of its parts are the same.
+    pub fn app(
+        &self,
+        marketplace: Provider,
+        secrets: &Secrets,
+        ledger: Ledger,
+        outbound: Arc<Outbound>,
+        random: Random,
+    ) -> Result<App, SettingsError> {
+        let wrong = |what: &str| SettingsError::Secret(what.to_owned());
+        let key = STANDARD.decode(&secrets.cookie_key).map_err(|_| wrong("cookie_key is not base64"))?;
+        let mut methods = Vec::new();
+        for method in &self.sign_in {
+            let secret = secrets.sign_in.get(&method.id);
+            let secret = secret.ok_or_else(|| SettingsError::Secret(format!("there is no sign_in.{}", method.id)))?;
+            methods.push((method.clone(), secret.clone()));
+        }
+        let vendor_key = match &secrets.vendor_api {
+            Some(secret) if *secret == secrets.control_plane => {
+                return Err(wrong("vendor_api and control_plane are the same; each needs its own"));
+            }
+            Some(secret) => {
+                Some(VendorKey::new(secret).ok_or_else(|| wrong("vendor_api is not a Standard Webhooks secret"))?)
+            }
+            None => None,
+        };
+        Ok(App {
+            ledger,
+            marketplace,
+            policy: Arc::clone(&self.policy),
+            control_plane: Arc::new(self.control_plane(secrets, Arc::clone(&outbound), random)?),
+            sign_in: SignIn::new(methods, outbound),
+            sessions: Sessions::new(&key).ok_or_else(|| wrong("cookie_key is shorter than 64 bytes"))?,
+            vendor_key,
+            public_url: self.public_url.clone(),
+            random,
+        })
+    }
+}
+
+/// A variable that must be there.
+///
+/// # Errors
+/// If it is missing or empty.
+pub fn needed(get: impl Fn(&str) -> Option<String>, name: &str) -> Result<String, SettingsError> {
+    get(name).filter(|value| !value.is_empty()).ok_or_else(|| SettingsError::Missing(name.to_owned()))
+}

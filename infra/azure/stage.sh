@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Lays out what is deployed to Azure Functions: stage.sh OUT [BINARY]
-# OUT must be new or empty. Without BINARY the handler is built for x86_64 Linux, without a dynamic C library.
+# OUT must be new or empty. Without BINARY the handler is built here, for x86_64 Linux; the C library it needs must not be
+# newer than what Azure runs.
 # POLICY names the policy file to ship:  POLICY=policies/mine.toml infra/azure/stage.sh target/azure
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 policy=${POLICY:-$root/policies/emqx.toml}
 readonly root policy
-readonly PACKAGE=tradepost-azure TARGET=x86_64-unknown-linux-musl
+readonly PACKAGE=tradepost-azure GLIBC=2.34
 
 fail() {
     echo "stage.sh: $*" >&2
@@ -28,10 +29,10 @@ if [ -e "$out" ] && { [ ! -d "$out" ] || [ -n "$(ls -A "$out")" ]; }; then
 fi
 
 if [ -z "$binary" ]; then
-    (cd "$root" && cargo build --release --locked --target "$TARGET" --package "$PACKAGE" --bin "$handler")
+    (cd "$root" && cargo build --release --locked --package "$PACKAGE" --bin "$handler")
     target=${CARGO_TARGET_DIR:-target}
     [ "${target:0:1}" = / ] || target=$root/$target
-    binary=$target/$TARGET/release/$handler
+    binary=$target/release/$handler
 fi
 [ -f "$binary" ] || fail "$binary: no such file"
 
@@ -52,6 +53,11 @@ header=$(od -An -tx1 -N20 "$out/$handler" | tr -d ' \n')
 [ "${header:0:10}" = 7f454c4602 ] || fail "$handler is not a 64-bit ELF file"
 [ "${header:36:4}" = 3e00 ] || fail "$handler is not for x86_64"
 [ -x "$out/$handler" ] || fail "$handler cannot be executed"
+# The newest version of the C library that any symbol asks for; none if it is linked in.
+needs=$(grep -ao 'GLIBC_2\.[0-9]*' "$out/$handler" | sort -Vu | tail -n 1 | cut -d_ -f2 || true)
+if [ -n "$needs" ] && [ "$(printf '%s\n' "$needs" "$GLIBC" | sort -V | tail -n 1)" != "$GLIBC" ]; then
+    fail "$handler needs glibc $needs, Azure's may be $GLIBC: build on an older system, or with cargo-zigbuild for $GLIBC"
+fi
 found=0
 for file in "$out"/*/function.json; do
     grep -q '"type": "[a-zA-Z]*Trigger"' "$file" || fail "$file has no trigger"
@@ -64,4 +70,4 @@ done
 if find "$out" -type l -o -name '*.settings.json' -o -name '.env' | grep -q .; then
     fail "a link or a file of settings got into $out"
 fi
-echo "$out: $handler, $found functions, policy $(basename "$policy")"
+echo "$out: $handler ($(du -h --apparent-size "$out/$handler" | cut -f1), glibc ${needs:-none}), $found functions, policy $(basename "$policy")"

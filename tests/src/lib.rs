@@ -1,3 +1,4 @@
+pub mod azure_app;
 pub mod chromium;
 pub mod inspection;
 pub mod lambda_host;

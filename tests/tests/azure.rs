@@ -19,13 +19,15 @@ use tradepost::status::SyncState;
 use tradepost::subscription::{State, Subscription, SubscriptionKey};
 use tradepost::sweeper::Rails;
 use tradepost::work::Worker;
+use tradepost_azure::entra::Entra;
 use tradepost_azure::fulfillment::Fulfillment;
 use tradepost_azure::landing::resolved;
 use tradepost_azure::marketplace::AzureMarketplace;
 use tradepost_azure::publisher::{Application, Credential, Protocol, Publisher};
 use tradepost_azure::secret::Secret;
-use tradepost_azure::webhook::{Answered, run, webhook};
+use tradepost_azure::webhook::{Answered, webhook};
 use tradepost_azure::webhook_token::WebhookVerifier;
+use tradepost_azure::work::at_once;
 use tradepost_local::azure_marketplace as sim;
 
 type Outcome = anyhow::Result<()>;
@@ -90,9 +92,8 @@ impl Azure {
             webhook_url: "http://tradepost.localhost/api/azure/webhook".to_owned(),
             pages_url: "http://azure.localhost".to_owned(),
             api_url: base.clone(),
-            // Names that stand in tokens; what is asked is below `base`.
-            authority_url: "https://login.microsoftonline.com".to_owned(),
-            sts_url: "https://sts.windows.net".to_owned(),
+            authority_url: base.clone(),
+            sts_url: base.clone(),
             start_url: "http://localhost".to_owned(),
         };
         let market = sim::AzureMarketplace::new(config, world.stack.clock.clone());
@@ -102,8 +103,9 @@ impl Azure {
         });
         let outbound = Arc::new(Outbound::with(tradepost_local::stack::loopback_client()?));
         let clock = world.stack.clock.clone();
+        let entra = Entra { url: base.parse()?, v1_issuer: base.parse()? };
         let application = Application {
-            authority: base.parse()?,
+            entra: entra.clone(),
             tenant: TENANT.parse()?,
             app: APP.parse()?,
             protocol: Protocol::V2,
@@ -114,7 +116,7 @@ impl Azure {
         let fulfillment =
             Fulfillment::new(api, Arc::new(publisher), Arc::clone(&outbound), tradepost_aws::config::random);
         Ok(Self {
-            verifier: WebhookVerifier::new(base.parse()?, TENANT.parse()?, APP.parse()?, outbound),
+            verifier: WebhookVerifier::new(entra, TENANT.parse()?, APP.parse()?, outbound),
             marketplace: AzureMarketplace { fulfillment },
             rails: Rails::none(),
             market,
@@ -183,7 +185,7 @@ impl Azure {
         let worker = self.worker();
         let connected = connect(worker.ledger, worker.policy, worker.control_plane, wish, now).await?;
         if let Connected::Linked { wake, .. } = &connected {
-            run(&worker, wake.clone(), now).await;
+            at_once(&worker, wake.clone(), now).await;
         }
         Ok(connected)
     }

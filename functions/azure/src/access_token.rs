@@ -4,8 +4,10 @@
 //! (seconds since 1970); the v2 endpoint writes numbers and gives only `expires_in` (seconds from now) (Microsoft:
 //! Register a SaaS application; Managed identities in App Service). Of two ends the earlier counts.
 
+use std::fmt;
+
 use bytes::Bytes;
-use http::{HeaderValue, Response};
+use http::{HeaderValue, Request, Response};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use tradepost::disposition::{Dispose, Disposition};
@@ -68,25 +70,14 @@ pub fn silence(error: &OutboundError) -> &'static str {
 /// Reads a token endpoint's answer to a request sent at `sent`. `passing` are refusals that this endpoint gives
 /// while it is not ready (the identity endpoint's 404), besides 408, 429 and 5xx.
 pub fn read(answer: &Response<Bytes>, sent: Timestamp, passing: &[u16]) -> Result<AccessToken, TokenError> {
-    let status = answer.status();
-    let body: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
-    let fields = Fields::of(&body);
-    if !status.is_success() {
-        let code = fields.and_then(|fields| fields.text("error")).map(|code| plain(&code)).unwrap_or_default();
-        let number = fields.and_then(|fields| fields.text("error_description")).and_then(|text| entra_number(&text));
-        let mut why = format!("status {}", status.as_u16());
-        for part in [Some(code.clone()), number].into_iter().flatten().filter(|part| !part.is_empty()) {
-            why.push(' ');
-            why.push_str(&part);
-        }
-        let may_pass = status.is_server_error()
-            || matches!(status.as_u16(), 408 | 429)
-            || passing.contains(&status.as_u16())
-            || matches!(code.as_str(), "temporarily_unavailable" | "server_error");
-        return Err(if may_pass { TokenError::Unavailable(why) } else { TokenError::Refused(why) });
+    if let Some(refusal) = Refusal::of(answer) {
+        let passes = refusal.may_pass() || passing.contains(&refusal.status);
+        let why = refusal.to_string();
+        return Err(if passes { TokenError::Unavailable(why) } else { TokenError::Refused(why) });
     }
+    let body: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
     let unreadable = |what: &str| TokenError::Unavailable(format!("an answer without {what}"));
-    let fields = fields.ok_or_else(|| unreadable("an object"))?;
+    let fields = Fields::of(&body).ok_or_else(|| unreadable("an object"))?;
     let text = fields.text("access_token").ok_or_else(|| unreadable("a token"))?;
     HeaderValue::from_str(&text).map_err(|_| unreadable("a token that fits into a header"))?;
     let seconds = |name: &str| fields.number(name).and_then(|seconds| i64::try_from(seconds).ok());
@@ -94,6 +85,54 @@ pub fn read(answer: &Response<Bytes>, sent: Timestamp, passing: &[u16]) -> Resul
     let absolute = seconds("expires_on").and_then(|seconds| Timestamp::from_second(seconds).ok());
     let end = [relative, absolute].into_iter().flatten().min().ok_or_else(|| unreadable("an end"))?;
     Ok(AccessToken { text: Secret::new(text), end })
+}
+
+/// What a token endpoint says when it gives no token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    status: u16,
+    /// The error code, empty if there is none.
+    pub code: String,
+    /// Entra's number of the error, by which its documentation is searched.
+    pub number: Option<u64>,
+}
+
+impl Refusal {
+    /// Nothing if the answer is a success.
+    pub(crate) fn of(answer: &Response<Bytes>) -> Option<Self> {
+        if answer.status().is_success() {
+            return None;
+        }
+        let body: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
+        let text = |name: &str| Fields::of(&body).and_then(|fields| fields.text(name));
+        let code = text("error").map(|code| plain(&code)).unwrap_or_default();
+        let number = text("error_description").and_then(|text| entra_number(&text));
+        Some(Self { status: answer.status().as_u16(), code, number })
+    }
+
+    /// The same request may be answered otherwise soon.
+    pub(crate) fn may_pass(&self) -> bool {
+        matches!(self.status, 408 | 429 | 500..)
+            || matches!(self.code.as_str(), "temporarily_unavailable" | "server_error")
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "status {}", self.status)?;
+        if !self.code.is_empty() {
+            write!(f, " {}", self.code)?;
+        }
+        self.number.map_or(Ok(()), |number| write!(f, " AADSTS{number}"))
+    }
+}
+
+/// A form on its way to a token endpoint.
+pub(crate) fn post(address: &str, form: Vec<u8>) -> Result<Request<Vec<u8>>, http::Error> {
+    Request::post(address)
+        .header("content-type", "application/x-www-form-urlencoded")
+        .header("accept", "application/json")
+        .body(form)
 }
 
 /// The body of a form.
@@ -106,9 +145,9 @@ fn plain(code: &str) -> String {
     code.chars().filter(|char| char.is_ascii_alphanumeric() || matches!(char, '_' | '-' | '.')).take(64).collect()
 }
 
-/// Entra's number of the error (`AADSTS7000215`), by which its documentation is searched.
-fn entra_number(description: &str) -> Option<String> {
+/// The number in Entra's description of an error (`AADSTS7000215: ...`).
+fn entra_number(description: &str) -> Option<u64> {
     let (_, rest) = description.split_once("AADSTS")?;
     let digits: String = rest.chars().take_while(char::is_ascii_digit).take(12).collect();
-    (!digits.is_empty()).then(|| format!("AADSTS{digits}"))
+    digits.parse().ok()
 }

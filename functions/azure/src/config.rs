@@ -156,13 +156,13 @@ impl Aws {
             seconds: 3600,
         };
         let credentials = AwsCredentials::new(role, settings.managed_identity(&outbound)?, outbound, clock);
-        let config = aws_sdk_dynamodb::Config::builder()
+        let mut config = aws_sdk_dynamodb::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new(self.region.clone()))
             .identity_cache(IdentityCache::lazy().load_timeout(CREDENTIALS_WITHIN).build())
             .credentials_provider(credentials);
-        let config = config.set_endpoint_url(self.dynamodb.clone()).build();
-        Ok(Ledger::new(aws_sdk_dynamodb::Client::from_conf(config), settings.core.table.clone()))
+        config.set_endpoint_url(self.dynamodb.clone());
+        Ok(Ledger::new(aws_sdk_dynamodb::Client::from_conf(config.build()), settings.core.table.clone()))
     }
 }
 

@@ -87,12 +87,12 @@ impl Handler {
     /// Answers one request as the host hands it over, proxied or forwarded. Never fails.
     pub async fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
         match outside(request.uri()) {
-            Some(path) => self.from_outside(request, path).await,
-            None => self.from_host(&request).await,
+            Some(path) => self.public(request, path).await,
+            None => self.host_call(&request).await,
         }
     }
 
-    async fn from_outside(&self, request: Request<Bytes>, path: PathAndQuery) -> Response<Bytes> {
+    async fn public(&self, request: Request<Bytes>, path: PathAndQuery) -> Response<Bytes> {
         let now = (self.clock)();
         if path.path() == "/azure/webhook" {
             return self.webhook(&request, now).await;
@@ -123,7 +123,7 @@ impl Handler {
         json_answer(answered.status, &json!({}))
     }
 
-    async fn from_host(&self, request: &Request<Bytes>) -> Response<Bytes> {
+    async fn host_call(&self, request: &Request<Bytes>) -> Response<Bytes> {
         match (request.method(), request.uri().path()) {
             (&Method::GET | &Method::HEAD, "/") => ready(),
             (&Method::POST, "/worker") => swept(self.work.again(&self.clock).await),

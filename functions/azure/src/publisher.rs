@@ -8,7 +8,6 @@
 
 use std::sync::Arc;
 
-use http::Request;
 use jiff::{SignedDuration, Timestamp};
 use tradepost::outbound::Outbound;
 use tradepost::retry::later;
@@ -16,14 +15,13 @@ use url::Url;
 use uuid::Uuid;
 
 use crate::access_token::{self, AccessToken, TokenError, form};
+use crate::entra::Entra;
 use crate::managed_identity::ManagedIdentity;
 use crate::renewing::{Clock, Renewing};
 use crate::secret::Secret;
 
 /// The marketplace's APIs, as a resource and as the caller of webhooks (Microsoft: Register a SaaS application).
 pub const MARKETPLACE: Uuid = Uuid::from_u128(0x20e9_40b3_4c77_4b0b_9a53_9e16_a1b0_10a7);
-/// Where Entra answers.
-pub const AUTHORITY: &str = "https://login.microsoftonline.com";
 /// What the identity's token is asked for when it is to be exchanged.
 pub const TOKEN_EXCHANGE: &str = "api://AzureADTokenExchange";
 
@@ -53,8 +51,8 @@ pub enum Credential {
 /// The publisher's application.
 #[derive(Clone, Debug)]
 pub struct Application {
-    /// Entra's base address ([`AUTHORITY`]).
-    pub authority: Url,
+    /// Where Entra is.
+    pub entra: Entra,
     /// The publisher's tenant, as in the technical configuration.
     pub tenant: Uuid,
     /// The application, as in the technical configuration.
@@ -144,11 +142,8 @@ impl Publisher {
                 form(&[&start[..], &proof[..]].concat())
             }
         };
-        let address = below(&application.authority, &format!("{}/{path}", application.tenant));
-        let request = Request::post(address)
-            .header("content-type", "application/x-www-form-urlencoded")
-            .header("accept", "application/json")
-            .body(form)
+        let address = below(&application.entra.url, &format!("{}/{path}", application.tenant));
+        let request = access_token::post(&address, form)
             .map_err(|_| TokenError::Refused("the application's settings make no request".to_owned()))?;
         let answer = self.outbound.send(request).await?;
         access_token::read(&answer, now, &[])

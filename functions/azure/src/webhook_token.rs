@@ -13,7 +13,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::{HeaderMap, Request, StatusCode, header};
+use http::{HeaderMap, header};
 use jiff::{SignedDuration, Timestamp};
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
@@ -22,10 +22,10 @@ use tokio::sync::Mutex;
 use tradepost::disposition::{Dispose, Disposition};
 use tradepost::outbound::Outbound;
 use tradepost::retry::later;
-use url::Url;
 use uuid::Uuid;
 
-use crate::access_token::silence;
+use crate::discovery;
+use crate::entra::Entra;
 use crate::publisher::{MARKETPLACE, below};
 use crate::reading::Fields;
 
@@ -144,7 +144,7 @@ impl From<Refusal> for WebhookTokenError {
 
 /// Checks webhooks sent to one publisher.
 pub struct WebhookVerifier {
-    authority: Url,
+    entra: Entra,
     tenant: Uuid,
     app: Uuid,
     outbound: Arc<Outbound>,
@@ -171,10 +171,10 @@ struct Keys {
 }
 
 impl WebhookVerifier {
-    /// For the tenant and application of the offer's technical configuration; keys are fetched below `authority`
-    /// ([`crate::publisher::AUTHORITY`]). The issuers a token may name are Microsoft's, whatever the authority.
-    pub fn new(authority: Url, tenant: Uuid, app: Uuid, outbound: Arc<Outbound>) -> Self {
-        Self { authority, tenant, app, outbound, keys: RwLock::default(), fetching: Mutex::new(()) }
+    /// For the tenant and application of the offer's technical configuration; keys are fetched from `entra`, and a
+    /// token must be issued in one of the tenant's two names there.
+    pub fn new(entra: Entra, tenant: Uuid, app: Uuid, outbound: Arc<Outbound>) -> Self {
+        Self { entra, tenant, app, outbound, keys: RwLock::default(), fetching: Mutex::new(()) }
     }
 
     /// Checks who sent `payload` with these headers.
@@ -208,10 +208,7 @@ impl WebhookVerifier {
         if !callers.contains(&Some(true)) || callers.contains(&Some(false)) {
             return Err(Refusal::WrongCaller);
         }
-        let issuers = [
-            format!("https://sts.windows.net/{}/", self.tenant),
-            format!("https://login.microsoftonline.com/{}/v2.0", self.tenant),
-        ];
+        let issuers = [self.entra.issuer_v1(self.tenant), self.entra.issuer_v2(self.tenant)];
         if !text("iss").is_some_and(|given| issuers.iter().any(|issuer| issuer == given)) {
             return Err(Refusal::WrongIssuer);
         }
@@ -267,13 +264,7 @@ impl WebhookVerifier {
     }
 
     async fn fetch_from(&self, path: String) -> Fetched {
-        let request = Request::get(below(&self.authority, &path)).header("accept", "application/json");
-        let request = request.body(Vec::new()).map_err(|_| "the request could not be made")?;
-        let answer = self.outbound.send(request).await.map_err(|error| silence(&error))?;
-        if answer.status() != StatusCode::OK {
-            return Err("not answered with 200");
-        }
-        let body: Value = serde_json::from_slice(answer.body()).map_err(|_| "not JSON")?;
+        let body = discovery::document(&self.outbound, &below(&self.entra.url, &path)).await?;
         let keys: Vec<_> =
             Fields::of(&body).map_or(&[][..], |fields| fields.list("keys")).iter().filter_map(rsa).collect();
         if keys.is_empty() { Err("no keys") } else { Ok(keys) }
@@ -329,7 +320,7 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {
 
 /// The id of the key a token says it is signed with. Its header is asked for nothing else; an algorithm other than
 /// ours, and extensions it says must be understood, end the check.
-fn key_id(token: &str) -> Result<String, Refusal> {
+pub(crate) fn key_id(token: &str) -> Result<String, Refusal> {
     let mut parts = token.split('.');
     let (Some(header), Some(_), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
         return Err(Refusal::Malformed);

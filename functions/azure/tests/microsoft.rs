@@ -6,6 +6,8 @@
 
 #[path = "microsoft/aws_credentials.rs"]
 mod aws_credentials;
+#[path = "microsoft/buyer.rs"]
+mod buyer;
 #[path = "microsoft/contract.rs"]
 mod contract;
 #[path = "microsoft/fulfillment.rs"]
@@ -14,6 +16,8 @@ mod fulfillment;
 mod payload;
 #[path = "microsoft/publisher.rs"]
 mod publisher;
+#[path = "microsoft/signing.rs"]
+mod signing;
 #[path = "microsoft/stub.rs"]
 mod stub;
 #[path = "microsoft/webhook_token.rs"]

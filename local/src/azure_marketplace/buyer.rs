@@ -28,12 +28,35 @@ pub(super) struct Person {
     pub email: &'static str,
     pub organization: &'static str,
     pub work: bool,
+    /// Whether its directory knows an e-mail address; to sign in it has one in any case.
+    pub mailbox: bool,
 }
 
 pub(super) static PEOPLE: [Person; 3] = [
-    Person { key: "ana", name: "Ana Ortiz", email: "ana@aurora.example", organization: "Aurora Labs", work: true },
-    Person { key: "ben", name: "Ben Okafor", email: "ben@birch.example", organization: "Birch Freight", work: true },
-    Person { key: "cleo", name: "Cleo Marsh", email: "cleo@mail.example", organization: "Personal", work: false },
+    Person {
+        key: "ana",
+        name: "Ana Ortiz",
+        email: "ana@aurora.example",
+        organization: "Aurora Labs",
+        work: true,
+        mailbox: true,
+    },
+    Person {
+        key: "ben",
+        name: "Ben Okafor",
+        email: "ben@birch.example",
+        organization: "Birch Freight",
+        work: true,
+        mailbox: false,
+    },
+    Person {
+        key: "cleo",
+        name: "Cleo Marsh",
+        email: "cleo@mail.example",
+        organization: "Personal",
+        work: false,
+        mailbox: true,
+    },
 ];
 
 /// Buys for others and keeps the purchase to itself.
@@ -43,6 +66,7 @@ pub(super) static RESELLER: Person = Person {
     email: "buy@reseller.example",
     organization: "Reseller",
     work: true,
+    mailbox: true,
 };
 
 impl Person {

@@ -110,6 +110,14 @@ impl Tenant {
             Self::One(tenant) => tenant,
         }
     }
+
+    fn has_work_accounts(&self) -> bool {
+        self.name() != PERSONAL_TENANT
+    }
+
+    fn has_personal_accounts(&self) -> bool {
+        matches!(self, Self::Common) || self.name() == PERSONAL_TENANT
+    }
 }
 
 async fn configuration_v1(State(market): State<AzureMarketplace>, Path(tenant): Path<String>) -> Response {
@@ -151,11 +159,16 @@ async fn configuration_v2(State(market): State<AzureMarketplace>, Path(tenant): 
 }
 
 async fn keys_v1(State(market): State<AzureMarketplace>, Path(tenant): Path<String>) -> Response {
-    described(&market, &tenant, |_| market.keys().published(None))
+    described(&market, &tenant, |_| market.keys().published())
 }
 
 async fn keys_v2(State(market): State<AzureMarketplace>, Path(tenant): Path<String>) -> Response {
-    described(&market, &tenant, |known| market.keys().published(Some(&market.config().v2_issuer(known.name()))))
+    let config = market.config();
+    described(&market, &tenant, |known| {
+        let issuer = Some(config.v2_issuer(known.name())).filter(|_| known.has_work_accounts());
+        let personal = Some(config.v2_issuer(PERSONAL_TENANT)).filter(|_| known.has_personal_accounts());
+        market.keys().published_for(issuer.as_deref(), personal.as_deref())
+    })
 }
 
 fn described(market: &AzureMarketplace, tenant: &str, answer: impl FnOnce(&Tenant) -> Value) -> Response {

@@ -50,8 +50,13 @@ impl Desk<'_> {
             "expires_in": LIFETIME - 1,
             "ext_expires_in": LIFETIME - 1,
             "access_token": self.state.identifiers.secret(),
-            "id_token": self.keys.sign(&self.id_claims(&code, person)),
+            "id_token": self.id_token(&code, person),
         }))
+    }
+
+    fn id_token(&self, code: &Code, person: &Person) -> String {
+        let claims = self.id_claims(code, person);
+        if person.work { self.keys.sign(&claims) } else { self.keys.sign_personal(&claims) }
     }
 
     fn id_claims(&self, code: &Code, person: &Person) -> Value {
@@ -72,7 +77,8 @@ impl Desk<'_> {
             put(&mut claims, "name", json!(person.name));
             put(&mut claims, "preferred_username", json!(person.email));
         }
-        if covers("email") {
+        // Asking for it does not make it so: without a mailbox there is none.
+        if covers("email") && person.mailbox {
             put(&mut claims, "email", json!(person.email));
         }
         claims

@@ -18,6 +18,7 @@ use url::Url;
 use super::buyer::{PEOPLE, Person, cookie};
 use super::entra::{EntraError, Tenant};
 use super::frame::page;
+use super::identifiers::guid_named;
 use super::instants::later;
 use super::{AzureMarketplace, Config, Desk};
 
@@ -146,7 +147,8 @@ impl Desk<'_> {
         };
         let value = self.state.identifiers.secret();
         self.state.codes.insert(value.clone(), code);
-        request.send_back(&[("code", &value)])
+        let session = guid_named(&format!("session of {}", person.key));
+        request.send_back(&[("code", &value)], Some(&session))
     }
 }
 
@@ -167,13 +169,14 @@ impl Request {
     }
 
     fn fail(&self, error: &EntraError) -> Response {
-        self.send_back(&[("error", error.error), ("error_description", &error.description())])
+        self.send_back(&[("error", error.error), ("error_description", &error.description())], None)
     }
 
-    fn send_back(&self, parameters: &[(&str, &str)]) -> Response {
+    fn send_back(&self, parameters: &[(&str, &str)], session: Option<&str>) -> Response {
         let mut address = self.redirect.clone();
         let state = self.state.as_deref().map(|state| ("state", state));
-        address.query_pairs_mut().extend_pairs(parameters).extend_pairs(state);
+        let session = session.map(|session| ("session_state", session));
+        address.query_pairs_mut().extend_pairs(parameters).extend_pairs(state).extend_pairs(session);
         Redirect::to(address.as_str()).into_response()
     }
 }

@@ -16,6 +16,8 @@ use sha2::{Digest, Sha256};
 /// The keys in use, newest first.
 pub(super) struct KeyRing {
     keys: Mutex<Vec<Arc<SigningKey>>>,
+    /// Signs for personal accounts and for nobody else. Made when it is first asked for.
+    personal: OnceLock<Option<Arc<SigningKey>>>,
     /// Never published: signs what is to be refused.
     forger: OnceLock<Option<SigningKey>>,
 }
@@ -28,7 +30,8 @@ pub(super) struct SigningKey {
 
 impl KeyRing {
     pub(super) fn new() -> Self {
-        Self { keys: Mutex::new(SigningKey::generate().map(Arc::new).into_iter().collect()), forger: OnceLock::new() }
+        let keys = Mutex::new(SigningKey::generate().map(Arc::new).into_iter().collect());
+        Self { keys, personal: OnceLock::new(), forger: OnceLock::new() }
     }
 
     /// Signs with a new key from now on. What the old ones signed stays good unless they are forgotten.
@@ -44,6 +47,11 @@ impl KeyRing {
     pub(super) fn sign(&self, claims: &Value) -> String {
         let key = self.lock().first().cloned();
         key.map(|key| key.token(claims)).unwrap_or_default()
+    }
+
+    /// Signs for a personal account.
+    pub(super) fn sign_personal(&self, claims: &Value) -> String {
+        self.personal().map(|key| key.token(claims)).unwrap_or_default()
     }
 
     /// Signed by a key nobody has published, under its own name or under that of the present one.
@@ -69,26 +77,33 @@ impl KeyRing {
         if header.get("alg")?.as_str()? != "RS256" {
             return None;
         }
-        let key = self.lock().iter().find(|key| key.id == named).cloned()?;
+        let key =
+            self.lock().iter().chain(self.personal.get().into_iter().flatten()).find(|key| key.id == named).cloned()?;
         let public = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, key.pair.public_key().as_ref());
         public.verify(signed.as_bytes(), &decode(signature)?).ok()?;
         serde_json::from_slice(&decode(claims)?).ok()
     }
 
-    /// The key set; v2 keys name their issuer.
-    pub(super) fn published(&self, issuer: Option<&str>) -> Value {
-        let keys = self.lock();
-        let keys: Vec<Value> = keys
-            .iter()
-            .map(|key| {
-                let mut jwk = key.published();
-                if let (Some(issuer), Some(members)) = (issuer, jwk.as_object_mut()) {
-                    members.insert("issuer".to_owned(), json!(issuer));
-                }
-                jwk
-            })
-            .collect();
+    /// The key set as v1 has it.
+    pub(super) fn published(&self) -> Value {
+        json!({"keys": self.lock().iter().map(|key| key.published(None)).collect::<Vec<_>>()})
+    }
+
+    /// The key set as v2 has it: every key names the issuer it signs for. Each of the two kinds is left out where it
+    /// has no issuer.
+    pub(super) fn published_for(&self, work: Option<&str>, personal: Option<&str>) -> Value {
+        let mut keys: Vec<Value> = match work {
+            Some(issuer) => self.lock().iter().map(|key| key.published(Some(issuer))).collect(),
+            None => Vec::new(),
+        };
+        if let Some(issuer) = personal {
+            keys.extend(self.personal().map(|key| key.published(Some(issuer))));
+        }
         json!({"keys": keys})
+    }
+
+    fn personal(&self) -> Option<&SigningKey> {
+        self.personal.get_or_init(|| SigningKey::generate().map(Arc::new)).as_deref()
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<SigningKey>>> {
@@ -107,12 +122,16 @@ impl SigningKey {
         Some(Self { pair, id })
     }
 
-    fn published(&self) -> Value {
+    fn published(&self, issuer: Option<&str>) -> Value {
         let (modulus, exponent) = numbers(self.pair.public_key().as_ref()).unwrap_or_default();
-        json!({
+        let mut jwk = json!({
             "kty": "RSA", "use": "sig", "kid": self.id, "x5t": self.id,
             "n": encode(modulus), "e": encode(exponent),
-        })
+        });
+        if let (Some(issuer), Some(members)) = (issuer, jwk.as_object_mut()) {
+            members.insert("issuer".to_owned(), json!(issuer));
+        }
+        jwk
     }
 
     fn token(&self, claims: &Value) -> String {
@@ -180,14 +199,14 @@ mod tests {
         assert_eq!(ring.verify(&token.replace(&encode(claims.to_string()), &encode(r#"{"aud":"you"}"#))), None);
         ring.rotate(false);
         assert!(ring.verify(&token).is_some());
-        assert_eq!(ring.published(None)["keys"].as_array().unwrap().len(), 2);
+        assert_eq!(ring.published()["keys"].as_array().unwrap().len(), 2);
         ring.rotate(true);
         assert_eq!(ring.verify(&token), None);
     }
 
     #[test]
     fn the_published_half_has_modulus_and_exponent_and_no_secret() {
-        let keys = KeyRing::new().published(Some("https://issuer.example"));
+        let keys = KeyRing::new().published_for(Some("https://issuer.example"), None);
         let key = &keys["keys"][0];
         assert_eq!(key["n"].as_str().unwrap().len(), 342);
         assert_eq!(key["e"], "AQAB");

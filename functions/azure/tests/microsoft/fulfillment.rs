@@ -51,7 +51,7 @@ impl Party {
         let clock = TestClock::at("2026-11-20T12:00:00Z");
         let outbound = Arc::new(outbound);
         let application = Application {
-            authority: stub.url.clone(),
+            entra: stub.entra(),
             tenant: TENANT.parse().unwrap(),
             app: APP.parse().unwrap(),
             protocol: Protocol::V2,
@@ -521,7 +521,7 @@ async fn without_a_token_nothing_is_asked() {
     let stub = Stub::start(|_, _| answer(400, json!({ "error": "invalid_client" }))).await;
     let outbound = Arc::new(Outbound::default());
     let application = Application {
-        authority: stub.url.clone(),
+        entra: stub.entra(),
         tenant: TENANT.parse().unwrap(),
         app: APP.parse().unwrap(),
         protocol: Protocol::V2,

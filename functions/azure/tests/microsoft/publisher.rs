@@ -5,24 +5,24 @@ use serde_json::json;
 use tradepost::disposition::{Dispose, Disposition};
 use tradepost::outbound::Outbound;
 use tradepost_azure::access_token::TokenError;
+use tradepost_azure::entra::Entra;
 use tradepost_azure::managed_identity::{IdentityEndpoint, ManagedIdentity};
 use tradepost_azure::publisher::{Application, Credential, Protocol, Publisher};
 use tradepost_azure::secret::Secret;
-use url::Url;
 
 use crate::stub::{Answer, Stub, answer};
 use crate::{APP, TENANT, TestClock};
 
 const NOON: &str = "2026-11-20T12:00:00Z";
 
-fn application(authority: &Url, protocol: Protocol, credential: Credential) -> Application {
+fn application(entra: Entra, protocol: Protocol, credential: Credential) -> Application {
     let (tenant, app) = (TENANT.parse().unwrap(), APP.parse().unwrap());
-    Application { authority: authority.clone(), tenant, app, protocol, credential }
+    Application { entra, tenant, app, protocol, credential }
 }
 
 fn by_secret(stub: &Stub, protocol: Protocol, clock: &TestClock) -> Publisher {
     let credential = Credential::Secret(Secret::new("p+w/d=&% ä"));
-    Publisher::new(application(&stub.url, protocol, credential), Arc::new(Outbound::default()), clock.clock())
+    Publisher::new(application(stub.entra(), protocol, credential), Arc::new(Outbound::default()), clock.clock())
 }
 
 /// A fresh token for an hour, with the number of requests before in it.
@@ -87,7 +87,7 @@ async fn the_identity_vouches_without_a_secret() {
     };
     let identity = Credential::Federated(ManagedIdentity::new(endpoint, outbound.clone()));
     let clock = TestClock::at(NOON);
-    let publisher = Publisher::new(application(&stub.url, Protocol::V2, identity), outbound, clock.clock());
+    let publisher = Publisher::new(application(stub.entra(), Protocol::V2, identity), outbound, clock.clock());
     publisher.bearer().await.unwrap();
     let asked = stub.asked();
     assert_eq!(asked[0].method, "GET");
@@ -217,10 +217,10 @@ async fn refusals_name_entras_number_and_nothing_else() {
         let page = matches!(error, TokenError::Refused(_));
         assert_eq!(error.disposition() == Disposition::Page, page);
     }
-    let nobody = Url::parse("http://127.0.0.1:9").unwrap();
+    let nobody = Entra { url: "http://127.0.0.1:9".parse().unwrap(), ..Entra::default() };
     let credential = Credential::Secret(Secret::new("x"));
     let publisher = Publisher::new(
-        application(&nobody, Protocol::V2, credential),
+        application(nobody, Protocol::V2, credential),
         Arc::new(Outbound::default()),
         TestClock::at(NOON).clock(),
     );

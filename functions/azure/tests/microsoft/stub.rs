@@ -7,6 +7,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Method, Request, Response, Uri};
 use serde_json::Value;
+use tradepost_azure::entra::Entra;
 use url::Url;
 
 /// A request as it arrived.
@@ -107,6 +108,11 @@ impl Stub {
         });
         tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
         Self { url, asked }
+    }
+
+    /// Entra as this server plays it: what is asked goes here, what stands in tokens is what stands in Microsoft's.
+    pub fn entra(&self) -> Entra {
+        Entra { url: self.url.clone(), ..Entra::default() }
     }
 
     pub fn asked(&self) -> Vec<Asked> {

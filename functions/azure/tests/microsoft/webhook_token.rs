@@ -1,10 +1,9 @@
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::hmac;
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::rsa::{KeyPair, KeySize, PublicKeyComponents};
-use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256};
+use aws_lc_rs::rsa::PublicKeyComponents;
+use aws_lc_rs::signature::KeyPair as _;
 use axum::http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -13,26 +12,16 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use tradepost::disposition::{Dispose, Disposition};
 use tradepost::outbound::Outbound;
+use tradepost_azure::entra::Entra;
 use tradepost_azure::webhook_token::{Refusal, WebhookTokenError, WebhookVerifier};
 
+use crate::signing::{head_and_claims, jwk, keys, signed_by, with, without};
 use crate::stub::{Answer, Stub, answer};
 use crate::{APP, TENANT, t};
 
 const NOW: &str = "2026-11-20T12:00:00Z";
 const MARKETPLACE: &str = "20e940b3-4c77-4b0b-9a53-9e16a1b010a7";
 const STRANGER: &str = "99999999-4c77-4b0b-9a53-9e16a1b010a7";
-
-/// The tenant's key and somebody else's.
-fn keys() -> &'static [KeyPair; 2] {
-    static KEYS: OnceLock<[KeyPair; 2]> = OnceLock::new();
-    KEYS.get_or_init(|| [(); 2].map(|()| KeyPair::generate(KeySize::Rsa2048).unwrap()))
-}
-
-fn jwk(kid: &str, key: &KeyPair) -> Value {
-    let parts = PublicKeyComponents::<Vec<u8>>::from(key.public_key());
-    let (n, e) = (URL_SAFE_NO_PAD.encode(parts.n), URL_SAFE_NO_PAD.encode(parts.e));
-    json!({ "kty": "RSA", "use": "sig", "kid": kid, "x5t": kid, "n": n, "e": e, "x5c": ["MIID"] })
-}
 
 /// The tenant's lists: a key in each, and some that are no use.
 fn lists(path: &str) -> Answer {
@@ -51,7 +40,7 @@ async fn tenant() -> Stub {
 }
 
 fn verifier(stub: &Stub) -> WebhookVerifier {
-    WebhookVerifier::new(stub.url.clone(), TENANT.parse().unwrap(), APP.parse().unwrap(), Arc::new(Outbound::default()))
+    WebhookVerifier::new(stub.entra(), TENANT.parse().unwrap(), APP.parse().unwrap(), Arc::new(Outbound::default()))
 }
 
 fn v1() -> Value {
@@ -63,33 +52,12 @@ fn v1() -> Value {
     })
 }
 
-fn v2() -> Value {
+fn v2(stub: &Stub) -> Value {
     let now = t(NOW).as_second();
     json!({
-        "aud": APP, "iss": format!("https://login.microsoftonline.com/{TENANT}/v2.0"), "iat": now - 300, "nbf": now - 300,
+        "aud": APP, "iss": stub.entra().issuer_v2(TENANT.parse().unwrap()), "iat": now - 300, "nbf": now - 300,
         "exp": now + 3600, "azp": MARKETPLACE, "azpacr": "2", "oid": STRANGER, "sub": STRANGER, "tid": TENANT, "ver": "2.0"
     })
-}
-
-fn with(mut claims: Value, name: &str, value: impl Into<Value>) -> Value {
-    claims[name] = value.into();
-    claims
-}
-
-fn without(mut claims: Value, name: &str) -> Value {
-    claims.as_object_mut().unwrap().remove(name);
-    claims
-}
-
-fn head_and_claims(header: &Value, claims: &Value) -> String {
-    format!("{}.{}", URL_SAFE_NO_PAD.encode(header.to_string()), URL_SAFE_NO_PAD.encode(claims.to_string()))
-}
-
-fn signed_by(key: &KeyPair, header: &Value, claims: &Value) -> String {
-    let message = head_and_claims(header, claims);
-    let mut signature = vec![0; key.public_modulus_len()];
-    key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message.as_bytes(), &mut signature).unwrap();
-    format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
 }
 
 fn signed(claims: &Value) -> String {
@@ -117,14 +85,14 @@ async fn good_tokens_of_both_versions_pass() {
     let now = t(NOW);
     let good = [
         signed(&v1()),
-        signed(&v2()),
+        signed(&v2(&stub)),
         signed(&with(v1(), "aud", format!("api://{APP}"))),
         signed(&with(v1(), "tid", TENANT.to_uppercase())),
         signed(&without(v1(), "nbf")),
         signed(&with(v1(), "exp", now.as_second() - 59)),
         signed(&with(v1(), "nbf", now.as_second() + 60)),
         signed(&with(v1(), "something", "new")),
-        signed_by(&keys()[0], &json!({ "alg": "RS256", "kid": "new" }), &v2()),
+        signed_by(&keys()[0], &json!({ "alg": "RS256", "kid": "new" }), &v2(&stub)),
     ];
     for token in good {
         assert_eq!(check(&verifier, &token, now).await, Ok(()));
@@ -159,7 +127,7 @@ async fn each_bad_token_is_refused_for_its_own_reason() {
         ("tenant", signed(&with(v1(), "tid", other)), Refusal::WrongTenant),
         ("no tenant", signed(&without(v1(), "tid")), Refusal::WrongTenant),
         ("appid", signed(&with(v1(), "appid", STRANGER)), Refusal::WrongCaller),
-        ("azp", signed(&with(v2(), "azp", STRANGER)), Refusal::WrongCaller),
+        ("azp", signed(&with(v2(&stub), "azp", STRANGER)), Refusal::WrongCaller),
         ("no caller", signed(&without(v1(), "appid")), Refusal::WrongCaller),
         ("two callers", signed(&with(v1(), "azp", STRANGER)), Refusal::WrongCaller),
         (
@@ -169,7 +137,12 @@ async fn each_bad_token_is_refused_for_its_own_reason() {
         ),
         (
             "another tenant's v2 issuer",
-            signed(&with(v2(), "iss", format!("https://login.microsoftonline.com/{other}/v2.0"))),
+            signed(&with(v2(&stub), "iss", stub.entra().issuer_v2(other.parse().unwrap()))),
+            Refusal::WrongIssuer,
+        ),
+        (
+            "Microsoft's v2 issuer while Entra is elsewhere",
+            signed(&with(v2(&stub), "iss", Entra::default().issuer_v2(TENANT.parse().unwrap()))),
             Refusal::WrongIssuer,
         ),
         (
@@ -324,7 +297,7 @@ async fn half_of_the_keys_serves_those_it_has() {
         Stub::start(|asked, _| if asked.path.contains("v2.0") { answer(503, "") } else { lists(&asked.path) }).await;
     let verifier = verifier(&stub);
     assert_eq!(check(&verifier, &signed(&v1()), t(NOW)).await, Ok(()));
-    let new = signed_by(&keys()[0], &json!({ "alg": "RS256", "kid": "new" }), &v2());
+    let new = signed_by(&keys()[0], &json!({ "alg": "RS256", "kid": "new" }), &v2(&stub));
     let error = check(&verifier, &new, t("2026-11-20T12:02:00Z")).await;
     assert!(matches!(error, Err(WebhookTokenError::Unavailable(_))), "{error:?}");
     assert_eq!(check(&verifier, &signed(&v1()), t("2026-11-20T12:02:00Z")).await, Ok(()));

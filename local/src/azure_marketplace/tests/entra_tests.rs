@@ -5,7 +5,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::super::bench::{APP, CALLBACK, MSI, SIGN_IN, TENANT, market, send};
-use super::super::buyer::Person;
+use super::super::buyer::{PERSONAL_TENANT, Person};
 use super::super::managed_identity::{EXCHANGE, IDENTITY_HEADER};
 use super::super::signing::encode;
 use super::super::{AzureMarketplace, MARKETPLACE_APP};
@@ -152,6 +152,12 @@ async fn the_documents_tell_where_everything_is() {
     let (_, one) = get(format!("/{TENANT}/discovery/keys")).await;
     let (_, two) = get(format!("/{TENANT}/discovery/v2.0/keys")).await;
     assert_eq!(one["keys"][0]["kid"], two["keys"][0]["kid"]);
+    let (_, keys) = get("/common/discovery/v2.0/keys".to_owned()).await;
+    let issuers: Vec<_> = keys["keys"].as_array().unwrap().iter().map(|key| key["issuer"].as_str().unwrap()).collect();
+    let personal = format!("http://login.localhost:8080/{PERSONAL_TENANT}/v2.0");
+    assert_eq!(issuers, ["http://login.localhost:8080/{tenantid}/v2.0", &personal]);
+    let (_, keys) = get("/consumers/discovery/v2.0/keys".to_owned()).await;
+    assert_eq!((keys["keys"][0]["issuer"].as_str(), keys["keys"][1].is_null()), (Some(personal.as_str()), true));
     assert_eq!(get(format!("/{MARKETPLACE_APP}/discovery/keys")).await.0, 400);
 }
 

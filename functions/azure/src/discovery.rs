@@ -168,7 +168,7 @@ impl Discovery {
 impl Known {
     /// The keys, or why there are none; nothing if they should be fetched to know.
     fn find(&self, id: &str, now: Timestamp) -> Option<Result<Vec<SigningKey>, DiscoveryError>> {
-        if !self.since.is_some_and(|since| now < later(since, LIFE)) {
+        if self.since.is_none_or(|since| now >= later(since, LIFE)) {
             return None;
         }
         let just_asked = self.asked.is_some_and(|asked| now < later(asked, BETWEEN_FETCHES));

@@ -4,18 +4,26 @@
 
 #![cfg(test)]
 
+#[path = "microsoft/activation.rs"]
+mod activation;
 #[path = "microsoft/aws_credentials.rs"]
 mod aws_credentials;
 #[path = "microsoft/buyer.rs"]
 mod buyer;
 #[path = "microsoft/contract.rs"]
 mod contract;
+#[path = "microsoft/discovery.rs"]
+mod discovery;
 #[path = "microsoft/fulfillment.rs"]
 mod fulfillment;
+#[path = "microsoft/lists.rs"]
+mod lists;
 #[path = "microsoft/payload.rs"]
 mod payload;
 #[path = "microsoft/publisher.rs"]
 mod publisher;
+#[path = "microsoft/refusals.rs"]
+mod refusals;
 #[path = "microsoft/signing.rs"]
 mod signing;
 #[path = "microsoft/stub.rs"]

@@ -17,27 +17,27 @@ use crate::signing::{head_and_claims, jwk, keys, signed_by, with, without};
 use crate::stub::{Answer, Asked, Stub, answer};
 use crate::{APP, TENANT, t};
 
-const NOW: &str = "2026-11-20T12:00:00Z";
+pub const NOW: &str = "2026-11-20T12:00:00Z";
 const PERSONAL: &str = "9188040d-6c67-4c5b-b112-36a304b66dad";
 const OBJECT: &str = "3b8e1c70-2f64-4a55-9d3b-5c0f7a1e9b44";
 const CALLBACK: &str = "https://tradepost.example/sign-in/callback";
-const DOCUMENT: &str = "/common/v2.0/.well-known/openid-configuration";
-const KEYS: &str = "/common/discovery/v2.0/keys";
+pub const DOCUMENT: &str = "/common/v2.0/.well-known/openid-configuration";
+pub const KEYS: &str = "/common/discovery/v2.0/keys";
 
 type Reply = Arc<dyn Fn(&Asked) -> Option<Answer> + Send + Sync>;
 
 /// Entra for people of any tenant, and our application there.
-struct Bench {
-    stub: Stub,
-    sign_in: BuyerSignIn,
+pub struct Bench {
+    pub stub: Stub,
+    pub sign_in: BuyerSignIn,
     id_token: Arc<Mutex<String>>,
 }
 
-fn base(asked: &Asked) -> String {
+pub fn base(asked: &Asked) -> String {
     format!("http://{}", asked.header("host"))
 }
 
-fn document(base: &str) -> Value {
+pub fn document(base: &str) -> Value {
     json!({
         "issuer": format!("{base}/{{tenantid}}/v2.0"),
         "authorization_endpoint": format!("{base}/common/oauth2/v2.0/authorize"),
@@ -68,12 +68,12 @@ fn key_list(base: &str) -> Value {
 }
 
 impl Bench {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         Self::with(Arc::new(|_| None)).await
     }
 
     /// `other` may answer instead of Entra.
-    async fn with(other: Reply) -> Self {
+    pub async fn with(other: Reply) -> Self {
         let id_token: Arc<Mutex<String>> = Arc::default();
         let given = id_token.clone();
         let stub = Stub::start(move |asked, _| {
@@ -94,7 +94,7 @@ impl Bench {
     }
 
     /// As Entra writes them for a person with a mailbox.
-    fn claims(&self, tenant: &str) -> Value {
+    pub fn claims(&self, tenant: &str) -> Value {
         let now = t(NOW).as_second();
         json!({
             "aud": APP, "iss": self.stub.entra().issuer_v2(tenant.parse().unwrap()), "iat": now - 300, "nbf": now - 300,
@@ -104,21 +104,21 @@ impl Bench {
         })
     }
 
-    async fn redeem_at(&self, id_token: &str, now: Timestamp) -> Result<Buyer, BuyerError> {
+    pub async fn redeem_at(&self, id_token: &str, now: Timestamp) -> Result<Buyer, BuyerError> {
         id_token.clone_into(&mut self.id_token.lock().unwrap());
         self.sign_in.redeem(&under_way(), "the code+/=".to_owned(), now).await
     }
 
-    async fn redeem(&self, id_token: &str) -> Result<Buyer, BuyerError> {
+    pub async fn redeem(&self, id_token: &str) -> Result<Buyer, BuyerError> {
         self.redeem_at(id_token, t(NOW)).await
     }
 }
 
-fn sign_in(entra: Entra, outbound: Outbound) -> BuyerSignIn {
+pub fn sign_in(entra: Entra, outbound: Outbound) -> BuyerSignIn {
     BuyerSignIn::new(entra, APP.parse().unwrap(), Secret::new("s+e/c=ret"), CALLBACK.to_owned(), Arc::new(outbound))
 }
 
-fn under_way() -> SigningIn {
+pub fn under_way() -> SigningIn {
     SigningIn {
         method: "microsoft".to_owned(),
         state: "the-state".to_owned(),
@@ -130,7 +130,7 @@ fn under_way() -> SigningIn {
     }
 }
 
-fn signed(claims: &Value) -> String {
+pub fn signed(claims: &Value) -> String {
     signed_by(&keys()[0], &json!({ "typ": "JWT", "alg": "RS256", "kid": "work" }), claims)
 }
 
@@ -139,7 +139,7 @@ fn personal(claims: &Value) -> String {
 }
 
 #[track_caller]
-fn is_refused(what: &str, redeemed: Result<Buyer, BuyerError>, expected: &str) {
+pub fn is_refused(what: &str, redeemed: Result<Buyer, BuyerError>, expected: &str) {
     let error = redeemed.expect_err(what);
     assert_eq!(error.to_string(), format!("the sign-in is not proven ({expected})"), "{what}");
     assert_eq!(error.disposition(), Disposition::Reject, "{what}");
@@ -286,126 +286,6 @@ async fn each_bad_token_is_refused_for_its_own_reason() {
     signed(&good()).clone_into(&mut bench.id_token.lock().unwrap());
     let crossed = bench.sign_in.redeem(&other, "code".to_owned(), t(NOW)).await;
     is_refused("another browser", crossed, "the ID token is of another sign-in");
-}
-
-#[tokio::test]
-async fn unknown_keys_are_asked_for_once_a_minute_and_a_new_one_is_found() {
-    let rolled = Arc::new(Mutex::new(false));
-    let seen = rolled.clone();
-    let bench = Bench::with(Arc::new(move |asked| {
-        let list =
-            json!({ "keys": [with(jwk("new", &keys()[0]), "issuer", format!("{}/{{tenantid}}/v2.0", base(asked)))] });
-        (asked.path == KEYS && *seen.lock().unwrap()).then(|| answer(200, list))
-    }))
-    .await;
-    let fetched = || bench.stub.asked_at(KEYS).len();
-    let old = signed(&bench.claims(TENANT));
-    let new = signed_by(&keys()[0], &json!({ "alg": "RS256", "kid": "new" }), &bench.claims(TENANT));
-    bench.redeem(&old).await.unwrap();
-    for now in ["2026-11-20T12:00:00Z", "2026-11-20T12:00:59Z"] {
-        is_refused(now, bench.redeem_at(&new, t(now)).await, "no key of Entra has the ID token's key id");
-        assert_eq!(fetched(), 1);
-    }
-    *rolled.lock().unwrap() = true;
-    bench.redeem_at(&new, t("2026-11-20T12:01:00Z")).await.unwrap();
-    assert_eq!(fetched(), 2);
-    for now in ["2026-11-20T12:01:30Z", "2026-11-20T12:01:59Z"] {
-        is_refused(now, bench.redeem_at(&old, t(now)).await, "no key of Entra has the ID token's key id");
-    }
-    assert_eq!(fetched(), 2);
-    is_refused(
-        "later",
-        bench.redeem_at(&old, t("2026-11-20T12:02:00Z")).await,
-        "no key of Entra has the ID token's key id",
-    );
-    assert_eq!(fetched(), 3);
-}
-
-#[tokio::test]
-async fn document_and_keys_are_kept_an_hour() {
-    let bench = Bench::new().await;
-    let lasting = signed(&with(bench.claims(TENANT), "exp", t("2026-11-21T12:00:00Z").as_second()));
-    let fetched = || (bench.stub.asked_at(DOCUMENT).len(), bench.stub.asked_at(KEYS).len());
-    for (now, expected) in
-        [("2026-11-20T12:00:00Z", (1, 1)), ("2026-11-20T12:59:59Z", (1, 1)), ("2026-11-20T13:00:00Z", (2, 2))]
-    {
-        bench.redeem_at(&lasting, t(now)).await.unwrap();
-        assert_eq!(fetched(), expected, "{now}");
-    }
-}
-
-#[tokio::test]
-async fn a_document_that_leads_elsewhere_is_not_followed() {
-    let elsewhere = Stub::start(|_, _| answer(200, "{}")).await;
-    for member in ["authorization_endpoint", "token_endpoint", "jwks_uri", "issuer"] {
-        let other = elsewhere.url.join("/common").unwrap().to_string();
-        let bench = Bench::with(Arc::new(move |asked| {
-            let changed = with(document(&base(asked)), member, other.clone());
-            (asked.path == DOCUMENT).then(|| answer(200, changed))
-        }))
-        .await;
-        let token = signed(&bench.claims(TENANT));
-        let begun = bench.sign_in.begin(&under_way(), Prompt::Usual, t(NOW)).await.unwrap_err();
-        for error in [begun, bench.redeem(&token).await.unwrap_err()] {
-            assert!(matches!(error, BuyerError::Settings(_)), "{member}: {error:?}");
-            assert_eq!(error.disposition(), Disposition::Page);
-        }
-    }
-    assert!(elsewhere.asked().is_empty());
-}
-
-#[tokio::test]
-async fn while_entra_is_down_nobody_is_refused() {
-    let is_unreachable = |what: &str, error: BuyerError| {
-        assert!(matches!(error, BuyerError::Unreachable(_)), "{what}: {error:?}");
-        assert_eq!(error.disposition(), Disposition::Retry);
-    };
-    for (path, broken) in [
-        (DOCUMENT, answer(503, "")),
-        (DOCUMENT, answer(200, "<html>")),
-        (DOCUMENT, answer(200, "{}")),
-        (DOCUMENT, answer(302, "")),
-        (KEYS, answer(500, "")),
-        (KEYS, answer(200, json!({ "keys": [] }))),
-        ("/common/oauth2/v2.0/token", answer(503, "")),
-        ("/common/oauth2/v2.0/token", answer(500, json!({ "error": "invalid_client" }))),
-        ("/common/oauth2/v2.0/token", answer(429, json!({ "error": "invalid_request" }))),
-        ("/common/oauth2/v2.0/token", answer(400, json!({ "error": "temporarily_unavailable" }))),
-        ("/common/oauth2/v2.0/token", answer(403, "<html>")),
-        ("/common/oauth2/v2.0/token", answer(200, "<html>")),
-    ] {
-        let up = Arc::new(Mutex::new(false));
-        let is_up = up.clone();
-        let bench =
-            Bench::with(Arc::new(move |asked| (asked.path == path && !*is_up.lock().unwrap()).then(|| broken.clone())))
-                .await;
-        let token = signed(&bench.claims(TENANT));
-        is_unreachable(path, bench.redeem(&token).await.unwrap_err());
-        *up.lock().unwrap() = true;
-        bench.redeem(&token).await.unwrap();
-    }
-    let nobody = Entra { url: "http://127.0.0.1:9".parse().unwrap(), ..Entra::default() };
-    let error = sign_in(nobody, Outbound::default()).begin(&under_way(), Prompt::Usual, t(NOW)).await.unwrap_err();
-    is_unreachable("no server", error);
-}
-
-#[tokio::test]
-async fn an_outage_while_looking_for_an_unknown_key_takes_no_known_one_away() {
-    let down = Arc::new(Mutex::new(false));
-    let is_down = down.clone();
-    let bench =
-        Bench::with(Arc::new(move |asked| (asked.path == KEYS && *is_down.lock().unwrap()).then(|| answer(503, ""))))
-            .await;
-    let known = signed(&bench.claims(TENANT));
-    let unknown = signed_by(&keys()[0], &json!({ "alg": "RS256", "kid": "rolled" }), &bench.claims(TENANT));
-    bench.redeem(&known).await.unwrap();
-    *down.lock().unwrap() = true;
-    for now in ["2026-11-20T12:05:00Z", "2026-11-20T12:05:30Z"] {
-        let error = bench.redeem_at(&unknown, t(now)).await.unwrap_err();
-        assert!(matches!(error, BuyerError::Unreachable(_)), "{error:?}");
-        bench.redeem_at(&known, t(now)).await.unwrap();
-    }
-    assert_eq!(bench.stub.asked_at(KEYS).len(), 2);
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use tradepost::disposition::{Disposition, chain};
 use tradepost::ledger::{Created, LedgerError, Provider};
 use tradepost::lifecycle::interpret;
 use tradepost::marketplace::Marketplace;
-use tradepost::notice::{LARGEST_BODY, NoticeState, RawNotice};
+use tradepost::notice::{LARGEST_BODY, RawNotice};
 use tradepost::work::Worker;
 
 use crate::notice::read;
@@ -82,9 +82,6 @@ async fn take<M: Marketplace>(
     let row = match worker.ledger.create(raw).await? {
         Created::New(row) | Created::Existing(row) => row,
     };
-    if row.doc.state != NoticeState::Received {
-        return Ok("duplicate".to_owned());
-    }
     let notice = read(&row.doc);
     match interpret(worker.ledger, worker.policy, worker.marketplace, row, notice, now).await {
         Ok(done) => {

@@ -14,7 +14,7 @@ use crate::notice::{Notice, Subject, Word};
 use crate::retry::{Attempts, later};
 use crate::settle::{Changes, Occasion, carried_on, subscription_becomes};
 use crate::subscription::{Pointer, Sign, State, Step, Subscription, SubscriptionKey, Terms};
-use crate::task::{Effect, Task};
+use crate::task::{Effect, Task, TaskState};
 
 /// What had to be asked for beside the purchase's own partition.
 #[derive(Debug, Default)]
@@ -25,19 +25,20 @@ pub struct Known {
     pub slot: Option<Row<Slot>>,
     /// What a contract entitles to now.
     pub entitlements: Option<Vec<Entitlement>>,
-    /// Whether the change that is asked for has its answer already ([`answer_key`]).
-    pub answered: bool,
+    /// The answer to the notice's operation, where it was decided before ([`answer_key`]).
+    pub answer: Option<Task>,
 }
 
-/// Where the answer to the change a notice asks for is kept; the marketplace tells of one operation more than once.
+/// Where the answer to a notice's operation is kept, if it is of a kind that may have one. A notice that leaves out
+/// what is asked for says only that terms have changed.
 pub fn answer_key(notice: &Notice) -> Option<Key> {
-    let (Subject::Subscription { key, .. }, Word::ChangeAsked { wanted }, Some(operation)) =
+    let (Subject::Subscription { key, .. }, Word::ChangeAsked { .. } | Word::TermsChanged, Some(operation)) =
         (&notice.subject, &notice.word, &notice.operation)
     else {
         return None;
     };
-    // Neither the answer itself nor the time is part of where it is kept.
-    Some(answer(key, operation, false, wanted, Timestamp::UNIX_EPOCH).key())
+    // Neither the answer itself, what it is about nor the time is part of where it is kept.
+    Some(answer(key, operation, false, &Terms::default(), Timestamp::UNIX_EPOCH).key())
 }
 
 fn answer(key: &SubscriptionKey, operation: &str, accept: bool, wanted: &Terms, now: Timestamp) -> Task {
@@ -72,10 +73,10 @@ fn about_subscription(
     let (mut after, outcome) = match &notice.word {
         Word::Sign(sign) => stepped(&before, sign, notice.at, known.entitlements.as_deref(), occasion.now),
         Word::ChangeAsked { wanted } => {
-            return match (&notice.operation, known.answered) {
+            return match (&notice.operation, &known.answer) {
                 (None, _) => (Changes::default(), format!("{}: names no operation", notice.kind)),
-                (Some(_), true) => (Changes::default(), format!("{}: answered already", notice.kind)),
-                (Some(operation), false) => change_asked(occasion, notice, operation, row, &before, wanted),
+                (Some(_), Some(answer)) => (still_owed(answer), format!("{}: answered already", notice.kind)),
+                (Some(operation), None) => change_asked(occasion, notice, operation, row, &before, wanted),
             };
         }
         Word::TermsChanged => (before.clone(), "plan, seats or term noted".to_owned()),
@@ -143,6 +144,12 @@ fn change_asked(
     }
     changes.task(&answer(&before.key, operation, accept, wanted, occasion.now));
     (changes, format!("{}: {}", notice.kind, if accept { "will be accepted" } else { "will be refused" }))
+}
+
+/// An answer that was decided before: given at once if the marketplace has not heard it yet.
+pub(super) fn still_owed(answer: &Task) -> Changes {
+    let wake = (answer.status == TaskState::Open).then(|| answer.key());
+    Changes { wake: wake.into_iter().collect(), ..Changes::default() }
 }
 
 /// The subscription after a sign, with what a contract entitles to, and what happened in words.

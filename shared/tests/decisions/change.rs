@@ -90,7 +90,11 @@ fn a_change_that_is_asked_for_is_answered_once_by_the_policy() {
             let (subscription, operation) = (key(), OPERATION.to_owned());
             let answer = Effect::Acknowledge { subscription, operation, accept, wanted: wanted.clone() };
             assert_eq!(world.answers(), vec![answer]);
+            assert_eq!(world.woken.len(), 1, "as long as the marketplace has not heard it, it is given at once");
         }
+        world.answers_given();
+        assert!(world.told(&asked(&wanted), t(ASKED)).contains("answered already"));
+        assert!(world.woken.is_empty(), "an answer is given once");
         assert_eq!(world.subscription(&key()), before, "what holds is kept when the marketplace has taken the answer");
     }
 }

@@ -6,9 +6,11 @@
 //! has its answer already is read only after a lost race: the answer is a row that can be created once.
 
 mod decision;
+mod present;
 
 pub use decision::{Known, answer_key, decide};
 pub(crate) use decision::{stepped, superseded};
+pub(crate) use present::{followed, stands};
 
 use jiff::Timestamp;
 
@@ -18,7 +20,7 @@ use crate::disposition::{Dispose, Disposition};
 use crate::entitlement::Entitlement;
 use crate::home::Home;
 use crate::ledger::{Key, Ledger, LedgerError, Row, Write};
-use crate::link::{LinkState, Slot, UnlinkCause};
+use crate::link::Slot;
 use crate::marketplace::{Marketplace, MarketplaceError};
 use crate::notice::{NotUnderstood, Notice, NoticeState, RawNotice, Subject, Word};
 use crate::policy::Policy;
@@ -165,9 +167,12 @@ async fn earlier_home(ledger: &Ledger, home: &Home, notice: &Notice) -> Result<O
     let told = match &notice.word {
         Word::AgreementBegan { continues } => continues.clone(),
         Word::Sign(Sign::Confirmed) => None,
-        Word::Sign(_) | Word::Advisory { .. } | Word::ChangeAsked { .. } | Word::TermsChanged | Word::ForTheRecord => {
-            return Ok(None);
-        }
+        Word::Sign(_)
+        | Word::Advisory { .. }
+        | Word::ChangeAsked { .. }
+        | Word::ReinstatementAsked
+        | Word::TermsChanged
+        | Word::ForTheRecord => return Ok(None),
     };
     let known = home.agreement.as_ref().and_then(|agreement| agreement.doc.continues.clone());
     match told.or(known) {
@@ -178,14 +183,15 @@ async fn earlier_home(ledger: &Ledger, home: &Home, notice: &Notice) -> Result<O
 
 async fn slot_of_failed_link(ledger: &Ledger, home: &Home, notice: &Notice) -> Result<Option<Row<Slot>>, LedgerError> {
     let Subject::Subscription { key, .. } = &notice.subject else { return Ok(None) };
-    let failed = home
-        .link(key)
-        .filter(|row| matches!(row.doc.state, LinkState::Unlinked { cause: UnlinkCause::PurchaseFailed, .. }));
-    match (failed, &notice.word) {
-        (Some(link), Word::Sign(Sign::Confirmed | Sign::EntitlementsChanged)) => {
-            ledger.get(&Slot::row_key(&link.doc.organization)).await
-        }
-        _ => Ok(None),
+    match &notice.word {
+        Word::Sign(Sign::Confirmed | Sign::EntitlementsChanged | Sign::Suspended | Sign::Reinstated)
+        | Word::ReinstatementAsked => home.slot_of_failed_link(ledger, key).await,
+        Word::Sign(Sign::PaymentFailed | Sign::Ending | Sign::Ended(_) | Sign::Superseded)
+        | Word::AgreementBegan { .. }
+        | Word::Advisory { .. }
+        | Word::ChangeAsked { .. }
+        | Word::TermsChanged
+        | Word::ForTheRecord => Ok(None),
     }
 }
 

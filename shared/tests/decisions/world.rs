@@ -123,6 +123,7 @@ impl World {
             Word::Sign(_)
             | Word::Advisory { .. }
             | Word::ChangeAsked { .. }
+            | Word::ReinstatementAsked
             | Word::TermsChanged
             | Word::ForTheRecord => None,
         };

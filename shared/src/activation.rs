@@ -102,10 +102,15 @@ fn held(before: &Subscription, owed: Owed<'_>, answered: Acknowledged, now: Time
     }
 }
 
-/// Plan and seats as asked for; the term is as it was, unless nothing was known of it.
+/// Plan and seats as asked for; of the term, what was not told with them is as it was.
 fn changed(before: &Subscription, wanted: &Terms) -> Subscription {
-    let known = before.terms.as_ref().unwrap_or(wanted).clone();
-    before.with_terms(&Terms { plan: wanted.plan.clone(), quantity: wanted.quantity, ..known })
+    let (known, wanted) = (before.terms.clone().unwrap_or_default(), wanted.clone());
+    before.with_terms(&Terms {
+        term_unit: wanted.term_unit.or(known.term_unit),
+        ends_at: wanted.ends_at.or(known.ends_at),
+        renews: wanted.renews.or(known.renews),
+        ..wanted
+    })
 }
 
 async fn over<M: Marketplace>(worker: &Worker<'_, M>, task: &Row<Task>, why: &str) -> Result<Ran, WorkError> {

@@ -7,8 +7,9 @@
 //!
 //! * every order of three stories: one that goes on (plan, seats, suspended, reinstated, renewed), one that is suspended
 //!   again, one that ends;
-//! * every ordered pair of everything Microsoft tells, `Transfer` and an action nobody knows among it, before all the
-//!   rest, of a purchase that ends and of one that goes on and that nobody has landed with.
+//!
+//! and, in full and in mixed shapes, every ordered pair of everything Microsoft tells, `Transfer` and an action nobody
+//! knows among it, before all the rest: of a purchase that ends, and of one that goes on and nobody has landed with.
 //!
 //! What is compared: the subscription's state and terms, link, slot, status and the deployment, with times left out; and
 //! state and terms with Microsoft's own word.
@@ -36,11 +37,9 @@ enum Shape {
     Full,
     /// Ids, time and action.
     Slim,
-    /// Quantities as text.
-    Text,
     /// Without the subscription.
     Bare,
-    /// A reinstatement is two fields without an id; the rest in full.
+    /// Quantities as text, and a reinstatement is two fields without an id.
     Old,
     /// Each webhook of a story in another one of these, the two fields for any action.
     Mixed,
@@ -57,11 +56,8 @@ const GOES_ON: Story =
     Story { plan: "team", linked: true, acts: &["ChangePlan", "ChangeQuantity", "Suspend", "Reinstate", "Renew"] };
 const SUSPENDED_AGAIN: Story =
     Story { plan: "swift", linked: true, acts: &["Subscribe", "Suspend", "Reinstate", "Suspend"] };
-const ENDS: Story = Story {
-    plan: "swift",
-    linked: true,
-    acts: &["Subscribe", "ChangeQuantity", "Suspend", "Reinstate", "Unsubscribe"],
-};
+const ENDS: Story =
+    Story { plan: "team", linked: true, acts: &["ChangeQuantity", "Suspend", "Reinstate", "Unsubscribe"] };
 const EVERYTHING: Story = Story {
     plan: "swift",
     linked: true,
@@ -107,17 +103,12 @@ async fn every_order_slim() -> Outcome {
 }
 
 #[tokio::test]
-async fn every_order_with_quantities_as_text() -> Outcome {
-    every_order(Shape::Text).await
-}
-
-#[tokio::test]
 async fn every_order_without_the_subscription() -> Outcome {
     every_order(Shape::Bare).await
 }
 
 #[tokio::test]
-async fn every_order_with_an_old_reinstatement() -> Outcome {
+async fn every_order_as_in_old_examples() -> Outcome {
     every_order(Shape::Old).await
 }
 
@@ -127,53 +118,46 @@ async fn every_order_in_mixed_shapes() -> Outcome {
 }
 
 #[tokio::test]
-async fn every_pair_first_in_full() -> Outcome {
-    every_pair(Shape::Full).await
+async fn every_pair_first() -> Outcome {
+    every_pair(&EVERYTHING).await
 }
 
 #[tokio::test]
-async fn every_pair_first_slim() -> Outcome {
-    every_pair(Shape::Slim).await
-}
-
-#[tokio::test]
-async fn every_pair_first_in_mixed_shapes() -> Outcome {
-    every_pair(Shape::Mixed).await
+async fn every_pair_first_where_nobody_landed() -> Outcome {
+    every_pair(&NOBODY_LANDED).await
 }
 
 async fn every_order(shape: Shape) -> Outcome {
-    let azure = Azure::new("").await?;
     for story in [&GOES_ON, &SUSPENDED_AGAIN, &ENDS] {
-        let orders = permutations(story.acts.len());
-        the_same_in_all(&azure, story, shape, &orders).await?;
+        the_same_in_all(story, &[shape], &permutations(story.acts.len())).await?;
     }
     Ok(())
 }
 
-async fn every_pair(shape: Shape) -> Outcome {
-    let azure = Azure::new("").await?;
-    for story in [&EVERYTHING, &NOBODY_LANDED] {
-        let count = story.acts.len();
-        let pairs = (0..count).flat_map(|one| (0..count).map(move |other| (one, other)));
-        let orders: Vec<Vec<usize>> = pairs
-            .filter(|(one, other)| one != other)
-            .map(|(one, other)| {
-                let rest = (0..count).filter(|place| *place != one && *place != other);
-                [one, other].into_iter().chain(rest).collect()
-            })
-            .collect();
-        the_same_in_all(&azure, story, shape, &orders).await?;
-    }
-    Ok(())
+async fn every_pair(story: &Story) -> Outcome {
+    let count = story.acts.len();
+    let pairs = (0..count).flat_map(|one| (0..count).map(move |other| (one, other)));
+    let orders: Vec<Vec<usize>> = pairs
+        .filter(|(one, other)| one != other)
+        .map(|(one, other)| {
+            let rest = (0..count).filter(|place| *place != one && *place != other);
+            [one, other].into_iter().chain(rest).collect()
+        })
+        .collect();
+    the_same_in_all(story, &[Shape::Full, Shape::Mixed], &orders).await
 }
 
 /// Every order ends as hearing of everything at once and in full does.
-async fn the_same_in_all(azure: &Azure, story: &Story, shape: Shape, orders: &[Vec<usize>]) -> Outcome {
-    let expected = heard_at_once(azure, story).await?;
-    for order in orders {
-        let told: Vec<&str> = order.iter().filter_map(|place| story.acts.get(*place).copied()).collect();
-        let end = replayed(azure, story, shape, order).await.with_context(|| format!("{shape:?} {told:?}"))?;
-        ensure!(end == expected, "{shape:?} {told:?}: {end:#?} instead of {expected:#?}");
+async fn the_same_in_all(story: &Story, shapes: &[Shape], orders: &[Vec<usize>]) -> Outcome {
+    // A simulated marketplace with many purchases is a slow one.
+    for some in orders.chunks(24) {
+        let azure = Azure::new("").await?;
+        let expected = heard_at_once(&azure, story).await?;
+        for (order, shape) in some.iter().flat_map(|order| shapes.iter().map(move |shape| (order, *shape))) {
+            let told: Vec<&str> = order.iter().filter_map(|place| story.acts.get(*place).copied()).collect();
+            let end = replayed(&azure, story, shape, order).await.with_context(|| format!("{shape:?} {told:?}"))?;
+            ensure!(end == expected, "{shape:?} {told:?}: {end:#?} instead of {expected:#?}");
+        }
     }
     Ok(())
 }
@@ -273,8 +257,7 @@ fn shaped(body: &str, shape: Shape, number: usize) -> anyhow::Result<String> {
     let shape = match (shape, number % 5) {
         (Shape::Mixed, 0) => Shape::Bare,
         (Shape::Mixed, 1) => Shape::Full,
-        (Shape::Mixed, 2) => Shape::Text,
-        (Shape::Mixed, 3) => Shape::Slim,
+        (Shape::Mixed, 2 | 3) => Shape::Slim,
         (other, _) => other,
     };
     let members = body.as_object_mut().context("an object")?;
@@ -284,14 +267,13 @@ fn shaped(body: &str, shape: Shape, number: usize) -> anyhow::Result<String> {
             let kept = ["id", "activityId", "operationRequestSource", "subscriptionId", "timeStamp", "action"];
             members.retain(|name, _| kept.contains(&name.as_str()));
         }
-        Shape::Text => {
-            let text = members.get("quantity").and_then(Value::as_u64).map(|one| one.to_string());
-            members.insert("quantity".to_owned(), json!(text.unwrap_or_default()));
-        }
         Shape::Bare => {
             members.remove("subscription");
         }
-        Shape::Old if members.get("action") != Some(&json!("Reinstate")) => {}
+        Shape::Old if members.get("action") != Some(&json!("Reinstate")) => {
+            let text = members.get("quantity").and_then(Value::as_u64).map(|one| one.to_string());
+            members.insert("quantity".to_owned(), json!(text.unwrap_or_default()));
+        }
         Shape::Old | Shape::Mixed => {
             let (subscription, action) = (members.get("subscriptionId").cloned(), members.get("action").cloned());
             body = json!({"subscriptionId": subscription, "operationType": action});

@@ -310,7 +310,8 @@ async fn assume(State(sts): State<Sts>, Form(form): Form<Vec<(String, String)>>)
     let claims: Value = claims.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
     let trusted = claims.get("aud") == Some(&json!(AUDIENCE)) && claims.get("oid") == Some(&json!(IDENTITY));
     if field("Action") != Some("AssumeRoleWithWebIdentity") || !trusted {
-        let refusal = "<ErrorResponse><Error><Type>Sender</Type><Code>InvalidIdentityToken</Code></Error></ErrorResponse>";
+        let refusal =
+            "<ErrorResponse><Error><Type>Sender</Type><Code>InvalidIdentityToken</Code></Error></ErrorResponse>";
         return (StatusCode::BAD_REQUEST, refusal).into_response();
     }
     sts.assumed.fetch_add(1, Ordering::SeqCst);

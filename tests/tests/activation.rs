@@ -21,15 +21,6 @@ use tradepost::work::{Ran, Worker};
 
 const ORG: &str = "org-clean";
 const ID: &str = "a-registration-known-to-one-browser-only";
-const LISTING: &str = r#"
-[[listing]]
-marketplace = "azure"
-code = "emqx-cloud"
-product = "EMQX Cloud"
-title = "EMQX Cloud"
-url = "https://example.com"
-model = "subscription"
-"#;
 
 /// A marketplace that answers what the test says.
 struct Says {
@@ -85,7 +76,7 @@ fn terms(plan: &str, quantity: u64) -> Terms {
 
 /// A purchase that was landed with, and the organization linked to it.
 async fn linked(standing: Standing, told: Option<Terms>) -> anyhow::Result<(World, Vec<Key>)> {
-    let world = World::with_policy(&format!("{EMQX}{LISTING}")).await?;
+    let world = World::with_policy(EMQX).await?;
     let resolved = Resolved {
         subscription: Some(key()),
         licence: None,

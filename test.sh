@@ -105,8 +105,8 @@ step clippy cargo clippy --workspace --all-targets --locked -- -D warnings
 step axe-core fetch_axe
 TRADEPOST_AXE=$(axe)
 export TRADEPOST_AXE
-# A test starts the four functions as they are shipped.
-step release-binaries cargo build --release --locked -p tradepost-aws
+# Tests start the functions as they are shipped.
+step release-binaries cargo build --release --locked -p tradepost-aws -p tradepost-azure
 if cargo nextest --version >/dev/null 2>&1; then
     step test-all cargo nextest run --workspace --locked --no-fail-fast
     step test-doc cargo test --workspace --locked --no-fail-fast --doc
@@ -115,6 +115,7 @@ else
 fi
 step demo-emqx-cloud cargo run --locked -- demo emqx-cloud-aws
 step demo-emqx-platform cargo run --locked -- demo emqx-platform-aws
+step demo-emqx-azure cargo run --locked -- demo emqx-cloud-azure
 step template check_template
 
 result=$(tally)

@@ -1,5 +1,5 @@
 //! What a marketplace waits for us to say (Microsoft's does; AWS confirms by itself): that the buyer may use what was
-//! bought, once it is linked, and whether a change of plan or seats is accepted.
+//! bought, once it is linked, and whether a change of plan or seats is accepted, or a buyer taken back.
 //!
 //! Both are tasks, tried at once by whoever wrote them: billing starts with the activation, and a change counts as
 //! accepted ten seconds after it was asked for (Microsoft, SaaS webhook). Whatever the marketplace answers, what it
@@ -9,10 +9,10 @@ use jiff::Timestamp;
 
 use crate::home::Home;
 use crate::ledger::{LedgerError, Row, Write};
-use crate::lifecycle::stepped;
+use crate::lifecycle::{followed, stands};
 use crate::marketplace::{Acknowledged, Marketplace, MarketplaceError, Standing};
-use crate::settle::{Occasion, subscription_becomes};
-use crate::subscription::{Sign, State, Subscription, SubscriptionKey, Terms};
+use crate::settle::{Changes, Occasion, subscription_becomes};
+use crate::subscription::{State, Subscription, SubscriptionKey, Terms};
 use crate::task::Task;
 use crate::work::{Ran, WorkError, Worker};
 
@@ -33,16 +33,11 @@ pub async fn activate<M: Marketplace>(
     if !matches!(row.doc.state, State::Announced | State::Failed { .. }) {
         return over(worker, task, "confirmed already").await;
     }
-    let signs: &[Sign] = match worker.marketplace.activate(&row.doc).await? {
-        Standing::Live => &[Sign::Confirmed],
-        Standing::Suspended => &[Sign::Confirmed, Sign::Suspended],
-        Standing::Ended(reason) => &[Sign::Ended(reason)],
-        Standing::Superseded => &[Sign::Superseded],
-        Standing::Pending | Standing::Unknown => {
-            return Err(MarketplaceError::Unavailable("the purchase is not active yet".to_owned()).into());
-        }
-    };
-    let after = signs.iter().fold(row.doc.clone(), |before, sign| stepped(&before, sign, None, None, now).0);
+    let standing = worker.marketplace.activate(&row.doc).await?;
+    if matches!(standing, Standing::Pending | Standing::Unknown) {
+        return Err(MarketplaceError::Unavailable("the purchase is not active yet".to_owned()).into());
+    }
+    let after = stands(&row.doc, standing, None, now);
     let cause = format!("activate:{}", link.doc.id);
     let occasion = Occasion { policy: worker.policy, now, cause: &cause };
     let mut changes = subscription_becomes(occasion, Some(row), &after, Some(link), None);
@@ -52,50 +47,65 @@ pub async fn activate<M: Marketplace>(
     Ok(Ran::done("task", outcome).waking(changes.wake))
 }
 
-/// A change the buyer asked for, and our answer.
+/// An operation the marketplace waits with, and our answer to it.
 #[derive(Clone, Copy, Debug)]
-pub struct Change<'a> {
+pub struct Owed<'a> {
     /// Of which purchase.
     pub subscription: &'a SubscriptionKey,
     /// The marketplace's operation.
     pub operation: &'a str,
     /// Whether the policy allows it.
     pub accept: bool,
-    /// What was asked for.
-    pub wanted: &'a Terms,
+    /// Plan and seats as asked for; none where it changes neither.
+    pub wanted: Option<&'a Terms>,
 }
 
 /// Gives the answer, and keeps what holds afterwards.
 pub async fn acknowledge<M: Marketplace>(
     worker: &Worker<'_, M>,
     task: &Row<Task>,
-    change: Change<'_>,
+    owed: Owed<'_>,
     now: Timestamp,
 ) -> Result<Ran, WorkError> {
-    let home = Home::read(worker.ledger, &change.subscription.partition()).await?;
-    let Some(row) = home.subscription(change.subscription) else {
+    let home = Home::read(worker.ledger, &owed.subscription.partition()).await?;
+    let Some(row) = home.subscription(owed.subscription) else {
         return over(worker, task, "void: the purchase is not known").await;
     };
-    let answered = worker.marketplace.acknowledge(&row.doc, change.operation, change.accept).await?;
-    let wanted = change.wanted;
-    let (terms, outcome) = match (answered, change.accept) {
-        (Acknowledged::AsAnswered, true) => (Some(wanted.clone()), "change accepted"),
-        (Acknowledged::AsAnswered, false) => (row.doc.terms.clone(), "change refused"),
-        (Acknowledged::Otherwise(now), false) if (&now.plan, now.quantity) == (&wanted.plan, wanted.quantity) => {
-            tracing::error!(subscription = %change.subscription, "a change that was refused took place all the same");
-            (Some(now), "changed although refused: the answer came too late")
-        }
-        (Acknowledged::Otherwise(now), _) => (Some(now), "the marketplace had gone on"),
-    };
-    let after = Subscription { terms, ..row.doc.clone() };
-    let cause = format!("acknowledge:{}", change.operation);
+    let answered = worker.marketplace.acknowledge(&row.doc, owed.operation, owed.accept).await?;
+    let (after, outcome) = held(&row.doc, owed, answered, now);
+    let cause = format!("acknowledge:{}", owed.operation);
     let occasion = Occasion { policy: worker.policy, now, cause: &cause };
-    let mut writes = vec![Write::replace(task, &task.doc.done())];
+    let mut changes = Changes::default();
     if after != row.doc {
-        writes.extend(subscription_becomes(occasion, Some(row), &after, home.link(change.subscription), None).writes);
+        changes = followed(occasion, worker.ledger, &home, row, &after).await?;
     }
-    worker.ledger.transact(writes).await?;
-    Ok(Ran::done("task", outcome))
+    changes.write(Write::replace(task, &task.doc.done()));
+    worker.ledger.transact(changes.writes).await?;
+    Ok(Ran::done("task", outcome).waking(changes.wake))
+}
+
+/// What holds after an answer, and what happened in words.
+fn held(before: &Subscription, owed: Owed<'_>, answered: Acknowledged, now: Timestamp) -> (Subscription, &'static str) {
+    match (answered, owed.wanted) {
+        (Acknowledged::AsAnswered, Some(wanted)) if owed.accept => (changed(before, wanted), "change accepted"),
+        (Acknowledged::AsAnswered, Some(_)) => (before.clone(), "change refused"),
+        (Acknowledged::AsAnswered, None) => (before.clone(), "the buyer is taken back"),
+        (Acknowledged::Otherwise { standing, terms }, wanted) => {
+            let took_place = wanted.is_some_and(|one| (&terms.plan, terms.quantity) == (&one.plan, one.quantity));
+            let after = stands(before, standing, Some(&terms), now);
+            if owed.accept || !took_place {
+                return (after, "the marketplace had gone on");
+            }
+            tracing::error!(subscription = %before.key, "a change that was refused took place all the same");
+            (after, "changed although refused: the answer came too late")
+        }
+    }
+}
+
+/// Plan and seats as asked for; the term is as it was, unless nothing was known of it.
+fn changed(before: &Subscription, wanted: &Terms) -> Subscription {
+    let known = before.terms.as_ref().unwrap_or(wanted).clone();
+    before.with_terms(&Terms { plan: wanted.plan.clone(), quantity: wanted.quantity, ..known })
 }
 
 async fn over<M: Marketplace>(worker: &Worker<'_, M>, task: &Row<Task>, why: &str) -> Result<Ran, WorkError> {

@@ -3,7 +3,7 @@
 
 use crate::agreement::Agreement;
 use crate::ledger::{Document, Ledger, LedgerError, Row};
-use crate::link::Link;
+use crate::link::{Link, LinkState, Slot, UnlinkCause};
 use crate::subscription::{Subscription, SubscriptionKey};
 
 /// The rows of one partition of purchases.
@@ -40,6 +40,20 @@ impl Home {
     /// The link of that subscription, active or over.
     pub fn link(&self, key: &SubscriptionKey) -> Option<&Row<Link>> {
         self.links.iter().find(|row| row.doc.subscription == *key)
+    }
+
+    /// The slot that a link which failed for want of payment would take again. Read only if there is such a link.
+    pub async fn slot_of_failed_link(
+        &self,
+        ledger: &Ledger,
+        key: &SubscriptionKey,
+    ) -> Result<Option<Row<Slot>>, LedgerError> {
+        let failed =
+            |row: &&Row<Link>| matches!(row.doc.state, LinkState::Unlinked { cause: UnlinkCause::PurchaseFailed, .. });
+        match self.link(key).filter(failed) {
+            Some(link) => ledger.get(&Slot::row_key(&link.doc.organization)).await,
+            None => Ok(None),
+        }
     }
 
     /// The subscription as it stands with what the agreement itself has told: a landing creates its row without

@@ -1,12 +1,18 @@
 //! A landing: the marketplace has told who stands behind a token. One transaction makes the registration and, where
 //! the subscription is not known yet, its row; a known one keeps its row exactly as it is. Nothing is read first.
+//!
+//! Where the answer also tells where the purchase stands, [`follow`] lets a known row follow it afterwards.
 
 use jiff::Timestamp;
 
 use crate::audit::AuditLine;
-use crate::ledger::{Ledger, LedgerError, Write};
+use crate::home::Home;
+use crate::ledger::{Key, Ledger, LedgerError, Write};
+use crate::lifecycle::{followed, stands};
 use crate::marketplace::Standing;
+use crate::policy::Policy;
 use crate::registration::{Registration, RegistrationState};
+use crate::settle::Occasion;
 use crate::subscription::{Pointer, State, Subscription, SubscriptionKey, Terms};
 
 /// What the marketplace answered for a token.
@@ -89,6 +95,43 @@ fn writes(registration: &Registration, resolved: &Resolved, now: Timestamp) -> V
         writes.push(Write::create(&AuditLine::new(key, now, cause, "a buyer landed")));
     }
     writes
+}
+
+/// Lets a known purchase follow what the marketplace answered for a token: in force, suspended or over, and its terms.
+/// One that we had given up and that the marketplace still holds for the buyer can be linked anew; what has ended stays
+/// so. Gives the rows that can be worked on at once. One read, and nothing more where nothing differs.
+pub async fn follow(
+    ledger: &Ledger,
+    policy: &Policy,
+    registration: &str,
+    resolved: &Resolved,
+    now: Timestamp,
+) -> Result<Vec<Key>, LedgerError> {
+    let Some(key) = &resolved.subscription else { return Ok(Vec::new()) };
+    if matches!(resolved.standing, Standing::Unknown | Standing::Superseded) {
+        return Ok(Vec::new());
+    }
+    // Not the landing's own cause: that one has its line in the same history.
+    let cause = format!("resolved:{}", short(registration));
+    let occasion = Occasion { policy, now, cause: &cause };
+    for _ in 0..RACES {
+        let home = Home::read(ledger, &key.partition()).await?;
+        let Some(row) = home.subscription(key) else { return Ok(Vec::new()) };
+        let mut after = stands(&row.doc, resolved.standing, resolved.terms.as_ref(), now);
+        if after.account.is_empty() {
+            after.account.clone_from(&resolved.account);
+        }
+        if after == row.doc {
+            return Ok(Vec::new());
+        }
+        let changes = followed(occasion, ledger, &home, row, &after).await?;
+        match ledger.transact(changes.writes).await {
+            Ok(()) => return Ok(changes.wake),
+            Err(LedgerError::Conflict) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(LedgerError::Conflict)
 }
 
 /// Enough of a registration's id to tell two apart, too little to use it.

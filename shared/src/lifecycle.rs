@@ -2,27 +2,31 @@
 //! that also marks the notice interpreted. The order of notices does not matter, nor does their repetition.
 //!
 //! [`decide`] is the decision; [`interpret`] reads, decides and writes, and decides again when it lost a race. A
-//! renewal costs a second read (the agreement before); contracts cost a question to the marketplace.
+//! renewal costs a second read (the agreement before); contracts cost a question to the marketplace. Whether an operation
+//! has its answer already is read only after a lost race: the answer is a row that can be created once.
 
 mod decision;
+mod present;
 
 pub use decision::{Known, answer_key, decide};
 pub(crate) use decision::{stepped, superseded};
+pub(crate) use present::{followed, stands};
 
 use jiff::Timestamp;
 
-use self::decision::named;
+use self::decision::{named, still_owed};
 use crate::agreement::agreement_partition;
 use crate::disposition::{Dispose, Disposition};
 use crate::entitlement::Entitlement;
 use crate::home::Home;
 use crate::ledger::{Key, Ledger, LedgerError, Row, Write};
-use crate::link::{LinkState, Slot, UnlinkCause};
+use crate::link::Slot;
 use crate::marketplace::{Marketplace, MarketplaceError};
 use crate::notice::{NotUnderstood, Notice, NoticeState, RawNotice, Subject, Word};
 use crate::policy::Policy;
 use crate::settle::Occasion;
 use crate::subscription::{Sign, SubscriptionKey};
+use crate::task::Task;
 
 /// How many lost races in a row are decided again before the message goes back to its queue.
 const RACES: u32 = 6;
@@ -74,10 +78,13 @@ pub async fn interpret(
     notice: Result<Notice, NotUnderstood>,
     now: Timestamp,
 ) -> Result<Interpreted, InterpretError> {
+    if raw.doc.state != NoticeState::Received {
+        return Ok(told_again(ledger, notice.ok().as_ref()).await?);
+    }
     let mut raw = raw;
     let notice = match notice {
-        Ok(notice) if raw.doc.state == NoticeState::Received => Ok(marketplace.confirmed(notice).await?),
-        other => other,
+        Ok(notice) => Ok(marketplace.confirmed(notice).await?),
+        Err(why) => Err(why),
     };
     let notice = match notice.and_then(|notice| ours(policy, notice)) {
         Ok(notice) => notice,
@@ -90,19 +97,17 @@ pub async fn interpret(
     let cause = raw.doc.id.clone();
     let occasion = Occasion { policy, now, cause: &cause };
     let mut last = LedgerError::Conflict;
+    let mut known_answer = None;
     for _ in 0..RACES {
         if raw.doc.state != NoticeState::Received {
-            return Ok(Interpreted::nothing("duplicate"));
+            return Ok(told_again(ledger, Some(&notice)).await?);
         }
         let home = Home::read(ledger, &partition).await?;
         let known = Known {
             before: earlier_home(ledger, &home, &notice).await?,
             slot: slot_of_failed_link(ledger, &home, &notice).await?,
             entitlements: entitlements(policy, marketplace, &home, &notice, now).await?,
-            answered: match answer_key(&notice) {
-                Some(key) => ledger.find(&key).await?.is_some(),
-                None => false,
-            },
+            answer: known_answer.take(),
         };
         let (changes, outcome) = decide(occasion, &home, &known, &notice);
         let mut writes = changes.writes;
@@ -112,13 +117,28 @@ pub async fn interpret(
             Err(LedgerError::Conflict) => last = LedgerError::Conflict,
             Err(error) => return Err(error.into()),
         }
-        // Somebody was faster: with this very notice, or with another row it touches.
+        // Somebody was faster: with this very notice, with the answer to its operation, or with another row it touches.
+        known_answer = answer(ledger, Some(&notice)).await?;
         match ledger.get(&Key::new(format!("NOTICE#{cause}"), "NOTICE")).await? {
             Some(again) => raw = again,
             None => return Ok(Interpreted::nothing("forgotten")),
         }
     }
     Err(last.into())
+}
+
+/// A notice that was decided upon before. Nothing follows from it, but an answer the marketplace has not heard yet is
+/// given now: it waits ten seconds only.
+async fn told_again(ledger: &Ledger, notice: Option<&Notice>) -> Result<Interpreted, LedgerError> {
+    let owed = answer(ledger, notice).await?.as_ref().map(still_owed).unwrap_or_default();
+    Ok(Interpreted { wake: owed.wake, ..Interpreted::nothing("duplicate") })
+}
+
+async fn answer(ledger: &Ledger, notice: Option<&Notice>) -> Result<Option<Task>, LedgerError> {
+    match notice.and_then(answer_key) {
+        Some(key) => Ok(ledger.get::<Task>(&key).await?.map(|row| row.doc)),
+        None => Ok(None),
+    }
 }
 
 /// Whether a notice names a product of ours, told in the way its listing is configured for.
@@ -147,9 +167,12 @@ async fn earlier_home(ledger: &Ledger, home: &Home, notice: &Notice) -> Result<O
     let told = match &notice.word {
         Word::AgreementBegan { continues } => continues.clone(),
         Word::Sign(Sign::Confirmed) => None,
-        Word::Sign(_) | Word::Advisory { .. } | Word::ChangeAsked { .. } | Word::TermsChanged | Word::ForTheRecord => {
-            return Ok(None);
-        }
+        Word::Sign(_)
+        | Word::Advisory { .. }
+        | Word::ChangeAsked { .. }
+        | Word::ReinstatementAsked
+        | Word::TermsChanged
+        | Word::ForTheRecord => return Ok(None),
     };
     let known = home.agreement.as_ref().and_then(|agreement| agreement.doc.continues.clone());
     match told.or(known) {
@@ -160,14 +183,15 @@ async fn earlier_home(ledger: &Ledger, home: &Home, notice: &Notice) -> Result<O
 
 async fn slot_of_failed_link(ledger: &Ledger, home: &Home, notice: &Notice) -> Result<Option<Row<Slot>>, LedgerError> {
     let Subject::Subscription { key, .. } = &notice.subject else { return Ok(None) };
-    let failed = home
-        .link(key)
-        .filter(|row| matches!(row.doc.state, LinkState::Unlinked { cause: UnlinkCause::PurchaseFailed, .. }));
-    match (failed, &notice.word) {
-        (Some(link), Word::Sign(Sign::Confirmed | Sign::EntitlementsChanged)) => {
-            ledger.get(&Slot::row_key(&link.doc.organization)).await
-        }
-        _ => Ok(None),
+    match &notice.word {
+        Word::Sign(Sign::Confirmed | Sign::EntitlementsChanged | Sign::Suspended | Sign::Reinstated)
+        | Word::ReinstatementAsked => home.slot_of_failed_link(ledger, key).await,
+        Word::Sign(Sign::PaymentFailed | Sign::Ending | Sign::Ended(_) | Sign::Superseded)
+        | Word::AgreementBegan { .. }
+        | Word::Advisory { .. }
+        | Word::ChangeAsked { .. }
+        | Word::TermsChanged
+        | Word::ForTheRecord => Ok(None),
     }
 }
 

@@ -45,13 +45,18 @@ impl Dispose for MarketplaceError {
     }
 }
 
-/// How a marketplace took our answer to a change the buyer asked for.
+/// How a marketplace took our answer to an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Acknowledged {
     /// As we answered.
     AsAnswered,
     /// It had gone on without us, or something newer had; this holds now.
-    Otherwise(Terms),
+    Otherwise {
+        /// Where the purchase stands.
+        standing: Standing,
+        /// Plan, seats and term.
+        terms: Terms,
+    },
 }
 
 /// A marketplace's present word on a subscription.
@@ -77,7 +82,7 @@ pub trait Marketplace: Sync {
         self.standing(subscription)
     }
 
-    /// Answers a change the buyer asked for.
+    /// Answers an operation it waits with: a change the buyer asked for, or taking a buyer back.
     fn acknowledge(
         &self,
         subscription: &Subscription,

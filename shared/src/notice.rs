@@ -145,6 +145,8 @@ pub enum Word {
         /// What is asked for; its other members are as they were.
         wanted: Terms,
     },
+    /// Payment has recovered, and the marketplace waits for us to take the buyer back.
+    ReinstatementAsked,
     /// Plan, seats or term are other ones now.
     TermsChanged,
     /// Kept for the record; nothing follows.

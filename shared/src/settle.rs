@@ -84,7 +84,9 @@ fn link_follows(occasion: Occasion<'_>, after: &Subscription, link: &Row<Link>, 
     let now = occasion.now;
     if !link.doc.state.is_active() {
         return match (&after.state, slot) {
-            (State::Active { .. }, Some(slot)) => link_comes_back(occasion, after, link, slot),
+            (State::Active { .. } | State::Suspended { .. }, Some(slot)) => {
+                link_comes_back(occasion, after, link, slot)
+            }
             _ => Changes::default(),
         };
     }

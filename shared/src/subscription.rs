@@ -133,6 +133,9 @@ pub struct Terms {
     /// Seats, for plans with a price per seat.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quantity: Option<u64>,
+    /// What is billed at once: an ISO 8601 duration, `P1M` or `P1Y`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub term_unit: Option<String>,
     /// When the term ends, and a renewed one begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ends_at: Option<Timestamp>,
@@ -250,11 +253,16 @@ impl Subscription {
                 State::Announced | State::Failed { .. } | State::Ending { .. } | State::Suspended { .. },
                 Sign::Confirmed,
             ) => to(State::Active { since: when }),
-            (State::Suspended { .. }, Sign::Reinstated) => to(State::Active { since: when }),
+            // Both say that it had been in force, whether or not we were told so.
+            (State::Announced | State::Failed { .. } | State::Suspended { .. }, Sign::Reinstated) => {
+                to(State::Active { since: when })
+            }
             (_, Sign::Reinstated) => Step::Stay("not suspended"),
             (State::Announced, Sign::PaymentFailed) => to(State::Failed { at: when }),
             (_, Sign::PaymentFailed) => Step::Stay("only an announced purchase can fail to be paid"),
-            (State::Active { .. } | State::Announced, Sign::Suspended) => to(State::Suspended { since: when }),
+            (State::Active { .. } | State::Announced | State::Failed { .. }, Sign::Suspended) => {
+                to(State::Suspended { since: when })
+            }
             (_, Sign::Suspended) => Step::Stay("not active"),
             (State::Ending { .. }, Sign::Ending) => Step::Stay("ending already"),
             (
@@ -310,7 +318,22 @@ impl Subscription {
             | State::Failed { .. }
             | State::Superseded { .. } => self.last_sign_at,
         };
-        Self { state, generation, last_sign_at: sign_at.or(before), review, unproven_confirmation, ..self.clone() }
+        let last_sign_at = sign_at.or(before);
+        let moved = Self { state, generation, last_sign_at, review, unproven_confirmation, ..self.clone() };
+        match &self.terms {
+            Some(terms) => moved.with_terms(terms),
+            None => moved,
+        }
+    }
+
+    /// The same with plan, seats and term as told; terms that name no plan are not told. What is over has no seats any
+    /// more: the marketplace does not tell them then, and whoever heard of the end first must not know more.
+    pub fn with_terms(&self, terms: &Terms) -> Self {
+        if terms.plan.is_empty() {
+            return self.clone();
+        }
+        let quantity = terms.quantity.filter(|_| !matches!(self.state, State::Ended { .. }));
+        Self { terms: Some(Terms { quantity, ..terms.clone() }), ..self.clone() }
     }
 
     /// The same with what the marketplace now says it entitles to.

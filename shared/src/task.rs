@@ -37,7 +37,7 @@ pub enum Effect {
         /// Which purchase.
         subscription: SubscriptionKey,
     },
-    /// Answer a change of plan or seats that the buyer asked for.
+    /// Answer an operation the marketplace waits with: a change of plan or seats, or taking a buyer back.
     Acknowledge {
         /// Of which purchase.
         subscription: SubscriptionKey,
@@ -45,8 +45,9 @@ pub enum Effect {
         operation: String,
         /// Whether the policy allows it.
         accept: bool,
-        /// What it was about.
-        wanted: Terms,
+        /// Plan and seats as asked for; none where the operation changes neither.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        wanted: Option<Terms>,
     },
 }
 

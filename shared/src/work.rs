@@ -6,7 +6,7 @@
 
 use jiff::Timestamp;
 
-use crate::activation::{self, Change};
+use crate::activation::{self, Owed};
 use crate::control_plane::{ControlPlane, ControlPlaneError};
 use crate::deletion;
 use crate::deployment::{Deployment, DeploymentState};
@@ -177,8 +177,8 @@ impl<M: Marketplace> Worker<'_, M> {
             Effect::SetPlan { plan } => returning::set_plan(self, &row, plan, now).await,
             Effect::Activate { subscription } => activation::activate(self, &row, subscription, now).await,
             Effect::Acknowledge { subscription, operation, accept, wanted } => {
-                let change = Change { subscription, operation, accept: *accept, wanted };
-                activation::acknowledge(self, &row, change, now).await
+                let owed = Owed { subscription, operation, accept: *accept, wanted: wanted.as_ref() };
+                activation::acknowledge(self, &row, owed, now).await
             }
         };
         match done {

@@ -24,8 +24,11 @@ fn proxy(_: &mut Value) {}
 
 /// The other way of handing requests on.
 fn forward(host: &mut Value) {
-    host["customHandler"]["enableProxyingHttpRequest"] = json!(false);
-    host["customHandler"]["enableForwardingHttpRequest"] = json!(true);
+    let handler = host.pointer_mut("/customHandler").and_then(Value::as_object_mut);
+    handler.into_iter().for_each(|handler| {
+        handler.remove("enableProxyingHttpRequest");
+        handler.insert("enableForwardingHttpRequest".to_owned(), json!(true));
+    });
 }
 
 async fn subscription(around: &Surroundings, id: &str) -> anyhow::Result<State> {

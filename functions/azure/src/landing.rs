@@ -9,8 +9,8 @@
 use bytes::Bytes;
 use http::{Method, Request};
 use tradepost::disposition::{Dispose, Disposition, chain};
-use tradepost::landing::{Resolved, register};
-use tradepost::ledger::Provider;
+use tradepost::landing::{Resolved, follow, register};
+use tradepost::ledger::{Key, LedgerError, Provider};
 use tradepost::person::PersonId;
 use tradepost::retry::later;
 use tradepost::subscription::SubscriptionKey;
@@ -122,14 +122,17 @@ impl Landing {
             return forgotten(visit, Message::ProductUnknown);
         }
         let id = self.app.fresh_secret();
-        if let Err(error) = register(&self.app.ledger, &id, &resolved, visit.now).await {
-            if error.disposition() == Disposition::Page {
-                tracing::error!(error = %chain(&error), "a landing cannot be stored");
-            } else {
-                tracing::warn!(error = %chain(&error), "a landing has to wait");
+        let wake = match self.kept(&id, &resolved, visit).await {
+            Ok(wake) => wake,
+            Err(error) => {
+                if error.disposition() == Disposition::Page {
+                    tracing::error!(error = %chain(&error), "a landing cannot be stored");
+                } else {
+                    tracing::warn!(error = %chain(&error), "a landing has to wait");
+                }
+                return place_kept(&self.app, visit, waiting);
             }
-            return place_kept(&self.app, visit, waiting);
-        }
+        };
         // A person signed in in this browser stays so.
         let session = Session {
             arrival: Some(Arrival { registration: id, accounts: tenants(&purchase) }),
@@ -138,10 +141,17 @@ impl Landing {
             csrf: self.app.fresh_secret(),
             ..Session::default()
         };
-        match onward {
-            Onward::Silently => self.begin(visit, session, Prompt::Silent).await.called("landed"),
+        let answer = match onward {
+            Onward::Silently => self.begin(visit, session, Prompt::Silent).await,
             Onward::ByPage => Answer::redirect("/azure/buyer").with_session(session).called("landed"),
-        }
+        };
+        answer.waking(wake)
+    }
+
+    /// Keeps the landing, and what the marketplace has just said of a purchase that was known already.
+    async fn kept(&self, id: &str, resolved: &Resolved, visit: &Visit) -> Result<Vec<Key>, LedgerError> {
+        register(&self.app.ledger, id, resolved, visit.now).await?;
+        follow(&self.app.ledger, &self.app.policy, id, resolved, visit.now).await
     }
 
     /// Sends the browser to Microsoft's sign-in.

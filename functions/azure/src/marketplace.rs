@@ -3,7 +3,8 @@
 //!
 //! The rule for notices (Microsoft: Implementing a webhook on the SaaS service): Get Operation, and act only if it tells
 //! of the same. Notices that only inform may be gone by then; so may a change that was settled without us. In both cases
-//! the subscription itself is read, and what it says is what counts, whatever the notice said.
+//! the subscription itself is read, and what it says is what counts, whatever the notice said. So it is for a notice that
+//! leaves most out; what an operation asks that still waits is then read from the operation.
 
 use tradepost::disposition::{Dispose, Disposition};
 use tradepost::entitlement::Entitlement;
@@ -14,7 +15,7 @@ use tradepost::subscription::{EndReason, Sign, Subscription, SubscriptionKey};
 use crate::fulfillment::Fulfillment;
 use crate::fulfillment::activation::Activation;
 use crate::fulfillment::error::FulfillmentError;
-use crate::fulfillment::operation::{Action, Operation, OperationId, OperationStatus, Source};
+use crate::fulfillment::operation::{Action, Operation, OperationId, OperationStatus};
 use crate::fulfillment::subscription::{MarketplaceSubscription, SaasStatus, SubscriptionId};
 use crate::notice::{account, terms, wanted};
 
@@ -66,28 +67,79 @@ fn word(status: &SaasStatus) -> Word {
     }
 }
 
-/// Whether an operation bears a notice out; a change must still wait for our answer.
-fn bears_out(notice: &Notice, operation: &Operation) -> bool {
+/// What a notice says, if its operation bears it out; a change must still wait for our answer.
+fn borne_out(notice: &Notice, operation: &Operation) -> Option<Word> {
     let done = matches!(operation.status, OperationStatus::Succeeded | OperationStatus::InProgress);
     match (&notice.word, &operation.action) {
         (Word::ChangeAsked { wanted: told }, action @ (Action::ChangePlan | Action::ChangeQuantity)) => {
-            operation.status == OperationStatus::InProgress
-                && operation.source != Source::Partner
-                && wanted(action, operation.plan.clone(), operation.quantity, told.clone()) == *told
+            let same = wanted(action, operation.plan.clone(), operation.quantity, told.clone()) == *told;
+            (operation.waits() && same).then(|| notice.word.clone())
+        }
+        (Word::ReinstatementAsked | Word::Sign(Sign::Reinstated), Action::Reinstate) if operation.waits() => {
+            Some(Word::ReinstatementAsked)
+        }
+        (Word::ReinstatementAsked | Word::Sign(Sign::Reinstated), Action::Reinstate) => {
+            done.then_some(Word::Sign(Sign::Reinstated))
         }
         (Word::Sign(Sign::Suspended), Action::Suspend)
-        | (Word::Sign(Sign::Reinstated), Action::Reinstate)
         | (Word::Sign(Sign::Confirmed), Action::Subscribe)
-        | (Word::Sign(Sign::Ended(_)), Action::Unsubscribe) => done,
-        _ => false,
+        | (Word::Sign(Sign::Ended(_)), Action::Unsubscribe) => done.then(|| notice.word.clone()),
+        _ => None,
+    }
+}
+
+/// What an operation that waits for our answer asks for, of a subscription as it is now.
+fn asked(operation: &Operation, now: &MarketplaceSubscription) -> Option<Word> {
+    match &operation.action {
+        _ if !operation.waits() => None,
+        action @ (Action::ChangePlan | Action::ChangeQuantity) => {
+            let wanted = wanted(action, operation.plan.clone(), operation.quantity, terms(now));
+            Some(Word::ChangeAsked { wanted })
+        }
+        Action::Reinstate => Some(Word::ReinstatementAsked),
+        Action::Renew
+        | Action::Suspend
+        | Action::Unsubscribe
+        | Action::Subscribe
+        | Action::Transfer
+        | Action::Other(_) => None,
     }
 }
 
 impl AzureMarketplace {
-    /// The notice as the subscription itself tells it now.
-    async fn as_it_stands(&self, notice: Notice, which: SubscriptionId) -> Result<Notice, MarketplaceError> {
+    /// The notice as its operation, if that waits for our answer, or else the subscription itself tells it now.
+    async fn as_it_stands(
+        &self,
+        notice: Notice,
+        which: SubscriptionId,
+        operation: Option<&Operation>,
+    ) -> Result<Notice, MarketplaceError> {
         let now = self.fulfillment.subscription(which).await?;
-        Ok(Notice { word: word(&now.status), terms: Some(terms(&now)), at: None, ..completed(notice, &now) })
+        let (word, at) = match operation.and_then(|one| Some((asked(one, &now)?, one.at))) {
+            Some((word, at)) => (word, notice.at.or(at)),
+            // Its state is as old as its last change; whatever is older must not count after it.
+            None => (word(&now.status), now.last_modified),
+        };
+        Ok(Notice { word, terms: Some(terms(&now)), at, ..completed(notice, &now) })
+    }
+
+    /// The operation, unless the marketplace does not know it (any more).
+    async fn operation(
+        &self,
+        which: SubscriptionId,
+        operation: OperationId,
+    ) -> Result<Option<Operation>, FulfillmentError> {
+        match self.fulfillment.operation(which, operation).await {
+            Ok(operation) => Ok(Some(operation)),
+            Err(FulfillmentError::NotFound | FulfillmentError::BadRequest(_) | FulfillmentError::Conflict) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What holds where our answer was not taken.
+    async fn otherwise(&self, which: SubscriptionId) -> Result<Acknowledged, MarketplaceError> {
+        let now = self.fulfillment.subscription(which).await?;
+        Ok(Acknowledged::Otherwise { standing: standing(&now.status), terms: terms(&now) })
     }
 }
 
@@ -116,15 +168,14 @@ impl Marketplace for AzureMarketplace {
         let Subject::Subscription { key, product, .. } = &notice.subject else { return Ok(notice) };
         let which = id(key)?;
         let slim = product.is_empty();
-        let operation = notice.operation.as_deref().and_then(|text| text.parse::<OperationId>().ok());
-        let Some(operation) = operation.filter(|_| !slim) else { return self.as_it_stands(notice, which).await };
-        match self.fulfillment.operation(which, operation).await {
-            Ok(operation) if bears_out(&notice, &operation) => Ok(notice),
-            // Settled without us, gone, or telling of something else.
-            Ok(_) | Err(FulfillmentError::NotFound | FulfillmentError::BadRequest(_) | FulfillmentError::Conflict) => {
-                self.as_it_stands(notice, which).await
-            }
-            Err(error) => Err(error.into()),
+        let operation = match notice.operation.as_deref().and_then(|text| text.parse::<OperationId>().ok()) {
+            Some(operation) => self.operation(which, operation).await?,
+            None => None,
+        };
+        match operation.as_ref().and_then(|operation| borne_out(&notice, operation)) {
+            Some(word) if !slim => Ok(Notice { word, ..notice }),
+            // It leaves too much out; or its operation is settled without us, gone, or tells of something else.
+            _ => self.as_it_stands(notice, which, operation.as_ref()).await,
         }
     }
 
@@ -153,11 +204,16 @@ impl Marketplace for AzureMarketplace {
             operation.parse().map_err(|_| MarketplaceError::Refused("the operation's id is no GUID".to_owned()))?;
         match self.fulfillment.acknowledge(which, operation, accept).await {
             Ok(()) => Ok(Acknowledged::AsAnswered),
-            // Settled without us, or superseded (Microsoft has been seen to answer 400 for that as well): what the
-            // subscription says now is what counts.
+            // Settled without us, or superseded (Microsoft has been seen to answer 400 for that as well).
             Err(FulfillmentError::NotFound | FulfillmentError::BadRequest(_) | FulfillmentError::Conflict) => {
-                Ok(Acknowledged::Otherwise(terms(&self.fulfillment.subscription(which).await?)))
+                self.otherwise(which).await
             }
+            // A failure is seen, too, where there is nothing to answer; that one would last.
+            Err(outage @ FulfillmentError::Outage { .. }) => match self.operation(which, operation).await {
+                Ok(Some(operation)) if operation.waits() => Err(outage.into()),
+                Ok(_) => self.otherwise(which).await,
+                Err(_) => Err(outage.into()),
+            },
             Err(error) => Err(error.into()),
         }
     }

@@ -31,19 +31,21 @@ pub fn read(raw: &RawNotice) -> Result<Notice, NotUnderstood> {
 
 /// What a webhook says by itself.
 fn word(webhook: &Webhook) -> Word {
-    let carried = webhook.carried.as_ref().map(terms).unwrap_or_default();
     let waits = matches!(webhook.status, OperationStatus::InProgress | OperationStatus::NotStarted);
-    match &webhook.action {
-        // A change we began ourselves is not to be answered (Microsoft refuses that).
-        Action::ChangePlan | Action::ChangeQuantity if waits && webhook.source != Source::Partner => {
-            Word::ChangeAsked { wanted: wanted(&webhook.action, webhook.plan.clone(), webhook.quantity, carried) }
+    // What we began ourselves is not to be answered (Microsoft refuses that).
+    let waits = waits && webhook.source != Source::Partner;
+    match (&webhook.action, &webhook.carried) {
+        (action @ (Action::ChangePlan | Action::ChangeQuantity), Some(carried)) if waits => {
+            Word::ChangeAsked { wanted: wanted(action, webhook.plan.clone(), webhook.quantity, terms(carried)) }
         }
-        Action::ChangePlan | Action::ChangeQuantity | Action::Renew => Word::TermsChanged,
-        Action::Suspend => Word::Sign(Sign::Suspended),
-        Action::Reinstate => Word::Sign(Sign::Reinstated),
-        Action::Unsubscribe => Word::Sign(Sign::Ended(EndReason::Cancelled)),
-        Action::Subscribe => Word::Sign(Sign::Confirmed),
-        Action::Transfer | Action::Other(_) => Word::ForTheRecord,
+        // Without the subscription as it was, what is asked for is not known whole; the marketplace knows it.
+        (Action::ChangePlan | Action::ChangeQuantity | Action::Renew, _) => Word::TermsChanged,
+        (Action::Reinstate, _) if waits => Word::ReinstatementAsked,
+        (Action::Reinstate, _) => Word::Sign(Sign::Reinstated),
+        (Action::Suspend, _) => Word::Sign(Sign::Suspended),
+        (Action::Unsubscribe, _) => Word::Sign(Sign::Ended(EndReason::Cancelled)),
+        (Action::Subscribe, _) => Word::Sign(Sign::Confirmed),
+        (Action::Transfer | Action::Other(_), _) => Word::ForTheRecord,
     }
 }
 
@@ -61,6 +63,7 @@ pub(crate) fn terms(subscription: &MarketplaceSubscription) -> Terms {
     Terms {
         plan: subscription.plan.clone().unwrap_or_default(),
         quantity: subscription.quantity,
+        term_unit: subscription.term.unit.clone(),
         ends_at: subscription.term.end,
         renews: Some(subscription.auto_renew),
     }

@@ -16,7 +16,7 @@ use tradepost::disposition::chain;
 use tradepost::ledger::{Created, Document as _, Key, LedgerError, Provider};
 use tradepost::lifecycle::interpret;
 use tradepost::marketplace::Marketplace;
-use tradepost::notice::{LARGEST_BODY, NoticeState, RawNotice};
+use tradepost::notice::{LARGEST_BODY, RawNotice};
 use tradepost::task::{Effect, Task, TaskState};
 use tradepost::work::Worker;
 
@@ -88,9 +88,6 @@ async fn take<M: Marketplace>(
     let row = match worker.ledger.create(raw).await? {
         Created::New(row) | Created::Existing(row) => row,
     };
-    if row.doc.state != NoticeState::Received {
-        return Ok(Answered::new(StatusCode::OK, "duplicate"));
-    }
     let notice = read(&row.doc);
     match interpret(worker.ledger, worker.policy, worker.marketplace, row, notice, now).await {
         Ok(done) => {

@@ -14,7 +14,7 @@ use crate::notice::{Notice, Subject, Word};
 use crate::retry::{Attempts, later};
 use crate::settle::{Changes, Occasion, carried_on, subscription_becomes};
 use crate::subscription::{Pointer, Sign, State, Step, Subscription, SubscriptionKey, Terms};
-use crate::task::{Effect, Task};
+use crate::task::{Effect, Task, TaskState};
 
 /// What had to be asked for beside the purchase's own partition.
 #[derive(Debug, Default)]
@@ -25,27 +25,30 @@ pub struct Known {
     pub slot: Option<Row<Slot>>,
     /// What a contract entitles to now.
     pub entitlements: Option<Vec<Entitlement>>,
-    /// Whether the change that is asked for has its answer already ([`answer_key`]).
-    pub answered: bool,
+    /// The answer to the notice's operation, where it was decided before ([`answer_key`]).
+    pub answer: Option<Task>,
 }
 
-/// Where the answer to the change a notice asks for is kept; the marketplace tells of one operation more than once.
+/// Where the answer to a notice's operation is kept, if it is of a kind that may have one. A notice that leaves out
+/// what is asked for says only that terms have changed.
 pub fn answer_key(notice: &Notice) -> Option<Key> {
-    let (Subject::Subscription { key, .. }, Word::ChangeAsked { wanted }, Some(operation)) =
-        (&notice.subject, &notice.word, &notice.operation)
-    else {
+    let may_have_one = matches!(
+        notice.word,
+        Word::ChangeAsked { .. } | Word::ReinstatementAsked | Word::TermsChanged | Word::Sign(Sign::Reinstated)
+    );
+    let (Subject::Subscription { key, .. }, Some(operation)) = (&notice.subject, &notice.operation) else {
         return None;
     };
-    // Neither the answer itself nor the time is part of where it is kept.
-    Some(answer(key, operation, false, wanted, Timestamp::UNIX_EPOCH).key())
+    // Neither the answer itself, what it is about nor the time is part of where it is kept.
+    may_have_one.then(|| answer(key, operation, false, None, Timestamp::UNIX_EPOCH).key())
 }
 
-fn answer(key: &SubscriptionKey, operation: &str, accept: bool, wanted: &Terms, now: Timestamp) -> Task {
+fn answer(key: &SubscriptionKey, operation: &str, accept: bool, wanted: Option<&Terms>, now: Timestamp) -> Task {
     let effect = Effect::Acknowledge {
         subscription: key.clone(),
         operation: operation.to_owned(),
         accept,
-        wanted: wanted.clone(),
+        wanted: wanted.cloned(),
     };
     Task::new(key.provider(), &key.to_string(), 0, effect, operation, now)
 }
@@ -71,11 +74,12 @@ fn about_subscription(
     };
     let (mut after, outcome) = match &notice.word {
         Word::Sign(sign) => stepped(&before, sign, notice.at, known.entitlements.as_deref(), occasion.now),
+        Word::ReinstatementAsked => stepped(&before, &Sign::Reinstated, notice.at, None, occasion.now),
         Word::ChangeAsked { wanted } => {
-            return match (&notice.operation, known.answered) {
+            return match (&notice.operation, &known.answer) {
                 (None, _) => (Changes::default(), format!("{}: names no operation", notice.kind)),
-                (Some(_), true) => (Changes::default(), format!("{}: answered already", notice.kind)),
-                (Some(operation), false) => change_asked(occasion, notice, operation, row, &before, wanted),
+                (Some(_), Some(answer)) => (still_owed(answer), format!("{}: answered already", notice.kind)),
+                (Some(operation), None) => change_asked(occasion, notice, operation, row, &before, wanted),
             };
         }
         Word::TermsChanged => (before.clone(), "plan, seats or term noted".to_owned()),
@@ -84,7 +88,7 @@ fn about_subscription(
         }
     };
     if let Some(terms) = &notice.terms {
-        after.terms = Some(terms.clone());
+        after = after.with_terms(terms);
     }
     if let Subject::Subscription { licence_arn: Some(arn), .. } = &notice.subject {
         after.licence_arn = Some(arn.clone());
@@ -122,6 +126,9 @@ fn about_subscription(
     if let SubscriptionKey::AwsLicence { agreement, .. } = key {
         changes.and(agreement_is_ours(occasion, home, agreement));
     }
+    if notice.word == Word::ReinstatementAsked {
+        changes.and(taken_back(occasion, known, notice, key));
+    }
     (changes, format!("{}: {outcome}", notice.kind))
 }
 
@@ -135,14 +142,33 @@ fn change_asked(
     before: &Subscription,
     wanted: &Terms,
 ) -> (Changes, String) {
-    let accept = occasion.policy.change.allows(before.terms.as_ref(), wanted);
+    let accept = occasion.policy.change.allows(before.terms.as_ref().or(notice.terms.as_ref()), wanted);
     let mut changes = Changes::default();
     if row.is_none() {
         changes.and(subscription_becomes(occasion, None, before, None, None));
         changes.and(pointers(before));
     }
-    changes.task(&answer(&before.key, operation, accept, wanted, occasion.now));
+    changes.task(&answer(&before.key, operation, accept, Some(wanted), occasion.now));
     (changes, format!("{}: {}", notice.kind, if accept { "will be accepted" } else { "will be refused" }))
+}
+
+/// The marketplace is told that the buyer may go on.
+fn taken_back(occasion: Occasion<'_>, known: &Known, notice: &Notice, key: &SubscriptionKey) -> Changes {
+    match (&known.answer, &notice.operation) {
+        (Some(answer), _) => still_owed(answer),
+        (None, Some(operation)) => {
+            let mut changes = Changes::default();
+            changes.task(&answer(key, operation, true, None, occasion.now));
+            changes
+        }
+        (None, None) => Changes::default(),
+    }
+}
+
+/// An answer that was decided before: given at once if the marketplace has not heard it yet.
+pub(super) fn still_owed(answer: &Task) -> Changes {
+    let wake = (answer.status == TaskState::Open).then(|| answer.key());
+    Changes { wake: wake.into_iter().collect(), ..Changes::default() }
 }
 
 /// The subscription after a sign, with what a contract entitles to, and what happened in words.
@@ -301,7 +327,7 @@ fn about_agreement(occasion: Occasion<'_>, home: &Home, known: &Known, notice: &
             after.advisory_since = issued.then_some(at);
             "an advisory, a person should look".clone_into(&mut outcome);
         }
-        Word::ChangeAsked { .. } | Word::TermsChanged | Word::ForTheRecord => {}
+        Word::ChangeAsked { .. } | Word::ReinstatementAsked | Word::TermsChanged | Word::ForTheRecord => {}
     }
     if !after.matched {
         "unmatched, kept".clone_into(&mut outcome);

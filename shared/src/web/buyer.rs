@@ -89,6 +89,7 @@ pub async fn arrived(
     let session = Session {
         registration: Some(arrival.registration.clone()),
         person: visit.session.person.clone(),
+        ask_who: visit.session.ask_who,
         buyer: Some(buyer),
         csrf: app.fresh_secret(),
         ..Session::default()

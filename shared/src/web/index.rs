@@ -47,7 +47,7 @@ impl PurchaseView {
         Self {
             plan: terms.map(|terms| terms.plan.clone()).filter(|plan| !plan.is_empty()),
             seats: terms.and_then(|terms| terms.quantity),
-            term: None,
+            term: terms.and_then(|terms| terms.term_unit.clone()),
             ..Self::listed(app, purchase.key.provider(), &purchase.product, &purchase.account)
         }
     }

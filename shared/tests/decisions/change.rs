@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use tradepost::notice::{Notice, Subject, Word};
 use tradepost::policy::{ChangeRules, Policy};
-use tradepost::subscription::{Sign, State, Subscription, SubscriptionKey, Terms};
+use tradepost::subscription::{EndReason, Sign, State, Subscription, SubscriptionKey, Terms};
 use tradepost::task::Effect;
 
 use super::t;
@@ -88,9 +88,13 @@ fn a_change_that_is_asked_for_is_answered_once_by_the_policy() {
             // Each time under another id of its own, as the marketplace's repetitions may come.
             world.told(&asked(&wanted), t(ASKED) + SignedDuration::from_mins(minutes));
             let (subscription, operation) = (key(), OPERATION.to_owned());
-            let answer = Effect::Acknowledge { subscription, operation, accept, wanted: wanted.clone() };
+            let answer = Effect::Acknowledge { subscription, operation, accept, wanted: Some(wanted.clone()) };
             assert_eq!(world.answers(), vec![answer]);
+            assert_eq!(world.woken.len(), 1, "as long as the marketplace has not heard it, it is given at once");
         }
+        world.answers_given();
+        assert!(world.told(&asked(&wanted), t(ASKED)).contains("answered already"));
+        assert!(world.woken.is_empty(), "an answer is given once");
         assert_eq!(world.subscription(&key()), before, "what holds is kept when the marketplace has taken the answer");
     }
 }
@@ -147,4 +151,94 @@ fn a_row_of_before_there_were_terms_still_reads() {
     let mut old = serde_json::to_value(&row).unwrap();
     assert!(old.as_object_mut().unwrap().remove("terms").is_none(), "what is not known is not written");
     assert_eq!(serde_json::from_value::<Subscription>(old).unwrap(), row);
+}
+
+#[test]
+fn a_row_of_before_there_was_a_term_unit_or_an_answer_about_no_terms_still_reads() {
+    let old = serde_json::json!({"plan": "silver", "quantity": 5, "renews": true});
+    let read: Terms = serde_json::from_value(old).unwrap();
+    assert_eq!(read, Terms { renews: Some(true), ..terms("silver", 5) });
+    assert!(serde_json::to_value(&read).unwrap().get("term_unit").is_none(), "what is not known is not written");
+    let old = serde_json::json!({
+        "does": "acknowledge", "subscription": key().to_string(), "operation": OPERATION, "accept": true,
+        "wanted": {"plan": "gold"},
+    });
+    let (subscription, operation) = (key(), OPERATION.to_owned());
+    let wanted = Some(terms("gold", None));
+    let expected = Effect::Acknowledge { subscription, operation, accept: true, wanted };
+    assert_eq!(serde_json::from_value::<Effect>(old).unwrap(), expected);
+}
+
+#[test]
+fn a_buyer_who_is_taken_back_goes_on_and_the_marketplace_hears_it_once() {
+    let mut world = bought(terms("silver", 5));
+    world.told(&told(Word::Sign(Sign::Suspended), None), t(ASKED));
+    for minutes in 1..4 {
+        world.told(&told(Word::ReinstatementAsked, None), t(ASKED) + SignedDuration::from_mins(minutes));
+        let (subscription, operation) = (key(), OPERATION.to_owned());
+        let answer = Effect::Acknowledge { subscription, operation, accept: true, wanted: None };
+        assert_eq!(world.answers(), vec![answer]);
+        assert_eq!(world.woken.len(), 1);
+        let found = world.subscription(&key()).unwrap();
+        assert_eq!((found.state.name(), found.terms), ("active", Some(terms("silver", 5))));
+    }
+    world.answers_given();
+    world.told(&told(Word::ReinstatementAsked, None), t(ASKED));
+    assert!(world.woken.is_empty());
+    // Told without its operation there is nothing to answer.
+    let none = Notice { operation: None, ..told(Word::ReinstatementAsked, None) };
+    world.told(&none, t(ASKED));
+    assert_eq!(world.answers().len(), 1);
+}
+
+#[test]
+fn signs_of_payment_trouble_come_to_the_same_in_any_order() {
+    let minute = |minutes| t(ASKED) + SignedDuration::from_mins(minutes);
+    let signs = [
+        Notice { at: Some(minute(1)), ..told(Word::Sign(Sign::Confirmed), None) },
+        Notice { at: Some(minute(2)), ..told(Word::Sign(Sign::Suspended), None) },
+        Notice { at: Some(minute(3)), ..told(Word::ReinstatementAsked, None) },
+        Notice { at: Some(minute(4)), operation: None, ..told(Word::Sign(Sign::Suspended), None) },
+    ];
+    let orders: Vec<Vec<usize>> = (0..256_usize)
+        .map(|number| vec![number % 4, number / 4 % 4, number / 16 % 4, number / 64])
+        .filter(|order| (0..4).all(|place| order.contains(&place)))
+        .collect();
+    assert_eq!(orders.len(), 24);
+    for order in orders {
+        for told in [&signs[..3], &signs[..]] {
+            let mut world = World::with_policy(policy());
+            world.landed(&key(), t(ASKED));
+            world.syncing(&key(), t(ASKED));
+            for notice in order.iter().filter_map(|place| told.get(*place)) {
+                world.told(notice, minute(10));
+                world.check();
+            }
+            let state = world.subscription(&key()).unwrap().state;
+            assert_eq!(state.name(), if told.len() == 3 { "active" } else { "suspended" }, "{order:?}");
+            assert!(
+                matches!(world.link(&key()).unwrap().state, tradepost::link::LinkState::Linked { .. }),
+                "{order:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_is_over_has_no_seats_whoever_tells_it() {
+    let over = told(Word::Sign(Sign::Ended(EndReason::Cancelled)), None);
+    for (first, second) in [(terms("silver", 5), None), (terms("silver", 5), Some(terms("gold", 7)))] {
+        let mut world = bought(first);
+        world.told(&over, t(ASKED));
+        world.told(&told(Word::TermsChanged, second.clone()), t(ASKED));
+        let plan = if second.is_some() { "gold" } else { "silver" };
+        assert_eq!(world.subscription(&key()).unwrap().terms, Some(terms(plan, None)));
+    }
+}
+
+#[test]
+fn terms_that_name_no_plan_are_not_told() {
+    let mut world = bought(terms("silver", 5));
+    world.told(&told(Word::TermsChanged, Some(Terms::default())), t(ASKED));
+    assert_eq!(world.subscription(&key()).unwrap().terms, Some(terms("silver", 5)));
 }

@@ -86,11 +86,11 @@ fn check(key: &SubscriptionKey, at: Option<Timestamp>, table: &str) {
 
 //                        confirmed   unpaid      suspended   reinstated  ending      ended       superseded  entitlements
 const NEWER_TABLE: &str = "
-    announced             active      failed      suspended   announced   ending      ended       superseded  announced
+    announced             active      failed      suspended   active      ending      ended       superseded  announced
     active                active      active      suspended   active      ending      ended       superseded  active
     suspended             active      suspended   suspended   active      ending      ended       superseded  suspended
     ending                active      ending      ending      ending      ending      ended       superseded  ending
-    failed                active      failed      failed      failed      ending      ended       superseded  failed
+    failed                active      failed      suspended   active      ending      ended       superseded  failed
     ended                 ended       ended       ended       ended       ended       ended       ended       ended
     superseded            superseded  superseded  superseded  superseded  superseded  superseded  superseded  superseded
 ";

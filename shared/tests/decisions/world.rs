@@ -69,6 +69,8 @@ pub struct World {
     ledger: Ledger,
     items: BTreeMap<Key, Item>,
     notices: u32,
+    /// What the last notice woke.
+    pub woken: Vec<Key>,
 }
 
 impl World {
@@ -76,7 +78,7 @@ impl World {
         // One client a thread: building it costs far more than a decision.
         thread_local!(static TAPPED: (Tap, Ledger) = tapped());
         let (tap, ledger) = TAPPED.with(Clone::clone);
-        Self { policy: super::policy(), tap, ledger, items: BTreeMap::new(), notices: 0 }
+        Self { policy: super::policy(), tap, ledger, items: BTreeMap::new(), notices: 0, woken: Vec::new() }
     }
 
     /// A buyer's landing: makes the row where there is none, keeps it where there is.
@@ -121,6 +123,7 @@ impl World {
             Word::Sign(_)
             | Word::Advisory { .. }
             | Word::ChangeAsked { .. }
+            | Word::ReinstatementAsked
             | Word::TermsChanged
             | Word::ForTheRecord => None,
         };
@@ -129,12 +132,14 @@ impl World {
             before,
             slot: None,
             entitlements: None,
-            answered: answer_key(notice).is_some_and(|key| self.items.contains_key(&key)),
+            answer: answer_key(notice).and_then(|key| self.items.get(&key)).map(|item| read::<Task>(item).doc),
         };
         let policy = self.policy.clone();
         let (changes, outcome) = decide(Occasion { policy: &policy, now, cause: &cause }, &home, &known, notice);
         let written: BTreeSet<Key> = changes.writes.iter().map(|write| write.key().clone()).collect();
-        assert!(changes.wake.iter().all(|key| written.contains(key)), "only rows of the transaction are woken");
+        let known = |key: &Key| written.contains(key) || answer_key(notice).as_ref() == Some(key);
+        assert!(changes.wake.iter().all(known), "only rows of the transaction are woken, and an answer still owed");
+        self.woken = changes.wake;
         let touched = self.apply(changes.writes);
         self.links_name_their_subscriptions(&touched);
         outcome
@@ -193,6 +198,12 @@ impl World {
     pub fn answers(&self) -> Vec<Effect> {
         let tasks = self.all::<Task>().into_iter().map(|row| row.doc.effect);
         tasks.filter(|effect| matches!(effect, Effect::Acknowledge { .. })).collect()
+    }
+
+    /// The marketplace has taken every answer.
+    pub fn answers_given(&mut self) {
+        let done = self.all::<Task>().into_iter().map(|row| Write::replace(&row, &row.doc.done())).collect();
+        self.apply(done);
     }
 
     /// With other rules.

@@ -155,6 +155,11 @@ pub struct Operation {
 }
 
 impl Operation {
+    /// Whether Microsoft waits for the publisher's answer. What the publisher began itself is never to be answered.
+    pub fn waits(&self) -> bool {
+        self.status == OperationStatus::InProgress && self.source != Source::Partner
+    }
+
     /// From JSON; nothing without its two ids.
     pub fn read(fields: Fields<'_>) -> Option<Self> {
         Some(Self {

@@ -192,8 +192,16 @@ impl MarketplaceSubscription {
 
 impl Term {
     fn read(fields: Fields<'_>) -> Self {
-        Self { unit: fields.text("termUnit"), start: fields.instant("startDate"), end: fields.instant("endDate") }
+        let unit = fields.text("termUnit").map(|text| text.to_ascii_uppercase()).filter(|text| is_duration(text));
+        Self { unit, start: fields.instant("startDate"), end: fields.instant("endDate") }
     }
+}
+
+/// Years, months, weeks or days in the manner of ISO 8601, as far as a term needs them: `P1M`, `P3Y`, `P1Y6M`.
+fn is_duration(text: &str) -> bool {
+    let Some(parts) = text.strip_prefix('P') else { return false };
+    let counted = parts.starts_with(|first: char| first.is_ascii_digit()) && parts.ends_with(['Y', 'M', 'W', 'D']);
+    counted && parts.len() < 16 && parts.chars().all(|one| one.is_ascii_digit() || matches!(one, 'Y' | 'M' | 'W' | 'D'))
 }
 
 /// A plan of the offer.

@@ -184,6 +184,17 @@ impl AzureMarketplace {
         self.desk(|desk| desk.next_due().into_iter().chain(desk.next_timer()).min())
     }
 
+    /// Whether anything was ever bought here.
+    pub fn has_subscriptions(&self) -> bool {
+        !self.lock().subscriptions.is_empty()
+    }
+
+    /// Webhooks that are on their way: when each is due, and what it tells, in one line.
+    pub fn to_come(&self) -> Vec<(Timestamp, String)> {
+        let state = self.lock();
+        state.outbox.waiting.iter().map(|waiting| (waiting.due, waiting.summary.clone())).collect()
+    }
+
     /// A token of the managed identity for `resource`, as the platform's identity endpoint gives it.
     pub fn managed_identity_token(&self, resource: &str) -> Option<String> {
         self.desk(|desk| desk.managed_identity_token(resource))

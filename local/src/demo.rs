@@ -1,6 +1,9 @@
 //! Plays a vendor's page as a person with a browser would: with cookies, forms and links, against a fresh stack in
 //! memory. Each step of the page and each of its warnings is a step here; a scenario holds only if all do.
 
+mod aws_steps;
+mod azure_moments;
+mod azure_steps;
 mod bench;
 mod browse;
 mod browser;
@@ -10,6 +13,8 @@ mod play;
 mod steps;
 
 use std::time::Instant;
+
+use tradepost::ledger::Provider;
 
 use crate::progress::Terminal;
 
@@ -27,8 +32,10 @@ pub struct Scenario {
     pub about: &'static str,
     /// The preset it plays.
     pub policy: &'static str,
-    /// Which of the policy's listings is bought.
-    pub listing: usize,
+    /// Where it is bought.
+    pub marketplace: Provider,
+    /// The code of the listing that is bought.
+    pub listing: &'static str,
 }
 
 /// All of them.
@@ -37,13 +44,22 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "emqx-cloud-aws",
         about: "EMQX Cloud through AWS Marketplace: link, refuse, cancel, stop, delete after three days",
         policy: include_str!("../../policies/emqx.toml"),
-        listing: 0,
+        marketplace: Provider::Aws,
+        listing: "emqxcloudpaygo0000000000a1",
     },
     Scenario {
         name: "emqx-platform-aws",
         about: "EMQX Platform through AWS Marketplace: the same page under the product's newer name",
         policy: include_str!("../../policies/emqx.toml"),
-        listing: 1,
+        marketplace: Provider::Aws,
+        listing: "emqxplatformpaygo00000000b2",
+    },
+    Scenario {
+        name: "emqx-cloud-azure",
+        about: "EMQX Cloud through Azure Marketplace: link, refuse, renew, cancel, stop, delete after three days",
+        policy: include_str!("../../policies/emqx.toml"),
+        marketplace: Provider::Azure,
+        listing: "emqx-cloud",
     },
 ];
 
@@ -72,7 +88,7 @@ pub async fn play_all(scenarios: &[Scenario], terminal: Terminal) -> anyhow::Res
 pub async fn play_in<B: Browse + 'static>(scenarios: &[Scenario], terminal: Terminal) -> anyhow::Result<bool> {
     let (began, mut tally) = (Instant::now(), Tally::default());
     for scenario in scenarios {
-        for (title, part) in emqx::parts::<B>() {
+        for (title, part) in emqx::parts::<B>(scenario.marketplace) {
             let title = format!("{}: {title}", scenario.name);
             terminal.waiting(&title);
             let mut play = Play::begin(scenario, &title, terminal).await?;

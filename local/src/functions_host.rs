@@ -37,6 +37,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 pub use answer::{Given, Outcome, Passed};
+pub(crate) use front::as_proxied;
 pub use identity::Identity;
 pub use invoke::{HOST_VERSION, Invocation};
 pub use log::{Line, Log};
@@ -256,7 +257,7 @@ fn hex<const N: usize>() -> String {
 }
 
 /// A random GUID of version 4.
-fn guid() -> String {
+pub(crate) fn guid() -> String {
     let (version, variant) = (hex::<2>(), hex::<2>());
     let digits = |text: &str| text.get(1..).unwrap_or_default().to_owned();
     format!("{}-{}-4{}-a{}-{}", hex::<4>(), hex::<2>(), digits(&version), digits(&variant), hex::<6>())

@@ -62,14 +62,17 @@ fn ready(arguments: &Arguments, stack: &Stack, terminal: Terminal) {
     let clock = format!("{}/clock", at.start);
     terminal.object(&json!({
         "ready": true, "pid": std::process::id(), "start": format!("{}/", at.start), "clock": clock,
-        "aws": format!("{}/", at.aws), "vendor": format!("{}/", at.vendor), "tradepost": format!("{}/", at.tradepost),
+        "aws": format!("{}/", at.aws), "azure": format!("{}/", at.azure), "entra": format!("{}/", at.entra),
+        "tradepost_azure": format!("{}/", at.tradepost_azure), "vendor": format!("{}/", at.vendor), "tradepost": format!("{}/", at.tradepost),
         "data": (!arguments.memory).then(|| arguments.data.display().to_string()),
     }));
     terminal.head("Tradepost is running on this machine");
     terminal.pair("Start here", &format!("{}/", at.start));
     terminal.pair("AWS Marketplace (simulated)", &format!("{}/", at.aws));
+    terminal.pair("Azure portal (simulated)", &format!("{}/", at.azure));
     terminal.pair("The vendor (simulated)", &format!("{}/", at.vendor));
     terminal.pair("Tradepost (real code)", &format!("{}/", at.tradepost));
+    terminal.pair("The same on Azure", &format!("{}/", at.tradepost_azure));
     terminal.pair("The clock", &clock);
     terminal.line("");
     if arguments.memory {

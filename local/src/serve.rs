@@ -1,5 +1,6 @@
 //! One listener on 127.0.0.1 for all parties, told apart by the Host header. Tradepost's own requests go the way they
-//! go in the cloud: as the JSON of an HTTP API event through `lambda_http` into the real function.
+//! go in the cloud: as the JSON of an HTTP API event through `lambda_http` into the real function on AWS, as the
+//! Functions host proxies them on Azure.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -70,13 +71,17 @@ fn parties(stack: Arc<Stack>) -> Router {
 async fn by_host(State(Parties { stack, own }): State<Parties>, request: Request) -> Response {
     let host = request.headers().get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name).to_owned();
+    let is_post = request.method() == Method::POST;
     match name.as_str() {
         "tradepost.localhost" => through_lambda(&stack, request).await,
         // Nobody's page but its own may buy or cancel here.
-        "aws.localhost" if request.method() == http::Method::POST && page::is_foreign(request.headers()) => {
+        "aws.localhost" | "azure.localhost" if is_post && page::is_foreign(request.headers()) => {
             (StatusCode::FORBIDDEN, "That form came from another site; nothing was done.").into_response()
         }
         "aws.localhost" => asked(stack.aws.pages(), request).await,
+        "tradepost-azure.localhost" => through_functions(&stack, request).await,
+        "azure.localhost" => asked(stack.azure.market.pages(), request).await,
+        "entra.localhost" => asked(stack.azure.market.api(), request).await,
         "vendor.localhost" => asked(stack.vendor.router(), request).await,
         "localhost" | "127.0.0.1"
             if request.headers().contains_key("x-amz-target") || request.uri().path().starts_with("/service/") =>
@@ -112,6 +117,7 @@ fn own(desk: Desk) -> Router {
 async fn queues(State(Desk { stack, .. }): State<Desk>) -> Response {
     axum::Json(json!({
         "notices": stack.notices.len(), "work": stack.work_queue.len(),
+        "webhooks": stack.azure.market.to_come().len(),
         "dead_notices": stack.notices.dead_letters(), "dead_work": stack.work_queue.dead_letters(),
     }))
     .into_response()
@@ -140,6 +146,21 @@ async fn through_lambda(stack: &Arc<Stack>, request: Request) -> Response {
         }
     };
     let answer = stack.landing.handle(request, stack.clock.now()).await.map(Body::from);
+    if writes {
+        stack.journal.touch();
+    }
+    answer
+}
+
+/// A request as the Functions host takes it from outside: it has a route for what is below `/api`, and no other.
+async fn through_functions(stack: &Arc<Stack>, request: Request) -> Response {
+    if request.uri().path().split('/').nth(1).is_none_or(|first| first != "api") {
+        return StatusCode::NOT_FOUND.into_response();
+    }
+    let writes = request.method() != Method::GET;
+    let (parts, body) = request.into_parts();
+    let Ok(body) = to_bytes(body, LARGEST_BODY).await else { return StatusCode::PAYLOAD_TOO_LARGE.into_response() };
+    let answer = stack.azure.handle(Request::from_parts(parts, body)).await.map(Body::from);
     if writes {
         stack.journal.touch();
     }

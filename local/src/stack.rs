@@ -3,6 +3,7 @@
 
 mod journal;
 mod kept;
+mod microsoft;
 mod notes;
 mod parties;
 mod seen;
@@ -10,6 +11,8 @@ mod waiting;
 
 pub use journal::{About, Happening, Journal, Kind};
 use kept::{Kept, kept, restore};
+pub use microsoft::Microsoft;
+use microsoft::{Party, Timer, azure_config};
 pub use parties::{Addresses, loopback_client};
 use parties::{aws_config, on_this_machine, sdk_config, sqs, vendor_config};
 pub use waiting::{Coming, Waiting};
@@ -35,6 +38,7 @@ use tradepost_aws::queue::WorkQueue;
 use tradepost_aws::worker::Work;
 
 use crate::aws_marketplace::AwsMarketplace;
+use crate::azure_marketplace::AzureMarketplace;
 use crate::clock::Clock;
 use crate::connector::Wire;
 use crate::dynamo::{Dynamo, TABLE};
@@ -71,7 +75,9 @@ pub struct Stack {
     pub policy: Arc<Policy>,
     /// The simulated AWS Marketplace.
     pub aws: AwsMarketplace,
-    /// The calls to its services.
+    /// The simulated Microsoft marketplace, and Tradepost behind the Functions host.
+    pub azure: Microsoft,
+    /// The calls to the services of AWS Marketplace.
     pub aws_wire: Arc<Wire>,
     /// The demo vendor.
     pub vendor: Vendor,
@@ -98,6 +104,7 @@ pub struct Stack {
 #[derive(Debug)]
 struct Driven {
     swept_at: Timestamp,
+    timers: [Timer; 2],
     saved: String,
 }
 
@@ -117,7 +124,8 @@ impl Stack {
         let secrets = kept.secrets(METHOD);
         let vendor = Vendor::new(vendor_config(&policy, &at, METHOD, &secrets), clock.clone());
         let (notices, work_queue) = (Queue::new("notices", clock.clone()), Queue::new("work", clock.clone()));
-        restore(&kept, &aws, &vendor, &notices, &work_queue)?;
+        let market = AzureMarketplace::new(azure_config(&policy, &at, &kept), clock.clone());
+        restore(&kept, &aws, &market, &vendor, &notices, &work_queue)?;
 
         let aws_wire = Arc::new(Wire::default());
         let sdk = sdk_config(Arc::clone(&aws_wire), aws.clone());
@@ -137,6 +145,8 @@ impl Stack {
             deletion_cap: 100,
         };
         let outbound = Arc::new(Outbound::with(loopback_client()?));
+        let party = Party { market, core: &settings, secrets: &secrets, kept: &kept, at: &at };
+        let azure = Microsoft::new(party, ledger.clone(), Arc::clone(&outbound), clock.clone())?;
         let control_plane = Arc::new(settings.control_plane(&secrets, Arc::clone(&outbound), random)?);
         Ok(Self {
             landing: Landing {
@@ -157,7 +167,11 @@ impl Stack {
                 marketplace: AwsClients::new(&sdk),
                 queue,
             },
-            driving: Mutex::new(Driven { swept_at: clock.now(), saved: String::new() }),
+            driving: Mutex::new(Driven {
+                swept_at: clock.now(),
+                timers: Timer::all(clock.now()),
+                saved: String::new(),
+            }),
             looking: Ledger::new(dynamo.quiet().client(), TABLE),
             stopping: AtomicBool::new(false),
             journal: Journal::default(),
@@ -166,6 +180,7 @@ impl Stack {
             ledger,
             policy,
             aws,
+            azure,
             aws_wire,
             vendor,
             notices,
@@ -211,7 +226,13 @@ impl Stack {
                 delete_handled(&self.work_queue, &work, &answer);
                 self.note_changes(now).await;
             }
-            if notices.is_empty() && work.is_empty() {
+            let webhooks = self.azure.market.take_due();
+            for call in &webhooks {
+                let status = self.azure.call(call).await?;
+                self.azure.market.answered(&call.id, Some(status.as_u16()));
+                self.note_webhook(call, Some(status), now).await;
+            }
+            if notices.is_empty() && work.is_empty() && webhooks.is_empty() {
                 if self.journal.was_touched() {
                     self.note_changes(now).await;
                 }
@@ -244,7 +265,20 @@ impl Stack {
             self.run_sweeper(&json!({})).await?;
             driven.swept_at = self.clock.now();
         }
+        self.run_timers(&mut driven.timers, SignedDuration::ZERO).await?;
         self.keep(&mut driven)
+    }
+
+    /// Runs the timers of the Functions app whose time has come, but none more often than `rarest`.
+    async fn run_timers(&self, timers: &mut [Timer], rarest: SignedDuration) -> anyhow::Result<()> {
+        let now = self.clock.now();
+        for timer in timers {
+            if let Some(line) = self.azure.run(timer, rarest, now).await? {
+                self.journal.add(now, Kind::Sweep, line, About::default());
+                self.note_changes(now).await;
+            }
+        }
+        Ok(())
     }
 
     /// Pushes the clock, stopping wherever something is due on the way, as real time would. `step` is told the time
@@ -260,7 +294,9 @@ impl Stack {
             self.deliver().await?;
             let now = self.clock.now();
             let long = target.duration_since(now) > LAST_HOURS;
-            let sweep = driven.swept_at.checked_add(if long { SWEEP_EVERY_ON_LONG_PUSHES } else { SWEEP_EVERY })?;
+            let rarest = if long { SWEEP_EVERY_ON_LONG_PUSHES } else { SignedDuration::ZERO };
+            self.run_timers(&mut driven.timers, rarest).await?;
+            let sweep = driven.swept_at.checked_add(SWEEP_EVERY.max(rarest))?;
             if now >= sweep {
                 self.run_sweeper(&json!({})).await?;
                 self.deliver().await?;
@@ -273,7 +309,9 @@ impl Stack {
             }
             let waiting =
                 [self.aws.next_due(), self.notices.next_visible(), self.work_queue.next_visible(), Some(sweep)];
-            let next = waiting.into_iter().flatten().min().unwrap_or(target).min(target);
+            let timers = driven.timers.iter().map(|timer| timer.next(rarest)).filter(|_| self.azure.is_used());
+            let waiting = waiting.into_iter().flatten().chain(self.azure.market.next_due()).chain(timers);
+            let next = waiting.min().unwrap_or(target).min(target);
             self.clock.advance_to(next.max(now.checked_add(SignedDuration::from_millis(1))?));
         }
     }
@@ -292,7 +330,10 @@ impl Stack {
             control_plane: self.secrets.control_plane.clone(),
             vendor_api: self.secrets.vendor_api.clone(),
             client_secret: self.secrets.client_secret.clone(),
+            azure_client_secret: self.secrets.azure_client_secret.clone(),
+            azure_sign_in_secret: self.secrets.azure_sign_in_secret.clone(),
             aws: self.aws.save(),
+            azure: self.azure.market.save(),
             vendor: self.vendor.save(),
             notices: self.notices.save(),
             work: self.work_queue.save(),

@@ -326,7 +326,7 @@ mod tests {
         let policy = Policy::parse(EMQX).unwrap();
         assert_eq!(policy.retention(Provider::Aws), SignedDuration::from_hours(72));
         assert_eq!(policy.payment_method(Provider::Aws), "AWS Marketplace Subscription");
-        assert_eq!(policy.listings.len(), 2);
+        assert_eq!(policy.listings.len(), 4);
     }
 
     #[test]

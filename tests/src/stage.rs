@@ -67,7 +67,19 @@ impl Stage {
         self.browser.open(&url).await
     }
 
-    /// Opens a page of the simulated marketplace.
+    /// Opens one of our own pages where Azure Functions serves them.
+    pub async fn ours_on_azure(&mut self, path: &str) -> anyhow::Result<()> {
+        let url = format!("{}{path}", self.world.at.tradepost_azure);
+        self.browser.open(&url).await
+    }
+
+    /// Opens a page of the simulated Azure portal.
+    pub async fn azure(&mut self, path: &str) -> anyhow::Result<()> {
+        let url = format!("{}{path}", self.world.at.azure);
+        self.browser.open(&url).await
+    }
+
+    /// Opens a page of the simulated AWS Marketplace.
     pub async fn aws(&mut self, path: &str) -> anyhow::Result<()> {
         let url = format!("{}{path}", self.world.at.aws);
         self.browser.open(&url).await

@@ -8,8 +8,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tradepost::deployment::{Deployment, DeploymentState};
 use tradepost::home::Home;
-use tradepost::ledger::{Ledger, Row};
+use tradepost::ledger::{Ledger, Provider, Row};
 use tradepost::link::{Link, Slot};
+use tradepost::policy::Listing;
 use tradepost::status::Status;
 use tradepost::subscription::{Subscription, SubscriptionKey};
 use tradepost_aws::marketplace::licence_id;
@@ -91,9 +92,15 @@ impl World {
         self.stack.clock.now()
     }
 
-    /// The code of the policy's first listing.
+    /// The policy's first listing in a marketplace.
+    pub fn listing(&self, marketplace: Provider) -> anyhow::Result<&Listing> {
+        let found = self.stack.policy.listings.iter().find(|listing| listing.marketplace == marketplace);
+        found.context("the policy lists nothing there")
+    }
+
+    /// The code of the policy's first listing on AWS.
     pub fn code(&self) -> String {
-        self.stack.policy.listings.first().map(|listing| listing.code.clone()).unwrap_or_default()
+        self.listing(Provider::Aws).map(|listing| listing.code.clone()).unwrap_or_default()
     }
 
     /// Lets time pass; everything that comes due on the way happens.
@@ -109,6 +116,11 @@ impl World {
     /// A call to the marketplace's test bench.
     pub async fn aws(&self, call: &str, body: Value) -> anyhow::Result<Value> {
         self.bench.aws(call, body).await
+    }
+
+    /// A call to the test bench of the Microsoft marketplace.
+    pub async fn azure(&self, call: &str, body: Value) -> anyhow::Result<Value> {
+        self.bench.azure(call, body).await
     }
 
     /// A call to the demo vendor's test bench.

@@ -22,15 +22,6 @@ use tradepost::work::{Ran, Worker};
 const ORG: &str = "org-clean";
 const ID: &str = "a-registration-known-to-one-browser-only";
 const AGAIN: &str = "another-registration-of-the-same-purchase";
-const LISTING: &str = r#"
-[[listing]]
-marketplace = "azure"
-code = "emqx-cloud"
-product = "EMQX Cloud"
-title = "EMQX Cloud"
-url = "https://example.com"
-model = "subscription"
-"#;
 
 /// A marketplace that answers what the test says.
 struct Says {
@@ -103,7 +94,7 @@ fn answer(standing: Standing, terms: Option<Terms>) -> Resolved {
 
 /// A purchase that was landed with, and the organization linked to it.
 async fn linked(standing: Standing, told: Option<Terms>) -> anyhow::Result<(World, Vec<Key>)> {
-    let world = World::with_policy(&format!("{EMQX}{LISTING}")).await?;
+    let world = World::with_policy(EMQX).await?;
     register(world.ledger(), ID, &answer(standing, told), world.now()).await?;
     let done = links(&world, ID, "l1").await?;
     let Connected::Linked { wake, .. } = done else { anyhow::bail!("{done:?}") };

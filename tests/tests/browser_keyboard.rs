@@ -1,10 +1,11 @@
 //! The whole way with the keyboard alone: Tab, Enter and typing. The focus can always be seen, and it moves in the
 //! order of the page.
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use serde_json::{Value, json};
 use system_tests::chromium::{Chromium, ENTER, TAB};
 use system_tests::stage::{Stage, no_error};
+use tradepost::ledger::Provider;
 use tradepost_local::demo::Browse;
 
 /// More stops than any page has.
@@ -90,7 +91,7 @@ async fn from_the_marketplace_to_linked() -> anyhow::Result<()> {
 async fn cancelling_too() -> anyhow::Result<()> {
     let mut stage = Stage::new().await?;
     let bought = stage.linked("clean").await?;
-    let title = stage.world.stack.policy.listings.first().context("a listing")?.title.clone();
+    let title = stage.world.listing(Provider::Aws)?.title.clone();
     stage.aws("/subscriptions").await?;
     let browser = stage.browser.clone();
     tab_to(&browser, &format!("#manage-{}", bought.agreement)).await?;

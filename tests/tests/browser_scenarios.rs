@@ -20,3 +20,8 @@ async fn emqx_cloud_aws() {
 async fn emqx_platform_aws() {
     holds("emqx-platform-aws").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn emqx_cloud_azure() {
+    holds("emqx-cloud-azure").await;
+}

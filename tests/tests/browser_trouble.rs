@@ -6,6 +6,7 @@ use serde_json::json;
 use system_tests::chromium::Taste;
 use system_tests::stage::{Stage, sign_in, to_the_vendors_sign_in};
 use system_tests::world::{EMQX, HOUR};
+use tradepost::ledger::Provider;
 use tradepost_local::demo::Browse;
 
 type Outcome = anyhow::Result<()>;
@@ -66,7 +67,7 @@ async fn without_cookies_the_page_says_that_they_are_needed() -> Outcome {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_scripts_the_whole_way_works() -> Outcome {
     let mut stage = Stage::with(EMQX, Taste { no_scripts: true, ..Taste::default() }).await?;
-    let title = stage.world.stack.policy.listings.first().map(|listing| listing.title.clone()).unwrap_or_default();
+    let title = stage.world.listing(Provider::Aws)?.title.clone();
     stage.aws("/").await?;
     stage.browser.submit("form#search-form", &[("q", &title)]).await?;
     stage.browser.click(&title).await?;

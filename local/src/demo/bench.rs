@@ -1,11 +1,11 @@
-//! The test benches of the simulated marketplace and the demo vendor, as scenarios and tests call them.
+//! The test benches of the simulated marketplaces and the demo vendor, as scenarios and tests call them.
 
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
 use crate::stack::{Addresses, loopback_client};
 
-/// Both benches, over HTTP.
+/// All of them, over HTTP.
 #[derive(Clone, Debug)]
 pub struct Bench {
     at: Addresses,
@@ -18,9 +18,22 @@ impl Bench {
         Ok(Self { at, client: loopback_client()? })
     }
 
-    /// A call to the marketplace's test bench.
+    /// A call to AWS Marketplace's test bench.
     pub async fn aws(&self, call: &str, body: Value) -> anyhow::Result<Value> {
         self.call(&format!("{}/sim/{call}", self.at.aws), body).await
+    }
+
+    /// A call to the Microsoft marketplace's test bench.
+    pub async fn azure(&self, call: &str, body: Value) -> anyhow::Result<Value> {
+        self.call(&format!("{}/sim/{call}", self.at.azure), body).await
+    }
+
+    /// The newest subscription in the Microsoft marketplace.
+    pub async fn azure_subscription(&self) -> anyhow::Result<Value> {
+        let state = self.state(&self.at.azure).await?;
+        let all = state.get("subscriptions").and_then(Value::as_object).context("there are no subscriptions")?;
+        let created = |one: &&Value| one.get("created").and_then(Value::as_str).map(str::to_owned);
+        all.values().max_by_key(created).cloned().context("nothing was bought")
     }
 
     /// A call to the demo vendor's test bench.
@@ -38,7 +51,11 @@ impl Bench {
 
     /// Everything the demo vendor knows.
     pub async fn vendor_state(&self) -> anyhow::Result<Value> {
-        let text = self.client.get(format!("{}/sim/state", self.at.vendor)).send().await?.text().await?;
+        self.state(&self.at.vendor).await
+    }
+
+    async fn state(&self, party: &str) -> anyhow::Result<Value> {
+        let text = self.client.get(format!("{party}/sim/state")).send().await?.text().await?;
         Ok(serde_json::from_str(&text)?)
     }
 

@@ -69,32 +69,40 @@ impl Browser {
     /// Fills in and submits the form that `form` selects.
     pub async fn submit(&mut self, form: &str, fill: &[(&str, &str)]) -> anyhow::Result<()> {
         let (to, method, fields) = self.form(form, fill)?;
-        let from = self.url.clone();
+        self.send(to, &method, fields).await
+    }
+
+    async fn send(&mut self, to: Url, method: &str, fields: Vec<(String, String)>) -> anyhow::Result<()> {
+        let (mut to, from) = (to, self.url.clone());
         if method == "post" {
             return self.go(to, Some(fields), &from).await;
         }
-        let mut to = to;
         to.query_pairs_mut().clear().extend_pairs(fields);
         self.go(to, None, &from).await
     }
 
     /// Submits the form that has a button with this text.
     pub async fn press(&mut self, button: &str, fill: &[(&str, &str)]) -> anyhow::Result<()> {
-        let number = {
+        let found = {
             let page = Html::parse_document(&self.html);
             let (forms, buttons) = (selector("form")?, selector("button")?);
-            let has = |form: ElementRef<'_>| {
-                form.select(&buttons)
-                    .any(|found| words(found).contains(button) && found.value().attr("aria-disabled") != Some("true"))
+            let pressed = |form: ElementRef<'_>| {
+                let is_it = |found: &ElementRef<'_>| {
+                    words(*found).contains(button) && found.value().attr("aria-disabled") != Some("true")
+                };
+                form.select(&buttons).find(is_it).map(|found| {
+                    let attribute = |name| found.value().attr(name).unwrap_or_default().to_owned();
+                    (attribute("name"), attribute("value"))
+                })
             };
-            page.select(&forms).position(has)
+            page.select(&forms).enumerate().find_map(|(number, form)| Some((number, pressed(form)?)))
         };
-        let number = number
+        let (number, (name, value)) = found
             .ok_or_else(|| anyhow!("there is no button \u{201c}{button}\u{201d} on {} ({})", self.url, self.status))?;
-        let (to, method, fields) = self.numbered_form(number, fill)?;
-        let from = self.url.clone();
-        let body = (method == "post").then_some(fields);
-        self.go(to, body, &from).await
+        let (to, method, mut fields) = self.numbered_form(number, fill)?;
+        // A button with a name is sent with its form.
+        fields.extend((!name.is_empty()).then_some((name, value)));
+        self.send(to, &method, fields).await
     }
 
     /// Posts fields to an address of the present page's site.
@@ -137,9 +145,7 @@ impl Browser {
                 Some((_, value)) if kind != "radio" || element.attr("value") == Some(value) => {
                     fields.push((name.to_owned(), (*value).to_owned()));
                 }
-                None if !unchecked => {
-                    fields.push((name.to_owned(), element.attr("value").unwrap_or_default().to_owned()))
-                }
+                None if !unchecked => fields.push((name.to_owned(), preset(input)?)),
                 Some(_) | None => {}
             }
         }
@@ -321,7 +327,7 @@ impl Browse for Browser {
     }
 
     async fn turns(&mut self, state: &str) -> anyhow::Result<()> {
-        let status = Self::fetch(self, "/status").await?;
+        let status = Self::fetch(self, &self.attribute("#status", "data-poll")?).await?;
         let told = status.get("state").and_then(serde_json::Value::as_str).unwrap_or_default();
         ensure!(told == state, "the page is told that it is {told}, not {state}");
         Ok(())
@@ -330,6 +336,16 @@ impl Browse for Browser {
 
 fn selector(css: &str) -> anyhow::Result<Selector> {
     Selector::parse(css).map_err(|error| anyhow!("{css} is not a selector: {error}"))
+}
+
+/// What a field is sent with if nobody touches it.
+fn preset(field: ElementRef<'_>) -> anyhow::Result<String> {
+    let value = |element: ElementRef<'_>| element.value().attr("value").unwrap_or_default().to_owned();
+    if field.value().name() != "select" {
+        return Ok(value(field));
+    }
+    let (chosen, first) = (selector("option[selected]")?, selector("option")?);
+    Ok(field.select(&chosen).chain(field.select(&first)).next().map(value).unwrap_or_default())
 }
 
 /// What can be seen: nothing that is hidden.

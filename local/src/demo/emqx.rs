@@ -1,10 +1,13 @@
-//! The EMQX pages "Billing from AWS Marketplace": linking, the situations in which linking fails, unlinking and what
-//! it stops and deletes. The numbered steps are in `steps`; what a page does not say but a buyer may do, in `moments`.
+//! The EMQX pages "Billing from AWS Marketplace" and "Manage billing from Azure Marketplace": linking, the situations in which linking fails, unlinking and what
+//! it stops and deletes. The numbered steps are in `steps`; what a page does not say but a buyer may do, in `moments` and
+//! `azure_moments`.
 
 use std::future::Future;
 use std::pin::Pin;
 
 use anyhow::ensure;
+use tradepost::ledger::Provider;
+use tradepost::policy::Listing;
 
 use super::browse::Browse;
 use super::moments::{Arrival, bad_tokens, buy_again, notice_at, payment_fails};
@@ -17,20 +20,49 @@ use super::steps::{
 type Part = for<'a> fn(&'a mut Play) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send + 'a>>;
 
 /// The parts of the scenario, each on a stack of its own.
-pub(super) fn parts<B: Browse + 'static>() -> Vec<(&'static str, Part)> {
-    vec![
+pub(super) fn parts<B: Browse + 'static>(marketplace: Provider) -> Vec<(&'static str, Part)> {
+    let mut parts: Vec<(&'static str, Part)> = vec![
         ("link, cancel, stop, delete after three days", |play| Box::pin(whole_life::<B>(play))),
         ("already signed in: straight to the index page", |play| Box::pin(signed_in_already::<B>(play))),
         ("refused: a credit card is set up", |play| Box::pin(refused::<B>(play, "card", "card_on_file"))),
         ("refused: available credits", |play| Box::pin(refused::<B>(play, "credits", "credits_available"))),
         ("refused: a second purchase by a linked account", |play| Box::pin(second_purchase::<B>(play))),
+    ];
+    match marketplace {
+        Provider::Aws => parts.extend(of_aws::<B>()),
+        Provider::Azure => parts.extend(of_azure::<B>()),
+    }
+    parts.push(("cancel and buy again within the three days", |play| Box::pin(buy_again::<B>(play))));
+    parts
+}
+
+/// What may happen in AWS Marketplace.
+fn of_aws<B: Browse + 'static>() -> Vec<(&'static str, Part)> {
+    vec![
         ("the notice comes before the buyer's click", |play| Box::pin(notice_at::<B>(play, Arrival::Before))),
         ("the notice comes after the buyer's click", |play| Box::pin(notice_at::<B>(play, Arrival::After))),
         ("the notice comes twice", |play| Box::pin(notice_at::<B>(play, Arrival::Twice))),
         ("the notice comes an hour later", |play| Box::pin(notice_at::<B>(play, Arrival::AnHourLater))),
         ("the purchase cannot be paid, after the click", |play| Box::pin(payment_fails::<B>(play))),
-        ("cancel and buy again within the three days", |play| Box::pin(buy_again::<B>(play))),
         ("a purchase link that has expired, and none at all", |play| Box::pin(bad_tokens::<B>(play))),
+    ]
+}
+
+/// What may happen in Microsoft's.
+fn of_azure<B: Browse + 'static>() -> Vec<(&'static str, Part)> {
+    use super::azure_moments as azure;
+    vec![
+        ("refused: the account is linked on AWS", |play| Box::pin(linked_elsewhere::<B>(play))),
+        ("refused on AWS: the account is linked here", |play| Box::pin(linked_here::<B>(play))),
+        ("the webhook comes before the buyer's click", |play| Box::pin(azure::active_at_once::<B>(play))),
+        ("every webhook comes twice", |play| Box::pin(azure::twice::<B>(play))),
+        ("the webhooks come an hour late", |play| Box::pin(azure::an_hour_late::<B>(play))),
+        ("the activation fails for a while", |play| Box::pin(azure::activation_fails::<B>(play))),
+        ("recurring billing on: the renewal keeps the link", |play| Box::pin(azure::renewed::<B>(play))),
+        ("recurring billing off: the end of the term", |play| Box::pin(azure::not_renewed::<B>(play))),
+        ("suspended and reinstated", |play| Box::pin(azure::suspended::<B>(play))),
+        ("a change of plan", |play| Box::pin(azure::change_of_plan::<B>(play))),
+        ("a purchase link that has expired, and none at all", |play| Box::pin(azure::bad_tokens::<B>(play))),
     ]
 }
 
@@ -45,7 +77,7 @@ async fn whole_life<B: Browse>(play: &mut Play) -> anyhow::Result<()> {
     all_are(play, "Warning 1. Cancelling stops the running deployments", &stopped, Some("stopped")).await?;
     all_are(play, "Warning 1. except the trial deployment", &["trial-sandbox"], Some("running")).await?;
     payment_method(play, &browser, "The Payment Method is empty again", "").await?;
-    let billings = [format!("{}/billing", play.at.tradepost), format!("{}/billing", play.at.vendor)];
+    let billings = [format!("{}/billing", play.tradepost()), format!("{}/billing", play.at.vendor)];
     play.step("Billing says what will be deleted, and when, and so does the vendor's", async {
         for billing in &billings {
             browser.open(billing).await?;
@@ -82,33 +114,36 @@ async fn signed_in_already<B: Browse>(play: &mut Play) -> anyhow::Result<()> {
         Ok(())
     })
     .await?;
-    let code = play.code.clone();
-    subscribe(play, &mut browser, &code).await?;
+    subscribe(play, &mut browser).await?;
     set_up(play, &mut browser).await?;
-    play.step("7. You are automatically redirected to the index page", async { on_index(&browser).await }).await?;
+    let (arrival, index) = (play.words().arrival, play.tradepost().to_owned());
+    play.step(&format!("{arrival}. You are automatically redirected to the index page"), async {
+        on_index(&browser, &index).await
+    })
+    .await?;
     link(play, &mut browser).await?;
     wait_for_sync(play, &mut browser).await
 }
 
 async fn refused<B: Browse>(play: &mut Play, person: &str, code: &str) -> anyhow::Result<()> {
     let mut browser = B::fresh().await?;
-    let listing = play.code.clone();
-    subscribe(play, &mut browser, &listing).await?;
+    subscribe(play, &mut browser).await?;
     set_up(play, &mut browser).await?;
     sign_in(play, &mut browser, person).await?;
     refusal_is_shown(play, &browser, code).await?;
+    let link = play.path("/link");
     play.step("Posting the form all the same is refused too", async {
         let csrf = browser.value_of("form[action$='/sign-out'] input[name=csrf]").await?;
         let organization = format!("org-{person}");
         let form = [("csrf", csrf.as_str()), ("organization", &organization), ("contact", "buyer@demo.example")];
-        browser.post("/link", &form).await?;
+        browser.post(&link, &form).await?;
         let status = browser.status().await?;
         ensure!(status == 409, "it was answered {status}");
         Ok(())
     })
     .await?;
-    play.push(120, "AWS confirms the purchase").await?;
-    let tradepost = play.at.tradepost.clone();
+    not_taken(play, "the purchase").await?;
+    let tradepost = play.tradepost().to_owned();
     play.step("Nothing is linked and billing is as it was", async {
         browser.open(&format!("{tradepost}/billing")).await?;
         let unpaid = !browser.has("#payment-method").await? || browser.text_of("#payment-method").await?.is_empty();
@@ -135,13 +170,50 @@ async fn refusal_is_shown<B: Browse>(play: &mut Play, browser: &B, code: &str) -
     .await
 }
 
+/// A refused purchase: AWS confirms it all the same, Microsoft waits for an activation that must not come.
+async fn not_taken(play: &mut Play, what: &str) -> anyhow::Result<()> {
+    match play.listing.marketplace {
+        Provider::Aws => play.push(120, &format!("AWS confirms {what}")).await,
+        Provider::Azure => {
+            play.push(HOUR, "An hour passes").await?;
+            let newest = play.bench.azure_subscription().await;
+            let waits = newest.map(|newest| {
+                newest.get("status").and_then(serde_json::Value::as_str) == Some("PendingFulfillmentStart")
+            });
+            play.holds(&format!("Microsoft was not asked to activate {what}"), waits)
+        }
+    }
+}
+
+/// A linked account buys `listing` too: refused, and the link stays as it is.
+async fn buys_another<B: Browse>(play: &mut Play, browser: &mut B, listing: &Listing) -> anyhow::Result<()> {
+    let first = play.listing.clone();
+    play.turn_to(listing);
+    subscribe(play, browser).await?;
+    set_up(play, browser).await?;
+    refusal_is_shown(play, browser, "already_linked").await?;
+    not_taken(play, "the second purchase").await?;
+    play.turn_to(&first);
+    pays(play, browser, "The first link is as it was and still pays").await
+}
+
 async fn second_purchase<B: Browse>(play: &mut Play) -> anyhow::Result<()> {
     let mut browser = B::fresh().await?;
     linked(play, &mut browser, "clean").await?;
-    let other = play.other_code.clone();
-    subscribe(play, &mut browser, &other).await?;
-    set_up(play, &mut browser).await?;
-    refusal_is_shown(play, &browser, "already_linked").await?;
-    play.push(120, "AWS confirms the second purchase").await?;
-    pays(play, &browser, "The first link is as it was and still pays").await
+    let other = play.other.clone();
+    buys_another(play, &mut browser, &other).await
+}
+
+async fn linked_elsewhere<B: Browse>(play: &mut Play) -> anyhow::Result<()> {
+    let (mut browser, here) = (B::fresh().await?, play.listing.clone());
+    play.turn_to(&play.elsewhere.clone());
+    linked(play, &mut browser, "clean").await?;
+    buys_another(play, &mut browser, &here).await
+}
+
+async fn linked_here<B: Browse>(play: &mut Play) -> anyhow::Result<()> {
+    let mut browser = B::fresh().await?;
+    linked(play, &mut browser, "clean").await?;
+    let elsewhere = play.elsewhere.clone();
+    buys_another(play, &mut browser, &elsewhere).await
 }

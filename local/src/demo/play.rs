@@ -5,8 +5,11 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use jiff::SignedDuration;
+use tradepost::policy::Listing;
+use url::Url;
 
 use super::bench::Bench;
+use super::steps::Words;
 use super::{Scenario, Tally};
 use crate::progress::Terminal;
 use crate::serve::{bind, serve};
@@ -20,12 +23,12 @@ pub struct Play {
     pub stack: Arc<Stack>,
     /// Where everybody is.
     pub at: Addresses,
-    /// The listing's code.
-    pub code: String,
-    /// The listing's title.
-    pub title: String,
-    /// The code of another listing of the same vendor.
-    pub other_code: String,
+    /// What is bought, until [`Play::turn_to`] something else.
+    pub listing: Listing,
+    /// Another listing of the vendor in the same marketplace.
+    pub other: Listing,
+    /// One of the same product in another marketplace.
+    pub elsewhere: Listing,
     part: String,
     terminal: Terminal,
     server: tokio::task::JoinHandle<()>,
@@ -45,21 +48,20 @@ impl Play {
                 tracing::error!(%error, "the stack is not served any more");
             }
         });
-        let listing = stack.policy.listings.get(scenario.listing).context("the policy has no such listing")?;
-        let (code, title) = (listing.code.clone(), listing.title.clone());
-        let other = stack
-            .policy
-            .listings
-            .iter()
-            .find(|other| other.code != code)
-            .context("the policy has no second listing")?;
-        let other_code = other.code.clone();
+        let listings = &stack.policy.listings;
+        let listing = stack.policy.listing(scenario.marketplace, scenario.listing);
+        let listing = listing.context("the policy has no such listing")?.clone();
+        let here = |other: &&Listing| other.marketplace == listing.marketplace;
+        let other = listings.iter().filter(here).find(|other| other.code != listing.code);
+        let elsewhere = listings.iter().filter(|other| !here(other)).find(|other| other.product == listing.product);
+        let other = other.context("the policy has no second listing there")?.clone();
+        let elsewhere = elsewhere.context("the policy lists the product in one marketplace only")?.clone();
         Ok(Self {
             bench: Bench::new(stack.addresses())?,
             at: stack.addresses(),
-            code,
-            title,
-            other_code,
+            listing,
+            other,
+            elsewhere,
             stack,
             part: part.to_owned(),
             terminal,
@@ -67,6 +69,27 @@ impl Play {
             steps: 0,
             failed: 0,
         })
+    }
+
+    /// From now on the steps are about this listing.
+    pub fn turn_to(&mut self, listing: &Listing) {
+        self.listing = listing.clone();
+    }
+
+    /// What the pages about the listing's marketplace call things.
+    pub(super) fn words(&self) -> Words {
+        Words::of(self.listing.marketplace)
+    }
+
+    /// Where Tradepost's pages are for the listing's buyers.
+    pub fn tradepost(&self) -> &str {
+        self.at.tradepost_of(self.listing.marketplace)
+    }
+
+    /// A path of these pages, with the prefix they are served below.
+    pub fn path(&self, path: &str) -> String {
+        let prefix = Url::parse(self.tradepost()).map(|url| url.path().trim_end_matches('/').to_owned());
+        format!("{}{path}", prefix.unwrap_or_default())
     }
 
     /// Plays one step and writes its line.

@@ -1,66 +1,80 @@
-//! The numbered steps of the pages "Billing from AWS Marketplace", in the page's own order and words. The scenarios
-//! are put together from them in `emqx` and `moments`.
+//! The numbered steps of the pages "Billing from AWS Marketplace" and "Manage billing from Azure Marketplace", in the
+//! pages' own order and words. What a buyer does in the marketplace itself is in `aws_steps` and `azure_steps`; here is
+//! what both have in common, and the choice between them. The scenarios are put together from these in `emqx`,
+//! `moments` and `azure_moments`.
 
 use anyhow::ensure;
+use tradepost::ledger::Provider;
 
 use super::browse::Browse;
 use super::play::Play;
+use super::{aws_steps, azure_steps};
 
 pub(super) const HOUR: i64 = 3600;
 pub(super) const DAY: i64 = 24 * HOUR;
-/// The Payment Method of a linked account.
-const METHOD: &str = "AWS Marketplace Subscription";
 
-/// Steps 1 to 5 of linking: the purchase. Leaves the browser at the green banner.
-pub(super) async fn subscribe<B: Browse>(play: &mut Play, browser: &mut B, code: &str) -> anyhow::Result<()> {
-    let (aws, title) = (play.at.aws.clone(), title(play, code));
-    let link = format!("a#product-{code}");
-    play.step("1. Sign in to your AWS account", async {
-        browser.open(&format!("{aws}/")).await?;
-        let account = browser.value_of("#account-id").await?;
-        ensure!(account.len() == 12, "the account is {account}");
-        Ok(())
-    })
-    .await?;
-    play.step("2. Navigate to AWS Marketplace", async {
-        browser.follow("a#nav-search").await?;
-        browser.text_of("form#search-form").await.map(|_| ())
-    })
-    .await?;
-    play.step(&format!("3. Search for \u{201c}{title}\u{201d} in the search bar"), async {
-        browser.submit("form#search-form", &[("q", &title)]).await?;
-        let found = browser.text_of(&link).await?;
-        ensure!(found == title, "{found} was found instead of {title}");
-        Ok(())
-    })
-    .await?;
-    play.step("4. On the product overview page, click View purchase options", async {
-        browser.follow(&link).await?;
-        expect(browser, "Product overview").await?;
-        browser.click("View purchase options").await
-    })
-    .await?;
-    play.step(&format!("5. On the Subscribe to {title} page, click Subscribe"), async {
-        expect(browser, &format!("Subscribe to {title}")).await?;
-        browser.press("Subscribe", &[]).await?;
-        let url = browser.url().await?;
-        ensure!(url.path() == "/subscriptions", "Subscribe led to {url}");
-        Ok(())
-    })
-    .await
+/// What the pages call things.
+pub(super) struct Words {
+    /// Whose marketplace it is.
+    pub company: &'static str,
+    /// The marketplace.
+    pub marketplace: &'static str,
+    /// The Payment Method of a linked account.
+    pub method: &'static str,
+    /// The number of the step that ends on the index page.
+    pub arrival: u8,
 }
 
-fn title(play: &Play, code: &str) -> String {
-    let listing = play.stack.policy.listings.iter().find(|listing| listing.code == code);
-    listing.map_or_else(|| play.title.clone(), |listing| listing.title.clone())
+impl Words {
+    pub(super) fn of(marketplace: Provider) -> Self {
+        match marketplace {
+            Provider::Aws => Self {
+                company: "AWS",
+                marketplace: "AWS Marketplace",
+                method: "AWS Marketplace Subscription",
+                arrival: 7,
+            },
+            Provider::Azure => Self {
+                company: "Microsoft",
+                marketplace: "Azure Marketplace",
+                method: "Azure Marketplace Subscription",
+                arrival: 8,
+            },
+        }
+    }
+}
+
+/// The steps of linking up to the purchase.
+pub(super) async fn subscribe<B: Browse>(play: &mut Play, browser: &mut B) -> anyhow::Result<()> {
+    match play.listing.marketplace {
+        Provider::Aws => aws_steps::subscribe(play, browser).await,
+        Provider::Azure => azure_steps::subscribe(play, browser).await,
+    }
+}
+
+/// From the purchase to the vendor.
+pub(super) async fn set_up<B: Browse>(play: &mut Play, browser: &mut B) -> anyhow::Result<()> {
+    match play.listing.marketplace {
+        Provider::Aws => aws_steps::set_up(play, browser).await,
+        Provider::Azure => azure_steps::set_up(play, browser).await,
+    }
+}
+
+/// The steps of unlinking.
+pub(super) async fn cancel<B: Browse>(play: &mut Play, browser: &mut B) -> anyhow::Result<()> {
+    match play.listing.marketplace {
+        Provider::Aws => aws_steps::cancel(play, browser).await,
+        Provider::Azure => azure_steps::cancel(play, browser).await,
+    }
 }
 
 /// Step 3 the other way: from the vendor's pages for signing in and signing up.
 pub(super) async fn from_the_vendors_pages<B: Browse>(play: &mut Play, browser: &mut B) -> anyhow::Result<()> {
-    let (vendor, title) = (play.at.vendor.clone(), play.title.clone());
-    let link = format!("AWS Marketplace: {title}");
+    let (vendor, title) = (play.at.vendor.clone(), play.listing.title.clone());
+    let marketplace = play.words().marketplace;
+    let link = format!("{marketplace}: {title}");
     for path in ["/sign-in", "/sign-up"] {
-        play.step(&format!("3. Or click AWS Marketplace on the vendor's {path} page"), async {
+        play.step(&format!("3. Or click {marketplace} on the vendor's {path} page"), async {
             browser.open(&format!("{vendor}{path}")).await?;
             browser.click(&link).await?;
             let shown = browser.text_of("h1").await?;
@@ -72,25 +86,14 @@ pub(super) async fn from_the_vendors_pages<B: Browse>(play: &mut Play, browser: 
     Ok(())
 }
 
-/// Step 6.
-pub(super) async fn set_up<B: Browse>(play: &mut Play, browser: &mut B) -> anyhow::Result<()> {
-    play.step("6. In the green banner, click Set Up Your Account", async {
-        browser.text_of("#banner-subscribed").await?;
-        browser.submit("form#set-up-your-account", &[]).await?;
-        let url = browser.url().await?;
-        ensure!(!url.query().unwrap_or_default().contains("marketplace-token"), "the token is in an address");
-        Ok(())
-    })
-    .await
-}
-
-/// Step 7, not signed in.
+/// Not signed in.
 pub(super) async fn sign_in<B: Browse>(play: &mut Play, browser: &mut B, person: &str) -> anyhow::Result<()> {
-    play.step("7. You are prompted to sign in", async { prompted(browser).await }).await?;
-    let email = format!("{person}@demo.example");
-    play.step("7. Upon successful sign-in, you are redirected to the index page", async {
+    let arrival = play.words().arrival;
+    play.step(&format!("{arrival}. You are prompted to sign in"), async { prompted(browser).await }).await?;
+    let (email, index) = (format!("{person}@demo.example"), play.tradepost().to_owned());
+    play.step(&format!("{arrival}. Upon successful sign-in, you are redirected to the index page"), async {
         browser.submit("form#sign-in", &[("email", &email), ("password", "demo")]).await?;
-        on_index(browser).await
+        on_index(browser, &index).await
     })
     .await
 }
@@ -105,17 +108,18 @@ pub(super) async fn prompted<B: Browse>(browser: &mut B) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The browser is on the index page.
-pub(super) async fn on_index<B: Browse>(browser: &B) -> anyhow::Result<()> {
-    let url = browser.url().await?;
-    let index = url.host_str() == Some("tradepost.localhost") && url.path() == "/";
-    ensure!(index, "it led to {url}: {}", browser.text().await?);
+/// The browser is on the index page, which is at the address of Tradepost's pages itself.
+pub(super) async fn on_index<B: Browse>(browser: &B, tradepost: &str) -> anyhow::Result<()> {
+    let mut url = browser.url().await?;
+    url.set_query(None);
+    ensure!(url.as_str().trim_end_matches('/') == tradepost, "it led to {url}: {}", browser.text().await?);
     Ok(())
 }
 
-/// Step 7, the modal.
+/// The modal.
 pub(super) async fn link<B: Browse>(play: &mut Play, browser: &mut B) -> anyhow::Result<()> {
-    play.step("7. A modal asks to link this purchase to this account; press Link", async {
+    let what = format!("{}. A modal asks to link this purchase to this account; press Link", play.words().arrival);
+    play.step(&what, async {
         expect(browser, "Link this purchase to this account").await?;
         browser.submit("form#link-form", &[]).await?;
         let status = browser.status().await?;
@@ -127,7 +131,7 @@ pub(super) async fn link<B: Browse>(play: &mut Play, browser: &mut B) -> anyhow:
 
 /// What the modal shows.
 pub(super) async fn modal<B: Browse>(play: &mut Play, browser: &B, what: &str, state: &str) -> anyhow::Result<()> {
-    let told = browser.fetch("/status").await;
+    let told = browser.fetch(&play.path("/status")).await;
     let told = told.map(|status| status.get("state").and_then(serde_json::Value::as_str) == Some(state));
     play.holds(what, told)
 }
@@ -139,7 +143,7 @@ pub(super) async fn reloaded<B: Browse>(
     what: &str,
     state: &str,
 ) -> anyhow::Result<()> {
-    let tradepost = play.at.tradepost.clone();
+    let tradepost = play.tradepost().to_owned();
     play.step(what, async {
         browser.open(&format!("{tradepost}/")).await?;
         browser.text_of(&format!("#status[data-state={state}]")).await.map(|_| ())
@@ -149,14 +153,22 @@ pub(super) async fn reloaded<B: Browse>(
 
 /// Step 8, from the modal that shows the syncing to the Payment Method.
 pub(super) async fn wait_for_sync<B: Browse>(play: &mut Play, browser: &mut B) -> anyhow::Result<()> {
-    modal(play, browser, "7. The modal displays the status: being synced", "syncing").await?;
-    payment_method(play, browser, "8. Until then the Payment Method is empty", "").await?;
-    at_the_vendor(play, browser, "8. The vendor's own index page shows it too", "syncing", "Syncing").await?;
-    browser.watch().await?;
-    play.push(120, "8. Wait for AWS to finish syncing").await?;
-    play.step("8. The modal turns to linked, without a reload", async { browser.turns("linked").await }).await?;
-    payment_method(play, browser, "8. Billing shows the Payment Method AWS Marketplace Subscription", METHOD).await?;
-    at_the_vendor(play, browser, "8. So do the vendor's own index and billing pages", "linked", METHOD).await
+    let words = play.words();
+    match play.listing.marketplace {
+        Provider::Aws => {
+            modal(play, browser, "7. The modal displays the status: being synced", "syncing").await?;
+            payment_method(play, browser, "8. Until then the Payment Method is empty", "").await?;
+            at_the_vendor(play, browser, "8. The vendor's own index page shows it too", "syncing", "Syncing").await?;
+            browser.watch().await?;
+            play.push(120, "8. Wait for AWS to finish syncing").await?;
+            play.step("8. The modal turns to linked, without a reload", async { browser.turns("linked").await })
+                .await?;
+        }
+        // Microsoft is asked to activate the purchase while the browser waits for its answer.
+        Provider::Azure => modal(play, browser, "8. The modal displays the status: linked at once", "linked").await?,
+    }
+    pays(play, browser, &format!("8. Billing shows the Payment Method {}", words.method)).await?;
+    at_the_vendor(play, browser, "8. So do the vendor's own index and billing pages", "linked", words.method).await
 }
 
 /// What the vendor's console shows of it, in a tab of its own.
@@ -187,7 +199,7 @@ pub(super) async fn payment_method<B: Browse>(
     what: &str,
     wanted: &str,
 ) -> anyhow::Result<()> {
-    let billing = format!("{}/billing", play.at.tradepost);
+    let billing = format!("{}/billing", play.tradepost());
     play.step(what, async {
         let mut tab = browser.second_tab().await?;
         tab.open(&billing).await?;
@@ -200,59 +212,17 @@ pub(super) async fn payment_method<B: Browse>(
 
 /// It is linked, and paid by the marketplace.
 pub(super) async fn pays<B: Browse>(play: &mut Play, browser: &B, what: &str) -> anyhow::Result<()> {
-    payment_method(play, browser, what, METHOD).await
+    let method = play.words().method;
+    payment_method(play, browser, what, method).await
 }
 
 /// All the way to a linked account, with the notices at their usual times.
 pub(super) async fn linked<B: Browse>(play: &mut Play, browser: &mut B, person: &str) -> anyhow::Result<()> {
-    let code = play.code.clone();
-    subscribe(play, browser, &code).await?;
+    subscribe(play, browser).await?;
     set_up(play, browser).await?;
     sign_in(play, browser, person).await?;
     link(play, browser).await?;
     wait_for_sync(play, browser).await
-}
-
-/// The steps of unlinking: cancel in the marketplace with the typed confirmation.
-pub(super) async fn cancel<B: Browse>(play: &mut Play, browser: &mut B) -> anyhow::Result<()> {
-    let (aws, title) = (play.at.aws.clone(), play.title.clone());
-    play.step("1., 2. Sign in to your AWS account, navigate to AWS Marketplace", async {
-        browser.open(&format!("{aws}/")).await
-    })
-    .await?;
-    play.step("3. Navigate to the Manage Subscriptions page", async {
-        browser.click("Manage subscriptions").await?;
-        expect(browser, "Manage subscriptions").await
-    })
-    .await?;
-    play.step("4. Select the subscription that you wish to unlink", async { browser.click(&title).await }).await?;
-    play.step("5. Click the Actions button in the Agreement section", async {
-        browser.unfold("#actions-button").await
-    })
-    .await?;
-    play.step("6. In the dropdown, click Cancel Subscription", async {
-        browser.click("Cancel subscription").await?;
-        browser.text_of("#cancel-dialog").await.map(|_| ())
-    })
-    .await?;
-    play.step("7. A confirmation that is not the product's name is refused", async {
-        browser.press("Yes, cancel subscription", &[("confirmation", "something else")]).await?;
-        let status = browser.status().await?;
-        ensure!(status >= 400, "it was answered {status}");
-        Ok(())
-    })
-    .await?;
-    play.step(&format!("7. Type \u{201c}{title}\u{201d}, click Yes, cancel subscription"), async {
-        browser.press("Yes, cancel subscription", &[("confirmation", &title)]).await
-    })
-    .await?;
-    play.step("7. A green banner says that it is cancelled", async {
-        let url = browser.url().await?;
-        ensure!(url.path() == "/subscriptions", "it led to {url}: {}", browser.text().await?);
-        browser.text_of("#banner-cancelled").await.map(|_| ())
-    })
-    .await?;
-    play.push(60, "AWS tells of the cancellation").await
 }
 
 /// Deployments by name, as the vendor has them; none: they are gone.

@@ -5,7 +5,7 @@
 //! listens, no body of a forwarded request without `Content-Length`. Not known, and so the less kind of what is
 //! possible: `host` of a forwarded request is the handler's; its `x-forwarded-*`, if it brings any, are kept out.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -103,18 +103,25 @@ async fn admin(host: &Arc<Shared>, request: Request<Body>) -> Response {
 async fn proxy(host: &Shared, function: &Function, peer: SocketAddr, request: Request<Body>) -> Response {
     let id = super::guid();
     let (mut parts, body) = request.into_parts();
-    let public = parts.headers.get(header::HOST).cloned();
-    let parent = parts.headers.get("traceparent").and_then(|value| value.to_str().ok()).and_then(traced);
     let bodyless = !parts.headers.contains_key(header::TRANSFER_ENCODING)
         && parts.headers.get(header::CONTENT_LENGTH).is_none_or(|length| length == "0");
+    as_proxied(&mut parts, host.worker.port, peer.ip(), &id);
+    let sent = host.in_time(tries(host, parts, body, bodyless)).await;
+    finish(host, id, function, sent)
+}
+
+/// The head of a request as a proxying host hands it over: to the handler at `port`, from `peer`, under invocation `id`.
+pub(crate) fn as_proxied(parts: &mut request::Parts, port: u16, peer: IpAddr, id: &str) {
+    let public = parts.headers.get(header::HOST).cloned();
+    let parent = parts.headers.get("traceparent").and_then(|value| value.to_str().ok()).and_then(traced);
     let trace = parent.unwrap_or_else(|| (super::hex::<16>(), "00".to_owned()));
     keep_to_the_connection(&mut parts.headers);
     let own = [
-        ("host", format!("127.0.0.1:{}", host.worker.port)),
+        ("host", format!("127.0.0.1:{port}")),
         ("x-azure-functions-hostversion", HOST_VERSION.to_owned()),
-        ("x-azure-functions-invocationid", id.clone()),
-        ("x-ms-invocation-id", id.clone()),
-        ("x-forwarded-for", peer.ip().to_string()),
+        ("x-azure-functions-invocationid", id.to_owned()),
+        ("x-ms-invocation-id", id.to_owned()),
+        ("x-forwarded-for", peer.to_string()),
         ("x-forwarded-proto", "http".to_owned()),
         ("traceparent", format!("00-{}-{}-{}", trace.0, super::hex::<8>(), trace.1)),
     ];
@@ -125,9 +132,7 @@ async fn proxy(host: &Shared, function: &Function, peer: SocketAddr, request: Re
     if let Some(public) = public {
         parts.headers.insert("x-forwarded-host", public);
     }
-    parts.uri = target(&parts);
-    let sent = host.in_time(tries(host, parts, body, bodyless)).await;
-    finish(host, id, function, sent)
+    parts.uri = target(parts);
 }
 
 /// Tries again while nobody listens, and after a broken connection if there is no body that is gone by then.

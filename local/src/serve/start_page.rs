@@ -4,6 +4,7 @@ use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
+use tradepost::ledger::Provider;
 
 use super::Desk;
 use super::page::{Frame, for_people, show};
@@ -16,14 +17,14 @@ struct StartPage {
     now_for_people: String,
     steps: [Step; 6],
     people: &'static [(&'static str, &'static str, &'static str)],
-    parties: [Party; 4],
+    parties: [Party; 6],
 }
 
 struct Step {
     title: String,
     text: &'static str,
-    link: &'static str,
-    address: String,
+    /// What its buttons say, and where they lead.
+    ways: Vec<(&'static str, String)>,
 }
 
 struct Party {
@@ -47,57 +48,77 @@ const PEOPLE: &[(&str, &str, &str)] = &[
 pub(super) async fn get(State(desk): State<Desk>) -> Response {
     let at = desk.stack.addresses();
     let now = desk.stack.clock.now();
-    let listing = desk.stack.policy.listings.first();
-    let (code, title) = listing.map(|listing| (listing.code.as_str(), listing.title.as_str())).unwrap_or_default();
+    let listing = |marketplace| desk.stack.policy.listings.iter().find(move |one| one.marketplace == marketplace);
+    let way = |marketplace, words| listing(marketplace).map(|listing| (words, listing.url.clone()));
+    let title = desk.stack.policy.listings.first().map(|listing| listing.title.as_str()).unwrap_or_default();
+    let ways = [way(Provider::Aws, "Open the listing on AWS"), way(Provider::Azure, "Open the listing on Azure")];
     let steps = [
         Step {
             title: format!("Buy {title} and link it"),
-            text: "View purchase options, Subscribe, Set up your account; continue as clean@demo.example and press Link.",
-            link: "Open the listing on AWS",
-            address: format!("{}/product/{code}", at.aws),
+            text: "View purchase options, Subscribe, Set up your account; on Azure Subscribe, Configure account now, and pick the same Microsoft account. Continue as clean@demo.example and press Link.",
+            ways: ways.into_iter().flatten().collect(),
         },
         Step {
             title: "Watch the modal turn from syncing to linked".to_owned(),
-            text: "It does by itself when AWS confirms, about a minute after the purchase. In a hurry? Push the clock two minutes.",
-            link: "Open Tradepost\u{2019}s page",
-            address: format!("{}/", at.tradepost),
+            text: "It does by itself when AWS confirms, about a minute after the purchase; in a hurry, push the clock two minutes. On Azure it is linked at once.",
+            ways: vec![
+                ("Tradepost\u{2019}s page on AWS", format!("{}/", at.tradepost)),
+                ("and on Azure", format!("{}/", at.tradepost_azure)),
+            ],
         },
         Step {
             title: "Try a refusal".to_owned(),
-            text: "In a private window, where nobody is signed in, take another AWS account, buy there, and continue as card@demo.example or credits@demo.example.",
-            link: "Take another AWS account",
-            address: format!("{}/account?id=444455556666", at.aws),
+            text: "Buy on the other marketplace too: an account is linked to one purchase only. Or in a private window, where nobody is signed in, take another account, buy there, and continue as card@demo.example or credits@demo.example.",
+            ways: vec![
+                ("Take another AWS account", format!("{}/account?id=444455556666", at.aws)),
+                ("another Azure account", format!("{}/account?id=ben", at.azure)),
+            ],
         },
         Step {
             title: "Cancel".to_owned(),
-            text: "Open the subscription, cancel it and type the product\u{2019}s name. Once AWS has told, the running deployments of Clean Co stop; the trial goes on.",
-            link: "Open Manage subscriptions",
-            address: format!("{}/subscriptions", at.aws),
+            text: "Open the subscription and cancel it; AWS wants the product\u{2019}s name typed. Once the marketplace has told, the running deployments of Clean Co stop; the trial goes on.",
+            ways: vec![
+                ("Manage subscriptions on AWS", format!("{}/subscriptions", at.aws)),
+                ("SaaS on Azure", format!("{}/saas", at.azure)),
+            ],
         },
         Step {
             title: "Push the clock three days and an hour".to_owned(),
             text: "The last warnings go out on the way; after the hour exactly the stopped deployments are gone. The page says line by line what happened.",
-            link: "Open the clock",
-            address: "/clock".to_owned(),
+            ways: vec![("Open the clock", "/clock".to_owned())],
         },
         Step {
             title: "Buy again within the three days".to_owned(),
-            text: "Cancelled and bought again in time, what was stopped starts again and nothing is deleted. The order log shows every notice with its raw JSON.",
-            link: "Open the order log",
-            address: format!("{}/orders", at.aws),
+            text: "Cancelled and bought again in time, what was stopped starts again and nothing is deleted. The logs show every notice with its raw JSON.",
+            ways: vec![
+                ("AWS\u{2019}s order log", format!("{}/orders", at.aws)),
+                ("Microsoft\u{2019}s webhooks", format!("{}/webhooks", at.azure)),
+            ],
         },
     ];
     let parties = [
         Party {
-            name: "Tradepost",
+            name: "Tradepost on AWS",
             address: format!("{}/", at.tradepost),
             what: "The four functions as they run in the cloud, called with the events AWS would send.",
+            real: true,
+        },
+        Party {
+            name: "Tradepost on Azure",
+            address: format!("{}/", at.tradepost_azure),
+            what: "The handler as the Functions host calls it: pages, webhooks and timers, over the same database.",
             real: true,
         },
         Party {
             name: "AWS Marketplace",
             address: format!("{}/", at.aws),
             what: "Where a buyer subscribes and cancels, its notices, and the APIs the functions call.",
+            real: false,
+        },
+        Party {
+            name: "Azure portal",
+            address: format!("{}/", at.azure),
+            what: "Where a buyer subscribes, changes and cancels in Microsoft\u{2019}s marketplace; beside it Entra ID, which signs buyers in, and the API the handler calls.",
             real: false,
         },
         Party {

@@ -85,7 +85,8 @@ async fn a_turn_pushes_once_and_a_script_always() {
 #[tokio::test]
 async fn a_purchase_is_told_in_the_order_in_which_things_happened() {
     let (stack, router) = stack().await;
-    let code = stack.policy.listings.first().unwrap().code.clone();
+    let aws = |listing: &&tradepost::policy::Listing| listing.marketplace == tradepost::ledger::Provider::Aws;
+    let code = stack.policy.listings.iter().find(aws).unwrap().code.clone();
     let aws = [("host", "aws.localhost:8080"), ("content-type", "application/json")];
     let bought = ask(&router, "POST", "/sim/accept", &aws, &json!({"product": code}).to_string()).await;
     assert_eq!(bought.0, 200, "{}", bought.2);

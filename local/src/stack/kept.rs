@@ -10,6 +10,7 @@ use tradepost::settings::Secrets;
 use tradepost_aws::config::random;
 
 use crate::aws_marketplace::AwsMarketplace;
+use crate::azure_marketplace::AzureMarketplace;
 use crate::queue::Queue;
 use crate::vendor::Vendor;
 
@@ -27,7 +28,13 @@ pub(super) struct Kept {
     #[serde(default)]
     pub client_secret: String,
     #[serde(default)]
+    pub azure_client_secret: String,
+    #[serde(default)]
+    pub azure_sign_in_secret: String,
+    #[serde(default)]
     pub aws: Value,
+    #[serde(default)]
+    pub azure: Value,
     #[serde(default)]
     pub vendor: Value,
     #[serde(default)]
@@ -47,6 +54,12 @@ impl Kept {
         }
         if self.vendor_api.is_empty() {
             self.vendor_api = format!("whsec_{}", base64::engine::general_purpose::STANDARD.encode(random()));
+        }
+        // State kept before there was a Microsoft side has none of these.
+        for secret in [&mut self.azure_client_secret, &mut self.azure_sign_in_secret] {
+            if secret.is_empty() {
+                *secret = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(random());
+            }
         }
         self
     }
@@ -77,6 +90,7 @@ pub(super) fn kept(folder: Option<&Path>) -> anyhow::Result<Kept> {
 pub(super) fn restore(
     kept: &Kept,
     aws: &AwsMarketplace,
+    azure: &AzureMarketplace,
     vendor: &Vendor,
     notices: &Queue,
     work: &Queue,
@@ -84,6 +98,9 @@ pub(super) fn restore(
     let damaged = "the kept state is of another version; delete the folder to start afresh";
     if !kept.aws.is_null() {
         aws.load(kept.aws.clone()).context(damaged)?;
+    }
+    if !kept.azure.is_null() {
+        azure.load(kept.azure.clone()).context(damaged)?;
     }
     if !kept.vendor.is_null() {
         vendor.load(kept.vendor.clone()).context(damaged)?;

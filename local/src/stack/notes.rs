@@ -1,8 +1,10 @@
 //! What the stack writes into its journal: what came of each notice, what a sweep did, and which rows changed.
 
+use http::StatusCode;
 use jiff::Timestamp;
+use serde_json::Value;
 use tradepost::ledger::Key;
-use tradepost::notice::{NoticeState, RawNotice, Subject};
+use tradepost::notice::{NotUnderstood, Notice, NoticeState, RawNotice, Subject};
 use tradepost::sweeper::Report;
 use tradepost_aws::event::{notice_id, read};
 use tradepost_aws::notifications::BatchResponse;
@@ -10,7 +12,10 @@ use tradepost_aws::notifications::BatchResponse;
 use super::Stack;
 use super::journal::{About, Kind};
 use super::seen::Seen;
+use crate::azure_marketplace::WebhookCall;
 use crate::queue::Message;
+
+type ReadNotice = fn(&RawNotice) -> Result<Notice, NotUnderstood>;
 
 impl Stack {
     /// Keeps a journal from now on.
@@ -34,7 +39,29 @@ impl Stack {
     }
 
     async fn notice(&self, message: &Message, handed_back: bool) -> (Kind, String, About) {
-        let id = notice_id(&message.body, &message.id);
+        self.told(&notice_id(&message.body, &message.id), read, message.receives > 1, handed_back).await
+    }
+
+    /// What came of a webhook, and what followed. `status` is what it was answered, if it was.
+    pub(super) async fn note_webhook(&self, call: &WebhookCall, status: Option<StatusCode>, now: Timestamp) {
+        if !self.journal.is_kept() {
+            return;
+        }
+        let body: Value = serde_json::from_str(&call.body).unwrap_or_default();
+        let id = format!("azure:{}", body.get("id").and_then(Value::as_str).unwrap_or_default());
+        let handed_back = status.is_none_or(|status| status.is_server_error());
+        let (kind, what, about) = match status {
+            Some(StatusCode::UNAUTHORIZED) => {
+                let what = "A webhook was turned away: nothing proves that Microsoft sent it".to_owned();
+                (Kind::Trouble, what, About::default())
+            }
+            Some(_) | None => self.told(&id, tradepost_azure::notice::read, call.attempt > 1, handed_back).await,
+        };
+        self.journal.add(now, kind, what, about);
+        self.note_changes(now).await;
+    }
+
+    async fn told(&self, id: &str, read: ReadNotice, again: bool, handed_back: bool) -> (Kind, String, About) {
         let row = self.looking.get::<RawNotice>(&Key::new(format!("NOTICE#{id}"), "NOTICE")).await.ok().flatten();
         let Some(row) = row else {
             return (Kind::Trouble, "A notice could not be stored; it comes again".to_owned(), About::default());
@@ -49,7 +76,7 @@ impl Stack {
         };
         let about = About { agreement: Some(agreement), ..About::default() };
         let told = format!("{} ({})", in_plain_words(&notice.kind), notice.kind);
-        let again = if message.receives > 1 { ", delivered again" } else { "" };
+        let again = if again { ", delivered again" } else { "" };
         match &row.doc.state {
             NoticeState::Interpreted { outcome } => {
                 let outcome = outcome.strip_prefix(&format!("{}: ", notice.kind)).unwrap_or(outcome);
@@ -96,8 +123,11 @@ impl Stack {
     }
 }
 
-/// The agreement's id in a subscription's key; the whole key where there is none.
+/// The agreement's id in a subscription's key, or the subscription's own; the whole key where there is neither.
 pub(super) fn named(subscription: &str) -> String {
+    if let Some(id) = subscription.strip_prefix("azure|") {
+        return id.to_owned();
+    }
     match subscription.strip_prefix("aws|").and_then(|rest| rest.split_once('|')) {
         Some((agreement, _)) => agreement.to_owned(),
         None => subscription.to_owned(),
@@ -117,7 +147,14 @@ fn in_plain_words(kind: &str) -> &'static str {
         "unsubscribe-pending" => "AWS tells that the subscription will end",
         "unsubscribe-success" => "AWS tells that the subscription ended",
         "entitlement-updated" => "AWS tells that entitlements changed",
-        _ => "AWS tells something else",
+        "Subscribe" => "Microsoft tells of a purchase that is active already",
+        "ChangePlan" => "Microsoft tells of a change of plan",
+        "ChangeQuantity" => "Microsoft tells of a change of seats",
+        "Renew" => "Microsoft tells of a renewal",
+        "Suspend" => "Microsoft tells that the payment failed",
+        "Reinstate" => "Microsoft tells that the payment is healed",
+        "Unsubscribe" => "Microsoft tells that the subscription ended",
+        _ => "The marketplace tells something else",
     }
 }
 
@@ -129,5 +166,6 @@ mod tests {
     fn agreements_are_named_by_their_id() {
         assert_eq!(named("aws|agmt-1|l-2"), "agmt-1");
         assert_eq!(named("aws-legacy|code|customer"), "aws-legacy|code|customer");
+        assert_eq!(named("azure|5c0d2f6e"), "5c0d2f6e");
     }
 }

@@ -8,7 +8,7 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use reqwest::redirect;
 use tower::ServiceExt as _;
 use tradepost::ledger::Provider;
-use tradepost::policy::Policy;
+use tradepost::policy::{Listing, Policy};
 use tradepost::settings::Secrets;
 
 use crate::aws_marketplace::{AwsMarketplace, Config as AwsConfig, Model, Product};
@@ -16,6 +16,15 @@ use crate::connector::{Wire, client};
 use crate::queue::Queue;
 use crate::vendor::Config as VendorConfig;
 
+/// Every name but `localhost`.
+const NAMES: [&str; 6] = [
+    "tradepost.localhost",
+    "aws.localhost",
+    "vendor.localhost",
+    "azure.localhost",
+    "entra.localhost",
+    "tradepost-azure.localhost",
+];
 /// The seller's account in the simulated AWS.
 const SELLER: &str = "111122223333";
 
@@ -30,6 +39,12 @@ pub struct Addresses {
     pub aws: String,
     /// The demo vendor.
     pub vendor: String,
+    /// The simulated Azure portal.
+    pub azure: String,
+    /// The simulated Entra ID, and the fulfillment API beside it.
+    pub entra: String,
+    /// Tradepost as Azure Functions serves it, with the host's prefix.
+    pub tradepost_azure: String,
 }
 
 impl Addresses {
@@ -40,6 +55,17 @@ impl Addresses {
             tradepost: at("tradepost.localhost"),
             aws: at("aws.localhost"),
             vendor: at("vendor.localhost"),
+            azure: at("azure.localhost"),
+            entra: at("entra.localhost"),
+            tradepost_azure: format!("{}/api", at("tradepost-azure.localhost")),
+        }
+    }
+
+    /// Tradepost's own pages where buyers of this marketplace land.
+    pub fn tradepost_of(&self, marketplace: Provider) -> &str {
+        match marketplace {
+            Provider::Aws => &self.tradepost,
+            Provider::Azure => &self.tradepost_azure,
         }
     }
 }
@@ -50,8 +76,12 @@ pub(super) fn on_this_machine(policy: Policy, at: &Addresses) -> Policy {
     policy.support.ticket_url = format!("{}/tickets", at.vendor);
     policy.brand.console_url = Some(format!("{}/", at.vendor));
     policy.manage_url.insert(Provider::Aws, format!("{}/subscriptions", at.aws));
-    for listing in policy.listings.iter_mut().filter(|listing| listing.marketplace == Provider::Aws) {
-        listing.url = format!("{}/product/{}", at.aws, listing.code);
+    policy.manage_url.insert(Provider::Azure, format!("{}/saas", at.azure));
+    for listing in &mut policy.listings {
+        listing.url = match listing.marketplace {
+            Provider::Aws => format!("{}/product/{}", at.aws, listing.code),
+            Provider::Azure => format!("{}/offer/{}", at.azure, listing.code),
+        };
     }
     policy
 }
@@ -81,18 +111,20 @@ pub(super) fn aws_config(policy: &Policy, at: &Addresses) -> AwsConfig {
 }
 
 pub(super) fn vendor_config(policy: &Policy, at: &Addresses, method: &str, secrets: &Secrets) -> VendorConfig {
-    let listings = policy.listings.iter().filter(|listing| listing.marketplace == Provider::Aws);
+    let label = |listing: &Listing| match listing.marketplace {
+        Provider::Aws => format!("AWS Marketplace: {}", listing.title),
+        Provider::Azure => format!("Azure Marketplace: {}", listing.title),
+    };
+    let tradeposts = [&at.tradepost, &at.tradepost_azure];
     let product = policy.listings.first().map_or_else(|| policy.vendor.clone(), |listing| listing.product.clone());
     VendorConfig {
         product_name: product,
         base_url: at.vendor.clone(),
         tradepost_url: at.tradepost.clone(),
-        listings: listings
-            .map(|listing| (format!("AWS Marketplace: {}", listing.title), listing.url.clone()))
-            .collect(),
+        listings: policy.listings.iter().map(|listing| (label(listing), listing.url.clone())).collect(),
         client_id: "tradepost".to_owned(),
         client_secret: secrets.sign_in.get(method).cloned().unwrap_or_default(),
-        redirect_uris: vec![format!("{}/sign-in/callback", at.tradepost)],
+        redirect_uris: tradeposts.map(|tradepost| format!("{tradepost}/sign-in/callback")).to_vec(),
         control_plane_secret: secrets.control_plane.clone(),
         api_secret: secrets.vendor_api.clone().unwrap_or_default(),
         start_url: at.start.clone(),
@@ -149,7 +181,7 @@ pub fn loopback_client() -> anyhow::Result<reqwest::Client> {
         .redirect(redirect::Policy::none())
         .timeout(std::time::Duration::from_secs(8))
         .no_proxy();
-    for name in ["tradepost.localhost", "aws.localhost", "vendor.localhost"] {
+    for name in NAMES {
         builder = builder.resolve(name, std::net::SocketAddr::from(([127, 0, 0, 1], 0)));
     }
     Ok(builder.build()?)

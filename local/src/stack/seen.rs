@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use tradepost::deployment::{Deployment, DeploymentState, Stop};
-use tradepost::ledger::{Document, Ledger, LedgerError};
+use tradepost::ledger::{Document, Ledger, LedgerError, Provider};
 use tradepost::link::{Link, LinkState, UnlinkCause, organization_partition};
 use tradepost::subscription::{State, Subscription, SubscriptionKey};
 
@@ -74,7 +74,7 @@ impl Seen {
             }
             let was = before.links.get(key);
             if was.is_none_or(|was| was.id != link.id || was.state != link.state) {
-                let what = format!("{} {}", link.organization_name, linked(&link.state));
+                let what = format!("{} {}", link.organization_name, linked(&link.state, company(key)));
                 changes.push(Change { kind: Kind::Link, what, about });
             }
         }
@@ -96,8 +96,11 @@ impl Seen {
         let mut coming = Vec::new();
         for link in self.links.values() {
             if let Some(by) = &link.confirm_by {
-                let what =
-                    format!("The link of {} fails unless AWS has confirmed the purchase", link.organization_name);
+                let marketplace = company(&link.subscription);
+                let what = format!(
+                    "The link of {} fails unless {marketplace} has confirmed the purchase",
+                    link.organization_name
+                );
                 coming.push(Coming { at: by.not_before, what });
             }
             let review =
@@ -158,15 +161,24 @@ fn purchase(state: &State) -> String {
     }
 }
 
-fn linked(state: &LinkState) -> &'static str {
-    match state {
-        LinkState::Syncing => "was linked by its buyer and waits for AWS to confirm",
+/// Who confirms.
+fn company(subscription: &SubscriptionKey) -> &'static str {
+    match subscription.provider() {
+        Provider::Aws => "AWS",
+        Provider::Azure => "Microsoft",
+    }
+}
+
+fn linked(state: &LinkState, marketplace: &str) -> String {
+    let told = match state {
+        LinkState::Syncing => return format!("was linked by its buyer and waits for {marketplace} to confirm"),
         LinkState::Linked { .. } => "is linked: the marketplace pays",
         LinkState::Unlinked { cause: UnlinkCause::SubscriptionEnded, .. } => "is unlinked: the subscription ended",
         LinkState::Unlinked { cause: UnlinkCause::PurchaseFailed, .. } => "is unlinked: the purchase failed",
         LinkState::Unlinked { cause: UnlinkCause::ReplacedByAnother, .. } => "has linked another purchase instead",
         LinkState::Unlinked { cause: UnlinkCause::CarriedOn { .. }, .. } => "goes on with the renewed purchase",
-    }
+    };
+    told.to_owned()
 }
 
 /// What became of a deployment, if that is another thing than before.
@@ -213,7 +225,6 @@ fn stopped(stop: &Stop) -> String {
 mod tests {
     use jiff::SignedDuration;
     use tradepost::control_plane::StopReason;
-    use tradepost::ledger::Provider;
     use tradepost::retry::Attempts;
 
     use super::*;

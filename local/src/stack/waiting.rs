@@ -40,9 +40,14 @@ impl Stack {
         let swept_at = self.driving.try_lock().ok().map(|driven| driven.swept_at);
         let mut coming = self.journal.seen().map(|seen| seen.coming()).unwrap_or_default();
         coming.extend(notices_to_come(&self.aws.save()));
+        let webhooks = self.azure.market.to_come();
+        let next_webhook = webhooks.iter().map(|(at, _)| *at).min();
+        coming.extend(
+            webhooks.into_iter().map(|(at, what)| Coming { at, what: format!("Notice from Microsoft: {what}") }),
+        );
         coming.sort_by_key(|coming| coming.at);
         Ok(Waiting {
-            next_notice: self.aws.next_due(),
+            next_notice: self.aws.next_due().into_iter().chain(next_webhook).min(),
             next_sweep: swept_at.and_then(|at| at.checked_add(SWEEP_EVERY).ok()),
             notices_under_way: self.notices.len(),
             rows_to_work_on: self.work_queue.len(),

@@ -35,6 +35,10 @@ impl Chromium {
         for (name, value) in fill {
             let fields = form.find_all(Locator::Css(&format!("[name='{name}']"))).await?;
             let first = fields.first().ok_or_else(|| anyhow!("the form has no field {name}"))?;
+            if first.tag_name().await? == "select" {
+                first.select_by_value(value).await?;
+                continue;
+            }
             match first.attr("type").await?.unwrap_or_default().as_str() {
                 "radio" => {
                     for field in &fields {

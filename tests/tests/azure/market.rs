@@ -36,8 +36,6 @@ use tradepost_local::azure_marketplace as sim;
 
 const TENANT: &str = "5a3e1c52-7d0f-4a6e-9a53-0d7c3f2b1a90";
 const APP: &str = "0c4b7a1e-2f3d-4b5c-8d6e-7f8091a2b3c4";
-const LISTING: &str = "\n[[listing]]\nmarketplace = \"azure\"\ncode = \"emqx-cloud\"\nproduct = \"EMQX Cloud\"\n\
-    title = \"EMQX Cloud\"\nurl = \"https://example.com\"\nmodel = \"subscription\"\n";
 
 /// Who may own a new organization.
 const OWNERS: [&str; 8] = ["clean", "card", "credits", "invoice", "contract", "member", "fresh", "second"];
@@ -74,7 +72,7 @@ fn plan(id: &str, seats: Option<sim::Seats>, auto_activate: bool) -> sim::Plan {
 
 impl Azure {
     pub async fn new(more: &str) -> anyhow::Result<Self> {
-        let world = World::with_policy(&format!("{EMQX}{LISTING}{more}")).await?;
+        let world = World::with_policy(&format!("{EMQX}{more}")).await?;
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await?;
         let base = format!("http://127.0.0.1:{}", listener.local_addr()?.port());
         let seats = Some(sim::Seats { min: 1, max: 100 });

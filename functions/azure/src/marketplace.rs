@@ -67,7 +67,8 @@ fn word(status: &SaasStatus) -> Word {
     }
 }
 
-/// What a notice says, if its operation bears it out; a change must still wait for our answer.
+/// What a notice says, if its operation bears it out; a change must still wait for our answer. A purchase that Microsoft
+/// activated itself is read whole: nobody may have landed with it, so that nothing else tells its terms.
 fn borne_out(notice: &Notice, operation: &Operation) -> Option<Word> {
     let done = matches!(operation.status, OperationStatus::Succeeded | OperationStatus::InProgress);
     match (&notice.word, &operation.action) {
@@ -81,9 +82,9 @@ fn borne_out(notice: &Notice, operation: &Operation) -> Option<Word> {
         (Word::ReinstatementAsked | Word::Sign(Sign::Reinstated), Action::Reinstate) => {
             done.then_some(Word::Sign(Sign::Reinstated))
         }
-        (Word::Sign(Sign::Suspended), Action::Suspend)
-        | (Word::Sign(Sign::Confirmed), Action::Subscribe)
-        | (Word::Sign(Sign::Ended(_)), Action::Unsubscribe) => done.then(|| notice.word.clone()),
+        (Word::Sign(Sign::Suspended), Action::Suspend) | (Word::Sign(Sign::Ended(_)), Action::Unsubscribe) => {
+            done.then(|| notice.word.clone())
+        }
         _ => None,
     }
 }
@@ -165,15 +166,15 @@ impl Marketplace for AzureMarketplace {
     }
 
     async fn confirmed(&self, notice: Notice) -> Result<Notice, MarketplaceError> {
-        let Subject::Subscription { key, product, .. } = &notice.subject else { return Ok(notice) };
+        let Subject::Subscription { key, product, account, .. } = &notice.subject else { return Ok(notice) };
         let which = id(key)?;
-        let slim = product.is_empty();
+        let whole = !product.is_empty() && !account.is_empty();
         let operation = match notice.operation.as_deref().and_then(|text| text.parse::<OperationId>().ok()) {
             Some(operation) => self.operation(which, operation).await?,
             None => None,
         };
         match operation.as_ref().and_then(|operation| borne_out(&notice, operation)) {
-            Some(word) if !slim => Ok(Notice { word, ..notice }),
+            Some(word) if whole => Ok(Notice { word, ..notice }),
             // It leaves too much out; or its operation is settled without us, gone, or tells of something else.
             _ => self.as_it_stands(notice, which, operation.as_ref()).await,
         }

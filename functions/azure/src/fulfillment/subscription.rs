@@ -241,3 +241,31 @@ impl Plan {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_term_is_counted_in_months_or_years_or_not_told() {
+        for (told, read) in [
+            (json!("P1M"), Some("P1M")),
+            (json!(" p3y "), Some("P3Y")),
+            (json!("P1Y6M"), Some("P1Y6M")),
+            (json!("P"), None),
+            (json!("PM"), None),
+            (json!("P1"), None),
+            (json!("PT1H"), None),
+            (json!("monthly"), None),
+            (json!("<b>P1M</b>"), None),
+            (json!("P11111111111111111111M"), None),
+            (json!(1), None),
+            (json!(null), None),
+        ] {
+            let term = json!({ "termUnit": told });
+            assert_eq!(Term::read(Fields::of(&term).unwrap()).unit.as_deref(), read, "{told}");
+        }
+    }
+}

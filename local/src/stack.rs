@@ -293,8 +293,7 @@ impl Stack {
             ensure!(!self.stopping.load(Ordering::SeqCst), "the stack is being stopped; the clock stays where it is");
             self.deliver().await?;
             let now = self.clock.now();
-            let long = target.duration_since(now) > LAST_HOURS;
-            let rarest = if long { SWEEP_EVERY_ON_LONG_PUSHES } else { SignedDuration::ZERO };
+            let rarest = rarest(target.duration_since(now));
             self.run_timers(&mut driven.timers, rarest).await?;
             let sweep = driven.swept_at.checked_add(SWEEP_EVERY.max(rarest))?;
             if now >= sweep {
@@ -356,6 +355,15 @@ impl Stack {
         let tasks = self.ledger.all_listed::<tradepost::task::Task>("parked").await?.len();
         let deployments = self.ledger.all_listed::<tradepost::deployment::Deployment>("parked").await?.len();
         Ok(notices + tasks + deployments)
+    }
+}
+
+/// How rarely timers run while so much time is left of a push: looking for due rows is most of what a push costs.
+fn rarest(left: SignedDuration) -> SignedDuration {
+    match left {
+        left if left > LAST_HOURS => SWEEP_EVERY_ON_LONG_PUSHES,
+        left if left > SWEEP_EVERY => SWEEP_EVERY,
+        _ => SignedDuration::ZERO,
     }
 }
 

@@ -69,12 +69,19 @@ pub struct Ran {
     pub wake: Vec<Key>,
     /// What should be done about a failure; none for success.
     pub failed: Option<Disposition>,
+    /// Whether nothing was tried: somebody else has it just now, or its next try is later.
+    pub left: bool,
 }
 
 impl Ran {
     /// Something was done (or found to be void).
     pub fn done(kind: &str, outcome: impl Into<String>) -> Self {
-        Self { kind: kind.to_owned(), outcome: outcome.into(), wake: Vec::new(), failed: None }
+        Self { kind: kind.to_owned(), outcome: outcome.into(), wake: Vec::new(), failed: None, left: false }
+    }
+
+    /// Nothing was tried now.
+    fn left(kind: &str, outcome: &str) -> Self {
+        Self { left: true, ..Self::done(kind, outcome) }
     }
 
     /// The same, with rows to go on with.
@@ -88,7 +95,7 @@ impl Ran {
 pub struct Followed {
     /// What was too much.
     pub left: Vec<Key>,
-    /// What did not succeed; each has its next try in its own row.
+    /// What did not succeed, or was left to another try; each has its next one in its own row.
     pub failed: Vec<Key>,
 }
 
@@ -148,7 +155,9 @@ impl<M: Marketplace> Worker<'_, M> {
                 None => tracing::info!(row = %key, kind = %ran.kind, outcome = %ran.outcome, "work"),
             }
             followed.left.extend(ran.wake);
-            followed.failed.extend(ran.failed.map(|_| key));
+            if ran.failed.is_some() || ran.left {
+                followed.failed.push(key);
+            }
         }
         Ok(followed)
     }
@@ -168,9 +177,9 @@ impl<M: Marketplace> Worker<'_, M> {
 
     async fn task(&self, row: Row<Task>, now: Timestamp) -> Result<Ran, LedgerError> {
         if !is_due(&row.doc, now) {
-            return Ok(Ran::done(Task::KIND, "not due"));
+            return Ok(Ran::left(Task::KIND, "not due"));
         }
-        let Some(row) = claim(self.ledger, row, now).await? else { return Ok(Ran::done(Task::KIND, "taken")) };
+        let Some(row) = claim(self.ledger, row, now).await? else { return Ok(Ran::left(Task::KIND, "taken")) };
         let done = match &row.doc.effect {
             Effect::StopOrganization { .. } => ending::stop_organization(self, row.clone(), now).await,
             Effect::ResumeOrganization { .. } => returning::resume_organization(self, row.clone(), now).await,

@@ -10,6 +10,7 @@ mod orders;
 
 use anyhow::{Context, ensure};
 use http::StatusCode;
+use jiff::SignedDuration;
 use market::{Azure, text};
 use serde_json::json;
 use tradepost::ledger::{Created, Provider};
@@ -17,8 +18,11 @@ use tradepost::lifecycle::interpret;
 use tradepost::link::connect::Connected;
 use tradepost::marketplace::Standing;
 use tradepost::notice::RawNotice;
+use tradepost::retry::later;
 use tradepost::status::SyncState;
 use tradepost::subscription::State;
+use tradepost::sweeper::{Span, sweep};
+use tradepost::task::Task;
 
 type Outcome = anyhow::Result<()>;
 
@@ -106,6 +110,34 @@ async fn a_repeated_webhook_gives_the_answer_that_is_still_owed() -> Outcome {
     Ok(())
 }
 
+/// Whoever was about to tell a refusal may have died under its lease: nobody else may try for minutes, Microsoft waits ten
+/// seconds.
+#[tokio::test]
+async fn a_refusal_that_nobody_tells_in_time_is_the_webhooks_own_answer() -> Outcome {
+    let azure = Azure::new("\n[change]\nplans = [\"payg\"]\n").await?;
+    let id = azure.linked("clean").await?;
+    azure.sim("change-plan", json!({"subscription": id, "plan": "pro"})).await?;
+    let calls = azure.market.take_due();
+    let call = calls.first().context("a webhook")?;
+    let operation = text(&serde_json::from_str(&call.body)?, "id")?;
+    let (worker, now) = (azure.worker(), azure.world.now());
+    let raw = RawNotice::received(format!("azure:{operation}"), Provider::Azure, call.body.clone(), None, now);
+    let Created::New(row) = worker.ledger.create(raw).await? else { anyhow::bail!("known") };
+    let notice = (worker.read_notice)(&row.doc);
+    let decided = interpret(worker.ledger, worker.policy, worker.marketplace, row, notice, now).await?;
+    let owed = decided.wake.first().context("an answer")?;
+    let task = worker.ledger.get::<Task>(owed).await?.context("a task")?;
+    let claimed = Task { attempts: task.doc.attempts.claimed(now), ..task.doc.clone() };
+    worker.ledger.replace(&task, claimed).await?;
+    let answered = azure.deliver(call).await?;
+    ensure!(answered.status == StatusCode::CONFLICT, "{answered:?}");
+    azure.market.answered(&call.id, Some(answered.status.as_u16()));
+    azure.world.sleep(20);
+    let theirs = azure.marketplace.fulfillment.subscription(id.parse()?).await?;
+    ensure!(theirs.plan.as_deref() == Some("payg"), "{theirs:?}");
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_change_is_judged_whatever_its_webhook_leaves_out() -> Outcome {
     for slim in [false, true] {
@@ -156,6 +188,32 @@ async fn what_we_began_ourselves_is_never_answered() -> Outcome {
     ensure!(matches!(azure.subscription(&id).await?.state, State::Ended { .. }));
     let asked = azure.take_asked();
     ensure!(asked.iter().all(|call| call.starts_with("GET ")), "{asked:?}");
+    Ok(())
+}
+
+/// An end is told once. If what Microsoft answers does not show it yet, it is asked again, not forgotten.
+#[tokio::test]
+async fn an_end_that_does_not_show_yet_is_asked_about_again() -> Outcome {
+    let azure = Azure::new("").await?;
+    let id = azure.linked("clean").await?;
+    azure.sim("suspend", json!({"subscription": id})).await?;
+    let calls = azure.market.take_due();
+    let mut early = calls.first().context("a webhook")?.clone();
+    let mut body: serde_json::Value = serde_json::from_str(&early.body)?;
+    let members = body.as_object_mut().context("an object")?;
+    members.insert("id".to_owned(), json!("7d1f0c52-0d3e-4c1a-8f7b-2a9c1e5b6d01"));
+    members.insert("action".to_owned(), json!("Unsubscribe"));
+    early.body = body.to_string();
+    ensure!(azure.deliver(&early).await?.status == StatusCode::OK);
+    ensure!(azure.subscription(&id).await?.state.is_live(), "not believed without Microsoft's word");
+    azure.sim("switches", json!({"lose": 1})).await?;
+    azure.sim("cancel", json!({"subscription": id})).await?;
+    azure.settle().await?;
+    azure.world.sleep(600);
+    let (clock, until) = (azure.world.stack.clock.clone(), later(azure.world.now(), SignedDuration::from_mins(4)));
+    sweep(&azure.worker(), Span { provider: Provider::Azure, until }, move || clock.now()).await?;
+    let state = azure.subscription(&id).await?.state;
+    ensure!(matches!(state, State::Ended { .. }), "{state:?}");
     Ok(())
 }
 

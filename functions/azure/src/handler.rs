@@ -94,7 +94,7 @@ impl Handler {
 
     async fn public(&self, request: Request<Bytes>, path: PathAndQuery) -> Response<Bytes> {
         let now = (self.clock)();
-        if path.path() == "/azure/webhook" {
+        if path.path().trim_end_matches('/') == "/azure/webhook" {
             return self.webhook(&request, now).await;
         }
         let app = &self.landing.app;

@@ -82,11 +82,26 @@ fn borne_out(notice: &Notice, operation: &Operation) -> Option<Word> {
         (Word::ReinstatementAsked | Word::Sign(Sign::Reinstated), Action::Reinstate) => {
             done.then_some(Word::Sign(Sign::Reinstated))
         }
-        (Word::Sign(Sign::Suspended), Action::Suspend) | (Word::Sign(Sign::Ended(_)), Action::Unsubscribe) => {
-            done.then(|| notice.word.clone())
+        (Word::Sign(Sign::Suspended), Action::Suspend) => done.then(|| notice.word.clone()),
+        // It cannot be taken back, so what may still fail is no end.
+        (Word::Sign(Sign::Ended(_)), Action::Unsubscribe) => {
+            (operation.status == OperationStatus::Succeeded).then(|| notice.word.clone())
         }
         _ => None,
     }
+}
+
+fn is_end(word: &Word) -> bool {
+    matches!(word, Word::Sign(Sign::Ended(_)))
+}
+
+/// Whether an operation ends its subscription, or will.
+fn may_end(operation: &Operation) -> bool {
+    let open = matches!(
+        operation.status,
+        OperationStatus::NotStarted | OperationStatus::InProgress | OperationStatus::Succeeded
+    );
+    open && operation.action == Action::Unsubscribe
 }
 
 /// What an operation that waits for our answer asks for, of a subscription as it is now.
@@ -176,7 +191,15 @@ impl Marketplace for AzureMarketplace {
         match operation.as_ref().and_then(|operation| borne_out(&notice, operation)) {
             Some(word) if whole => Ok(Notice { word, ..notice }),
             // It leaves too much out; or its operation is settled without us, gone, or tells of something else.
-            _ => self.as_it_stands(notice, which, operation.as_ref()).await,
+            _ => {
+                let ends = is_end(&notice.word) && operation.as_ref().is_none_or(may_end);
+                let told = self.as_it_stands(notice, which, operation.as_ref()).await?;
+                if ends && !is_end(&told.word) {
+                    // An end is final and told once: as long as it does not show, it is asked about again.
+                    return Err(MarketplaceError::Unavailable("the end does not show yet".to_owned()));
+                }
+                Ok(told)
+            }
         }
     }
 

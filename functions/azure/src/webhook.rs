@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
+use tokio::time::Instant;
 use tradepost::disposition::chain;
 use tradepost::ledger::{Created, Document as _, Key, LedgerError, Provider};
 use tradepost::lifecycle::interpret;
@@ -23,10 +24,12 @@ use tradepost::work::Worker;
 use crate::notice::read;
 use crate::webhook_payload::Webhook;
 use crate::webhook_token::{WebhookTokenError, WebhookVerifier};
-use crate::work::at_once;
+use crate::work::until;
 
 /// After ten seconds a change counts as accepted; whoever has not answered by then need not go on.
 const IN_TIME: Duration = Duration::from_secs(9);
+/// Of that, kept for the webhook's own answer where what was set going takes too long.
+const TO_ANSWER: Duration = Duration::from_secs(1);
 
 /// What came of a webhook.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +55,7 @@ pub async fn webhook<M: Marketplace>(
     fresh_id: &str,
     now: Timestamp,
 ) -> Answered {
+    let end = Instant::now() + IN_TIME;
     let taken = async {
         let body = match verifier.verify(headers, body.clone(), now).await {
             Ok(verified) => verified.into_inner(),
@@ -64,13 +68,13 @@ pub async fn webhook<M: Marketplace>(
                 return Answered::new(StatusCode::SERVICE_UNAVAILABLE, "the sender cannot be checked");
             }
         };
-        take(worker, &body, fresh_id, now).await.unwrap_or_else(|error| {
+        take(worker, &body, fresh_id, now, end - TO_ANSWER).await.unwrap_or_else(|error| {
             tracing::error!(error = %chain(&error), "a webhook cannot be stored");
             Answered::new(StatusCode::SERVICE_UNAVAILABLE, "it cannot be stored")
         })
     };
     let late = || Answered::new(StatusCode::SERVICE_UNAVAILABLE, "it takes too long");
-    tokio::time::timeout(IN_TIME, taken).await.unwrap_or_else(|_| late())
+    tokio::time::timeout_at(end, taken).await.unwrap_or_else(|_| late())
 }
 
 /// Stores it and decides upon it. Fails only if it could not be stored.
@@ -79,6 +83,7 @@ async fn take<M: Marketplace>(
     body: &[u8],
     fresh_id: &str,
     now: Timestamp,
+    end: Instant,
 ) -> Result<Answered, LedgerError> {
     let operation = Webhook::read(body).ok().and_then(|webhook| webhook.id);
     let id = operation.map_or_else(|| format!("azure:{fresh_id}"), |id| format!("azure:{id}"));
@@ -91,8 +96,8 @@ async fn take<M: Marketplace>(
     let notice = read(&row.doc);
     match interpret(worker.ledger, worker.policy, worker.marketplace, row, notice, now).await {
         Ok(done) => {
-            let failed = at_once(worker, done.wake, now).await;
-            let status = if refuses(worker, &failed).await? { StatusCode::CONFLICT } else { StatusCode::OK };
+            let open = until(worker, done.wake, now, end).await;
+            let status = if refuses(worker, &open).await? { StatusCode::CONFLICT } else { StatusCode::OK };
             Ok(Answered::new(status, done.outcome))
         }
         Err(error) => {
@@ -102,9 +107,10 @@ async fn take<M: Marketplace>(
     }
 }
 
-/// Whether a refusal could not be told: the webhook's own answer is the other way to tell it.
-async fn refuses<M: Marketplace>(worker: &Worker<'_, M>, failed: &[Key]) -> Result<bool, LedgerError> {
-    for key in failed {
+/// Whether a refusal could not be told, or whoever was about to tell it may be gone: the webhook's own answer is the other
+/// way to tell it.
+async fn refuses<M: Marketplace>(worker: &Worker<'_, M>, open: &[Key]) -> Result<bool, LedgerError> {
+    for key in open {
         let task = worker.ledger.find(key).await?.filter(|found| found.kind == Task::KIND);
         let task = task.map(|found| found.read::<Task>()).transpose()?;
         if let Some(task) = task

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
+use tokio::time::{Instant, timeout_at};
 use tradepost::control_plane::ControlPlane;
 use tradepost::disposition::chain;
 use tradepost::ledger::{Key, Ledger, Provider};
@@ -83,13 +84,17 @@ impl Work {
     }
 }
 
-/// Tries what was set going, and what that sets going; gives back what failed. That, and what took too long, has its next
-/// try in its own row.
-pub async fn at_once<M: Marketplace>(worker: &Worker<'_, M>, wake: Vec<Key>, now: Timestamp) -> Vec<Key> {
+/// Tries what was set going, and what that sets going. What failed or took too long has its next try in its own row.
+pub async fn at_once<M: Marketplace>(worker: &Worker<'_, M>, wake: Vec<Key>, now: Timestamp) {
+    until(worker, wake, now, Instant::now() + PATIENCE).await;
+}
+
+/// As [`at_once`], but not longer than until `end`; gives back what is not known to be done.
+pub async fn until<M: Marketplace>(worker: &Worker<'_, M>, wake: Vec<Key>, now: Timestamp, end: Instant) -> Vec<Key> {
     if wake.is_empty() {
         return wake;
     }
-    match tokio::time::timeout(PATIENCE, worker.follow(wake.clone(), AT_ONCE, now)).await {
+    match timeout_at(end.min(Instant::now() + PATIENCE), worker.follow(wake.clone(), AT_ONCE, now)).await {
         Ok(Ok(followed)) => followed.failed,
         Ok(Err(error)) => {
             tracing::warn!(error = %chain(&error), "the ledger cannot be reached");

@@ -22,8 +22,9 @@ pub fn try_again(app: &App, visit: &Visit) -> Answer {
 /// Keeps the buyer's place: the token, encrypted, in the cookie.
 pub fn place_kept(app: &App, visit: &Visit, waiting: WaitingToken) -> Answer {
     let person = visit.session.person.clone();
-    let csrf = app.fresh_secret();
-    let session = Session { waiting: Some(waiting), person, csrf, ..Session::default() };
+    // Who has signed out is asked who they are also after waiting.
+    let (ask_who, csrf) = (visit.session.ask_who, app.fresh_secret());
+    let session = Session { waiting: Some(waiting), person, ask_who, csrf, ..Session::default() };
     match app.sessions.seal(&session) {
         Ok(_) => Answer::redirect("/try-again").with_session(session).called("place kept"),
         Err(_) => Answer::message(Message::PlaceNotKept),

@@ -63,7 +63,7 @@ pub(super) async fn get(State(desk): State<Desk>) -> Response {
             text: "It does by itself when AWS confirms, about a minute after the purchase; in a hurry, push the clock two minutes. On Azure it is linked at once.",
             ways: vec![
                 ("Tradepost\u{2019}s page on AWS", format!("{}/", at.tradepost)),
-                ("and on Azure", format!("{}/", at.tradepost_azure)),
+                ("Tradepost\u{2019}s page on Azure", format!("{}/", at.tradepost_azure)),
             ],
         },
         Step {
@@ -71,7 +71,7 @@ pub(super) async fn get(State(desk): State<Desk>) -> Response {
             text: "Buy on the other marketplace too: an account is linked to one purchase only. Or in a private window, where nobody is signed in, take another account, buy there, and continue as card@demo.example or credits@demo.example.",
             ways: vec![
                 ("Take another AWS account", format!("{}/account?id=444455556666", at.aws)),
-                ("another Azure account", format!("{}/account?id=ben", at.azure)),
+                ("Take another Azure account", format!("{}/account?id=ben", at.azure)),
             ],
         },
         Step {

@@ -10,11 +10,19 @@ use jiff::Timestamp;
 use crate::home::Home;
 use crate::ledger::{LedgerError, Row, Write};
 use crate::lifecycle::{followed, stands};
+use crate::link::Link;
 use crate::marketplace::{Acknowledged, Marketplace, MarketplaceError, Standing};
 use crate::settle::{Changes, Occasion, subscription_becomes};
 use crate::subscription::{State, Subscription, SubscriptionKey, Terms};
-use crate::task::Task;
+use crate::task::{Effect, Task};
 use crate::work::{Ran, WorkError, Worker};
+
+/// The task that activates the purchase of a new link: one for each link.
+pub fn activation_of(link: &Link, now: Timestamp) -> Task {
+    let effect = Effect::Activate { subscription: link.subscription.clone() };
+    let cause = format!("registration:{}", link.id);
+    Task::new(link.subscription.provider(), &link.organization, link.generation, effect, &cause, now)
+}
 
 /// Activates a purchase whose link still waits for it.
 pub async fn activate<M: Marketplace>(

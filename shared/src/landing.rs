@@ -5,15 +5,18 @@
 
 use jiff::Timestamp;
 
+use crate::activation::activation_of;
 use crate::audit::AuditLine;
 use crate::home::Home;
-use crate::ledger::{Key, Ledger, LedgerError, Write};
+use crate::ledger::{Document as _, Key, Ledger, LedgerError, Row, Write};
 use crate::lifecycle::{followed, stands};
+use crate::link::{Link, LinkState};
 use crate::marketplace::Standing;
 use crate::policy::Policy;
 use crate::registration::{Registration, RegistrationState};
 use crate::settle::Occasion;
 use crate::subscription::{Pointer, State, Subscription, SubscriptionKey, Terms};
+use crate::task::{Task, TaskState};
 
 /// What the marketplace answered for a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,7 +125,7 @@ pub async fn follow(
             after.account.clone_from(&resolved.account);
         }
         if after == row.doc {
-            return Ok(Vec::new());
+            return tried_again(ledger, home.link(key), resolved.standing, now).await;
         }
         let changes = followed(occasion, ledger, &home, row, &after).await?;
         match ledger.transact(changes.writes).await {
@@ -132,6 +135,27 @@ pub async fn follow(
         }
     }
     Err(LedgerError::Conflict)
+}
+
+/// The activation that a link still waits for, if it was given up on: that the buyer comes back is a reason to try again.
+async fn tried_again(
+    ledger: &Ledger,
+    link: Option<&Row<Link>>,
+    standing: Standing,
+    now: Timestamp,
+) -> Result<Vec<Key>, LedgerError> {
+    let Some(link) = link.filter(|link| standing == Standing::Pending && link.doc.state == LinkState::Syncing) else {
+        return Ok(Vec::new());
+    };
+    let fresh = activation_of(&link.doc, now);
+    let Some(row) = ledger.get::<Task>(&fresh.key()).await?.filter(|row| row.doc.status == TaskState::Parked) else {
+        return Ok(Vec::new());
+    };
+    match ledger.replace(&row, fresh.clone()).await {
+        Ok(_) => Ok(vec![fresh.key()]),
+        Err(LedgerError::Conflict) => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Enough of a registration's id to tell two apart, too little to use it.

@@ -6,10 +6,10 @@ use jiff::{SignedDuration, Timestamp};
 use crate::agreement::{AgreementEnd, AgreementEndSign, agreement_partition};
 use crate::entitlement::valid;
 use crate::home::Home;
-use crate::ledger::{Ledger, LedgerError, Row, Write};
+use crate::ledger::{Ledger, LedgerError, Provider, Row, Write};
 use crate::lifecycle::{stepped, superseded};
 use crate::link::{Link, LinkState};
-use crate::marketplace::{Marketplace, Standing};
+use crate::marketplace::{Marketplace, MarketplaceError, Standing};
 use crate::policy::Policy;
 use crate::retry::{Attempts, later};
 use crate::settle::{Changes, Occasion, carried_on, subscription_becomes};
@@ -183,6 +183,7 @@ async fn at_deadline(
 pub async fn unconfirmed_link(
     ledger: &Ledger,
     policy: &Policy,
+    marketplace: &impl Marketplace,
     row: &Row<Link>,
     now: Timestamp,
 ) -> Result<Ran, WorkError> {
@@ -197,15 +198,34 @@ pub async fn unconfirmed_link(
     };
     let cause = format!("unconfirmed:{}:{}", link.doc.id, link.version);
     let occasion = Occasion { policy, now, cause: &cause };
-    let (after, outcome) = stepped(&subscription.doc, &Sign::PaymentFailed, None, None, now);
-    if matches!(
-        after.state,
-        State::Announced
-            | State::Active { .. }
-            | State::Ending { .. }
-            | State::Superseded { .. }
-            | State::Suspended { .. }
-    ) {
+    // An answer that was lost may have confirmed it: where the marketplace can tell, its word comes first.
+    let standing = match subscription.doc.key.provider() {
+        Provider::Azure => match marketplace.standing(&subscription.doc).await {
+            // It will not tell, today or tomorrow.
+            Err(MarketplaceError::Refused(_)) => Standing::Unknown,
+            told => told?,
+        },
+        Provider::Aws => Standing::Unknown,
+    };
+    let (after, outcome) = match standing {
+        Standing::Live => stepped(&subscription.doc, &Sign::Confirmed, None, None, now),
+        Standing::Suspended => stepped(&subscription.doc, &Sign::Suspended, None, None, now),
+        Standing::Ended(reason) => stepped(&subscription.doc, &Sign::Ended(reason), None, None, now),
+        Standing::Pending | Standing::Superseded | Standing::Unknown => {
+            stepped(&subscription.doc, &Sign::PaymentFailed, None, None, now)
+        }
+    };
+    let confirmed = after.state.is_live() && after.state != subscription.doc.state;
+    if !confirmed
+        && matches!(
+            after.state,
+            State::Announced
+                | State::Active { .. }
+                | State::Ending { .. }
+                | State::Superseded { .. }
+                | State::Suspended { .. }
+        )
+    {
         // Not a failed payment: whatever is going on settles the link when it is over.
         let waiting = link.doc.confirm_by.clone().map(|by| Attempts { not_before: later(now, ASK_AGAIN), ..by });
         ledger.replace(link, Link { confirm_by: waiting, ..link.doc.clone() }).await?;

@@ -130,7 +130,10 @@ impl<M: Marketplace> Worker<'_, M> {
             Subscription::KIND => self.subscription(found, now).await,
             Link::KIND => {
                 let row = found.read()?;
-                settled(Link::KIND, review::unconfirmed_link(self.ledger, self.policy, &row, now).await)
+                settled(
+                    Link::KIND,
+                    review::unconfirmed_link(self.ledger, self.policy, self.marketplace, &row, now).await,
+                )
             }
             other => Ok(Ran::done(other, "nothing to do")),
         }

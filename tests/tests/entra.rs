@@ -87,11 +87,11 @@ impl Bench {
 
     async fn begin(&self, prompt: Prompt) -> anyhow::Result<Url> {
         let under_way = self.under_way(prompt == Prompt::Silent);
-        Ok(Url::parse(&self.sign_in.begin(&under_way, prompt, self.clock.now()).await?)?)
+        Ok(Url::parse(&self.sign_in.begin(&under_way, prompt, None, self.clock.now()).await?)?)
     }
 
     async fn redeem(&self, code: String) -> Result<Buyer, BuyerError> {
-        self.sign_in.redeem(&self.under_way(false), code, self.clock.now()).await
+        self.sign_in.redeem(&self.under_way(false), code, None, self.clock.now()).await
     }
 
     /// The browser opens an address, with the cookie it has.
@@ -199,16 +199,16 @@ async fn a_code_is_good_once_in_time_for_who_asked_for_it() -> Outcome {
     is_refused("made up", bench.redeem("0.made-up".to_owned()).await)?;
     let mut other = bench.under_way(false);
     other.verifier = "another-verifier-of-at-least-forty-three-characters".to_owned();
-    is_refused("another browser's", bench.sign_in.redeem(&other, code().await?, bench.clock.now()).await)?;
+    is_refused("another browser's", bench.sign_in.redeem(&other, code().await?, None, bench.clock.now()).await)?;
     let mut other = bench.under_way(false);
     other.nonce = "another".to_owned();
-    is_refused("another sign-in's", bench.sign_in.redeem(&other, code().await?, bench.clock.now()).await)?;
+    is_refused("another sign-in's", bench.sign_in.redeem(&other, code().await?, None, bench.clock.now()).await)?;
     let late = code().await?;
     bench.clock.push(SignedDuration::from_mins(11));
     is_refused("late", bench.redeem(late).await)?;
 
     let wrong = application(&bench.base, "another secret")?;
-    let refused = wrong.redeem(&bench.under_way(false), code().await?, bench.clock.now()).await;
+    let refused = wrong.redeem(&bench.under_way(false), code().await?, None, bench.clock.now()).await;
     ensure!(matches!(refused, Err(BuyerError::Settings(_))), "{refused:?}");
     Ok(())
 }

@@ -173,9 +173,15 @@ impl BuyerSignIn {
         Self { entra, client_id, secret, redirect, outbound, discovery }
     }
 
-    /// Where to send the browser.
-    pub async fn begin(&self, under_way: &SigningIn, prompt: Prompt, now: Timestamp) -> Result<String, BuyerError> {
-        let Endpoints { authorize, .. } = self.discovery.endpoints(now).await?;
+    /// Where to send the browser: any account's sign-in, or that of one tenant, guests included.
+    pub async fn begin(
+        &self,
+        under_way: &SigningIn,
+        prompt: Prompt,
+        tenant: Option<Uuid>,
+        now: Timestamp,
+    ) -> Result<String, BuyerError> {
+        let Endpoints { authorize, .. } = self.discovery.endpoints(now).await?.of(tenant);
         let redirect = RedirectUrl::new(self.redirect.clone())
             .map_err(|_| BuyerError::Settings("the redirect address is not an address".into()))?;
         let client = CoreClient::new(self.application(), self.nobody(), JsonWebKeySet::default())
@@ -196,9 +202,15 @@ impl BuyerSignIn {
         Ok(url.to_string())
     }
 
-    /// Redeems the code that came back and says who the person is.
-    pub async fn redeem(&self, under_way: &SigningIn, code: String, now: Timestamp) -> Result<Buyer, BuyerError> {
-        let text = self.exchange(under_way, &code, now).await?;
+    /// Redeems the code that came back from where the browser was sent, and says who the person is.
+    pub async fn redeem(
+        &self,
+        under_way: &SigningIn,
+        code: String,
+        tenant: Option<Uuid>,
+        now: Timestamp,
+    ) -> Result<Buyer, BuyerError> {
+        let text = self.exchange(under_way, &code, tenant, now).await?;
         let id = key_id(&text).map_err(|refusal| not_proven(refusal.code()))?;
         let keys = self.discovery.keys(&id, now).await?;
         let token: Token = text.parse().map_err(|_| not_proven("an ID token that does not read"))?;
@@ -208,8 +220,14 @@ impl BuyerSignIn {
     }
 
     /// The ID token for a code.
-    async fn exchange(&self, under_way: &SigningIn, code: &str, now: Timestamp) -> Result<String, BuyerError> {
-        let Endpoints { token, .. } = self.discovery.endpoints(now).await?;
+    async fn exchange(
+        &self,
+        under_way: &SigningIn,
+        code: &str,
+        tenant: Option<Uuid>,
+        now: Timestamp,
+    ) -> Result<String, BuyerError> {
+        let Endpoints { token, .. } = self.discovery.endpoints(now).await?.of(tenant);
         let form = form(&[
             ("grant_type", "authorization_code"),
             ("client_id", &self.client_id.to_string()),

@@ -12,6 +12,7 @@
 //! | `TRADEPOST_AWS_REGION` | the Region of the ledger |
 //! | `TRADEPOST_AWS_ROLE` | the role with the rights on the table, which trusts the identity |
 //! | `TRADEPOST_AWS_AUDIENCE` | the Application ID URI that stands for AWS (`api://…`) |
+//! | `TRADEPOST_DRY_RUN` | `on`: the timer `sweeper` only says what it would do; default `off` |
 //! | `TRADEPOST_MARKETPLACE_URL` | fulfillment and metering APIs; default `https://marketplaceapi.microsoft.com/api` |
 //! | `TRADEPOST_ENTRA_URL` | Entra; default `https://login.microsoftonline.com` |
 //! | `TRADEPOST_ENTRA_V1_ISSUER` | the issuer of its v1 tokens; default `https://sts.windows.net` |
@@ -84,6 +85,8 @@ pub struct Settings {
     pub buyer_app: Uuid,
     /// Which endpoint gives the publisher's token.
     pub protocol: Protocol,
+    /// Whether the sweeper only says what it would do.
+    pub dry_run: bool,
     /// The fulfillment and metering APIs.
     pub marketplace: Url,
     /// Entra.
@@ -116,6 +119,11 @@ impl Settings {
                 None | Some("v2") => Protocol::V2,
                 Some("v1") => Protocol::V1,
                 Some(_) => return Err(SettingsError::Wrong { name: "TRADEPOST_AZURE_TOKENS", expected: "v1 or v2" }),
+            },
+            dry_run: match get("TRADEPOST_DRY_RUN").as_deref() {
+                None | Some("off") => false,
+                Some("on") => true,
+                Some(_) => return Err(SettingsError::Wrong { name: "TRADEPOST_DRY_RUN", expected: "on or off" }),
             },
             marketplace: address(&get, "TRADEPOST_MARKETPLACE_URL", MARKETPLACE_URL)?,
             entra: Entra {

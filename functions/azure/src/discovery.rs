@@ -51,6 +51,21 @@ pub struct SigningKey {
     issuer: String,
 }
 
+impl Endpoints {
+    /// The same for one tenant: there its guests are of it, too, who are of their own elsewhere.
+    pub fn of(self, tenant: Option<Uuid>) -> Self {
+        let Some(tenant) = tenant.map(|tenant| tenant.to_string()) else { return self };
+        let below = |url: &Url| {
+            let mut url = url.clone();
+            let path = url.path().replacen("/common/", &format!("/{tenant}/"), 1);
+            url.set_path(&path);
+            url
+        };
+        let authorize = AuthUrl::from_url(below(self.authorize.url()));
+        Self { authorize, token: below(&self.token), keys: self.keys }
+    }
+}
+
 impl SigningKey {
     /// Whether it may sign for this issuer, which is the tenant's.
     pub fn is_of(&self, issuer: &str, tenant: Uuid) -> bool {

@@ -74,6 +74,7 @@ impl Handler {
             },
             deletions: core.deletions,
             deletion_cap: core.deletion_cap,
+            dry_run: settings.dry_run,
         };
         let verifier = WebhookVerifier::new(settings.entra.clone(), settings.tenant, settings.app, outbound);
         Ok(Self { landing: Landing { app, buyer }, verifier, work, clock })
@@ -127,7 +128,7 @@ impl Handler {
         match (request.method(), request.uri().path()) {
             (&Method::GET | &Method::HEAD, "/") => ready(),
             (&Method::POST, "/worker") => swept(self.work.again(&self.clock).await),
-            (&Method::POST, "/sweeper") => swept(self.work.sweep(&asked_for(request.body()), &self.clock).await),
+            (&Method::POST, "/sweeper") => swept(self.work.sweep(&self.clock).await),
             _ => json_answer(StatusCode::NOT_FOUND, &json!({"error": "no such function"})),
         }
     }
@@ -153,21 +154,6 @@ fn below(request: Request<Bytes>, base: &str, path: &PathAndQuery) -> Request<By
         parts.uri = uri;
     }
     Request::from_parts(parts, body)
-}
-
-/// What a timer's call asks for: `{"dry_run": true}` as the input of a manual start, as text or as an object.
-fn asked_for(body: &[u8]) -> Value {
-    let envelope: Value = serde_json::from_slice(body).unwrap_or_default();
-    let members = envelope.get("Data").and_then(Value::as_object);
-    let mut input = members.and_then(|members| members.values().next()).cloned().unwrap_or_default();
-    // The host writes text as JSON in JSON.
-    for _ in 0..2 {
-        match input.as_str().map(serde_json::from_str) {
-            Some(Ok(inner)) => input = inner,
-            Some(Err(_)) | None => break,
-        }
-    }
-    input
 }
 
 fn swept(run: Result<Report, SweepError>) -> Response<Bytes> {
@@ -213,17 +199,5 @@ mod tests {
         ] {
             assert_eq!(path(text).as_deref(), outside, "{text}");
         }
-    }
-
-    #[test]
-    fn a_dry_run_is_asked_for_by_the_input_of_a_manual_start() {
-        let timer =
-            json!({"Data": {"timer": {"Schedule": {"AdjustForDST": true}, "IsPastDue": false}}, "Metadata": {}});
-        assert_eq!(asked_for(timer.to_string().as_bytes())["IsPastDue"], false);
-        for input in [json!({"dry_run": true}), json!("{\"dry_run\": true}"), json!("\"{\\\"dry_run\\\": true}\"")] {
-            let call = json!({"Data": {"timer": input}, "Metadata": {}});
-            assert_eq!(asked_for(call.to_string().as_bytes()), json!({"dry_run": true}), "{call}");
-        }
-        assert_eq!(asked_for(b"nonsense"), Value::Null);
     }
 }

@@ -21,6 +21,7 @@ use tradepost::web::sign_in::SIGN_IN_LIFE;
 use tradepost::web::text::Message;
 use tradepost::web::waiting::{forgotten, place_kept};
 use tradepost::web::{App, Visit, WebError, genuine};
+use uuid::Uuid;
 
 use crate::buyer::{Buyer, BuyerError, BuyerSignIn, Prompt};
 use crate::fulfillment::Fulfillment;
@@ -32,6 +33,8 @@ use crate::secret::Secret;
 
 /// No token Microsoft has been seen to send comes near this.
 const LARGEST_TOKEN: usize = 8 * 1024;
+/// The tenant of all personal accounts (Microsoft: Build the landing page for your transactable SaaS offer).
+const PERSONAL: Uuid = Uuid::from_u128(0x9188_040d_6c67_4c5b_b112_36a3_04b6_6dad);
 /// The sign-in under way is the marketplace's, not one of the vendor's methods.
 const MICROSOFT: &str = "microsoft";
 
@@ -66,13 +69,22 @@ impl Landing {
             "/azure/buyer" if seen => show(&self.app, visit, None).await,
             "/azure/sign-in" if get => Ok(match (&visit.session.arrival, visit.parameter("another")) {
                 (None, _) => Answer::redirect("/"),
-                (Some(_), Some(_)) => self.begin(visit, visit.session.clone(), Prompt::ChooseAccount).await,
-                (Some(_), None) => self.begin(visit, visit.session.clone(), Prompt::Usual).await,
+                // Below the tenant that bought: who is only its guest is nobody of it anywhere else.
+                (Some(arrival), Some(_)) => {
+                    let tenant = arrival.accounts.iter().find_map(|account| Uuid::try_parse(account).ok());
+                    self.begin(visit, visit.session.clone(), Prompt::ChooseAccount, tenant).await
+                }
+                (Some(_), None) => self.begin(visit, visit.session.clone(), Prompt::Usual, None).await,
             }),
+            "/azure/leave" if post && genuine(request, visit) => Ok(leave(visit)),
+            "/azure/leave" if post => Ok(Answer::message(Message::FormExpired)),
             "/azure/callback" if get => self.come_back(visit).await,
-            "/azure/landing" | "/azure/landing/retry" | "/azure/buyer" | "/azure/sign-in" | "/azure/callback" => {
-                Ok(Answer::message(Message::MethodNotAllowed))
-            }
+            "/azure/landing"
+            | "/azure/landing/retry"
+            | "/azure/buyer"
+            | "/azure/sign-in"
+            | "/azure/leave"
+            | "/azure/callback" => Ok(Answer::message(Message::MethodNotAllowed)),
             _ => return None,
         };
         Some(answer.unwrap_or_else(|error| tradepost::web::failure(&error)))
@@ -142,7 +154,7 @@ impl Landing {
             ..Session::default()
         };
         let answer = match onward {
-            Onward::Silently => self.begin(visit, session, Prompt::Silent).await,
+            Onward::Silently => self.begin(visit, session, Prompt::Silent, None).await,
             Onward::ByPage => Answer::redirect("/azure/buyer").with_session(session).called("landed"),
         };
         answer.waking(wake)
@@ -154,17 +166,17 @@ impl Landing {
         follow(&self.app.ledger, &self.app.policy, id, resolved, visit.now).await
     }
 
-    /// Sends the browser to Microsoft's sign-in.
-    async fn begin(&self, visit: &Visit, session: Session, prompt: Prompt) -> Answer {
+    /// Sends the browser to Microsoft's sign-in, any account's or one tenant's.
+    async fn begin(&self, visit: &Visit, session: Session, prompt: Prompt, tenant: Option<Uuid>) -> Answer {
         let under_way = SigningIn {
-            method: MICROSOFT.to_owned(),
+            method: tenant.map_or_else(|| MICROSOFT.to_owned(), |tenant| format!("{MICROSOFT}:{tenant}")),
             state: self.app.fresh_secret(),
             nonce: self.app.fresh_secret(),
             verifier: self.app.fresh_secret(),
             silent: matches!(prompt, Prompt::Silent),
             since: visit.now,
         };
-        match self.buyer.begin(&under_way, prompt, visit.now).await {
+        match self.buyer.begin(&under_way, prompt, tenant, visit.now).await {
             Ok(to) => {
                 let session = Session { signing_in: Some(under_way), ..session };
                 Answer::redirect(to).with_session(session).called("buyer's sign-in begun")
@@ -176,7 +188,7 @@ impl Landing {
     /// The browser comes back from Microsoft.
     async fn come_back(&self, visit: &Visit) -> Result<Answer, WebError> {
         let session = &visit.session;
-        let under_way = session.signing_in.clone().filter(|under_way| under_way.method == MICROSOFT);
+        let under_way = session.signing_in.clone().filter(|under_way| under_way.method.starts_with(MICROSOFT));
         let (Some(arrival), Some(under_way)) = (&session.arrival, under_way) else {
             // Back button or a second tab; or a browser that keeps no cookies.
             let known = session.registration.is_some() || session.person.is_some() || session.arrival.is_some();
@@ -195,7 +207,8 @@ impl Landing {
         let (Some(code), true) = (visit.parameter("code"), in_time) else {
             return Ok(Answer::message(Message::BuyerSignInFailed).with_session(over));
         };
-        let buyer = match self.buyer.redeem(&under_way, code, visit.now).await {
+        let tenant = under_way.method.split_once(':').and_then(|(_, tenant)| Uuid::try_parse(tenant).ok());
+        let buyer = match self.buyer.redeem(&under_way, code, tenant, visit.now).await {
             Ok(buyer) => buyer,
             Err(error) => return Ok(failed(&error).with_session(over)),
         };
@@ -209,16 +222,36 @@ impl Landing {
     }
 }
 
-/// Whether a buyer is of a tenant that bought, or that it was bought for; anybody where Microsoft names none.
-fn belongs(arrival: &Arrival, buyer: &Buyer) -> bool {
-    let tenant = buyer.tenant.to_string();
-    arrival.accounts.is_empty() || arrival.accounts.iter().any(|account| account.eq_ignore_ascii_case(&tenant))
+/// "This is not my purchase": another site may have opened it here. The browser goes on without it.
+fn leave(visit: &Visit) -> Answer {
+    let session = Session { arrival: None, signing_in: None, ..visit.session.clone() };
+    Answer::redirect("/").with_session(session).called("purchase left")
 }
 
-/// The tenants of who uses it and who pays.
+/// Whether a buyer is of a tenant that bought, or that it was bought for; anybody where Microsoft names none. All personal
+/// accounts are of one tenant, so of them it has to be the very person.
+fn belongs(arrival: &Arrival, buyer: &Buyer) -> bool {
+    let is = |account: &str| arrival.accounts.iter().any(|known| known.eq_ignore_ascii_case(account));
+    if buyer.tenant == PERSONAL {
+        let email = buyer.email.as_ref().map(|email| format!("email:{email}"));
+        return arrival.accounts.is_empty()
+            || is(&format!("person:{}", buyer.object))
+            || email.is_some_and(|email| is(&email));
+    }
+    arrival.accounts.is_empty() || is(&buyer.tenant.to_string())
+}
+
+/// The tenants of who uses it and who pays; of personal accounts who they are.
 fn tenants(purchase: &MarketplaceSubscription) -> Vec<String> {
-    let mut all: Vec<_> =
-        [&purchase.beneficiary, &purchase.purchaser].into_iter().filter_map(|party| party.tenant.clone()).collect();
+    let mut all = Vec::new();
+    for party in [&purchase.beneficiary, &purchase.purchaser] {
+        let Some(tenant) = &party.tenant else { continue };
+        if Uuid::try_parse(tenant).ok() == Some(PERSONAL) {
+            all.extend(party.object.as_ref().map(|object| format!("person:{object}")));
+            all.extend(party.email.as_ref().map(|email| format!("email:{email}")));
+        }
+        all.push(tenant.clone());
+    }
     all.dedup();
     all
 }

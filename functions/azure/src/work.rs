@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 use tradepost::control_plane::ControlPlane;
 use tradepost::disposition::chain;
@@ -22,8 +22,8 @@ use crate::renewing::Clock;
 
 /// Rows tried in a request; the timer takes the rest.
 const AT_ONCE: usize = 10;
-/// How long a request is held up by them.
-const PATIENCE: Duration = Duration::from_secs(6);
+/// How long a request is held up by them: longer than one call may take, or a late answer would leave its row leased.
+const PATIENCE: Duration = Duration::from_secs(9);
 /// How long a timer's run may last; the host ends it after five minutes.
 const RUN: SignedDuration = SignedDuration::from_secs(270);
 
@@ -42,6 +42,8 @@ pub struct Work {
     pub deletions: bool,
     /// Deletions in one run of the sweeper.
     pub deletion_cap: u32,
+    /// Whether the sweeper only says what it would do.
+    pub dry_run: bool,
 }
 
 impl Work {
@@ -70,12 +72,14 @@ impl Work {
         self.sweep_within(&Rails::none(), &Value::Null, clock).await
     }
 
-    /// The timer `sweeper`: whatever is due, deletions too.
+    /// The timer `sweeper`: whatever is due, deletions too; or only what would be done, as the setting says. The host
+    /// drops the input of a timer that is started by hand, so that nothing can be asked for there.
     ///
     /// # Errors
     /// As [`asked`].
-    pub async fn sweep(&self, event: &Value, clock: &Clock) -> Result<Report, SweepError> {
-        self.sweep_within(&Rails::new(self.deletions, self.deletion_cap), event, clock).await
+    pub async fn sweep(&self, clock: &Clock) -> Result<Report, SweepError> {
+        let event = json!({"dry_run": self.dry_run});
+        self.sweep_within(&Rails::new(self.deletions, self.deletion_cap), &event, clock).await
     }
 
     async fn sweep_within(&self, rails: &Rails, event: &Value, clock: &Clock) -> Result<Report, SweepError> {

@@ -84,6 +84,7 @@ impl Microsoft {
             app: APP.parse()?,
             buyer_app: SIGN_IN.parse()?,
             protocol: Protocol::V2,
+            dry_run: false,
             marketplace: format!("{}/api", at.entra).parse()?,
             entra: Entra { url: at.entra.parse()?, v1_issuer: STS.parse()? },
             identity: None,

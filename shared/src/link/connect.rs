@@ -7,6 +7,7 @@
 use jiff::Timestamp;
 
 use super::{ActiveLink, Candidate, Contact, Link, LinkState, Refusal, RefusedLink, Slot, UnlinkCause, refusals};
+use crate::activation::activation_of;
 use crate::audit::AuditLine;
 use crate::control_plane::{ControlPlane, ControlPlaneError};
 use crate::disposition::{Dispose, Disposition};
@@ -20,7 +21,6 @@ use crate::retry::{Attempts, later};
 use crate::settle::{Changes, Occasion, linked_effects, organization_line};
 use crate::status::Status;
 use crate::subscription::{Pointer, State, Subscription, SubscriptionKey};
-use crate::task::{Effect, Task};
 
 const RACES: u32 = 6;
 
@@ -301,8 +301,7 @@ fn made(
         changes.and(linked_effects(occasion, &link));
     } else if subscription.key.provider() == Provider::Azure {
         // Microsoft waits for our word; AWS confirms by itself.
-        let effect = Effect::Activate { subscription: subscription.key.clone() };
-        changes.task(&Task::new(Provider::Azure, &link.organization, generation, effect, occasion.cause, now));
+        changes.task(&activation_of(&link, now));
     }
     (link, changes)
 }

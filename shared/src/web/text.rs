@@ -167,6 +167,7 @@ pub struct Text {
     pub stranger_lead: &'static str,
     pub stranger_next: &'static str,
     pub stranger_sign_in: &'static str,
+    pub not_my_purchase: &'static str,
     // The purchase.
     pub plan: &'static str,
     pub seats: &'static str,

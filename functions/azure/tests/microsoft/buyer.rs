@@ -106,7 +106,7 @@ impl Bench {
 
     pub async fn redeem_at(&self, id_token: &str, now: Timestamp) -> Result<Buyer, BuyerError> {
         id_token.clone_into(&mut self.id_token.lock().unwrap());
-        self.sign_in.redeem(&under_way(), "the code+/=".to_owned(), now).await
+        self.sign_in.redeem(&under_way(), "the code+/=".to_owned(), None, now).await
     }
 
     pub async fn redeem(&self, id_token: &str) -> Result<Buyer, BuyerError> {
@@ -151,7 +151,7 @@ async fn the_browser_is_sent_with_everything_that_binds_the_answer() {
     for (prompt, word) in
         [(Prompt::Silent, Some("none")), (Prompt::Usual, None), (Prompt::ChooseAccount, Some("select_account"))]
     {
-        let to = Url::parse(&bench.sign_in.begin(&under_way(), prompt, t(NOW)).await.unwrap()).unwrap();
+        let to = Url::parse(&bench.sign_in.begin(&under_way(), prompt, None, t(NOW)).await.unwrap()).unwrap();
         assert_eq!(to.origin(), bench.stub.url.origin());
         assert_eq!(to.path(), "/common/oauth2/v2.0/authorize");
         let mut sent: Vec<(String, String)> = to.query_pairs().into_owned().collect();
@@ -284,7 +284,7 @@ async fn each_bad_token_is_refused_for_its_own_reason() {
     let mut other = under_way();
     other.nonce = "of-another-browser".to_owned();
     signed(&good()).clone_into(&mut bench.id_token.lock().unwrap());
-    let crossed = bench.sign_in.redeem(&other, "code".to_owned(), t(NOW)).await;
+    let crossed = bench.sign_in.redeem(&other, "code".to_owned(), None, t(NOW)).await;
     is_refused("another browser", crossed, "the ID token is of another sign-in");
 }
 

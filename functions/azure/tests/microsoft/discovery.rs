@@ -68,7 +68,7 @@ async fn a_document_that_leads_elsewhere_is_not_followed() {
         }))
         .await;
         let token = signed(&bench.claims(TENANT));
-        let begun = bench.sign_in.begin(&under_way(), Prompt::Usual, t(NOW)).await.unwrap_err();
+        let begun = bench.sign_in.begin(&under_way(), Prompt::Usual, None, t(NOW)).await.unwrap_err();
         for error in [begun, bench.redeem(&token).await.unwrap_err()] {
             assert!(matches!(error, BuyerError::Settings(_)), "{member}: {error:?}");
             assert_eq!(error.disposition(), Disposition::Page);
@@ -108,7 +108,8 @@ async fn while_entra_is_down_nobody_is_refused() {
         bench.redeem(&token).await.unwrap();
     }
     let nobody = Entra { url: "http://127.0.0.1:9".parse().unwrap(), ..Entra::default() };
-    let error = sign_in(nobody, Outbound::default()).begin(&under_way(), Prompt::Usual, t(NOW)).await.unwrap_err();
+    let error =
+        sign_in(nobody, Outbound::default()).begin(&under_way(), Prompt::Usual, None, t(NOW)).await.unwrap_err();
     is_unreachable("no server", error);
 }
 

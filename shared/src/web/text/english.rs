@@ -51,6 +51,7 @@ pub const ENGLISH: Text = Text {
                     so it cannot be linked from here.",
     stranger_next: "Use an account of the organization that bought it, or that it was bought for. Nothing was changed.",
     stranger_sign_in: "Use another Microsoft account",
+    not_my_purchase: "Not your purchase? Go on without it",
     plan: "Plan",
     seats: "Seats",
     billing_term: "Billing term",

@@ -55,7 +55,7 @@ impl Marketplace for Says {
         panic!("no contract")
     }
     async fn standing(&self, _: &Subscription) -> Result<Standing, MarketplaceError> {
-        panic!("nobody asks only where it stands")
+        self.answer()
     }
     async fn activate(&self, subscription: &Subscription) -> Result<Standing, MarketplaceError> {
         assert_eq!(subscription.key, key());
@@ -330,10 +330,41 @@ async fn lands(world: &World, resolved: &Resolved) -> anyhow::Result<(Vec<String
 async fn failed() -> anyhow::Result<World> {
     let (world, _) = waiting().await?;
     world.sleep(25 * 3600);
-    run(&world, &Says::standing(None), &Link::row_key(&key())).await?;
+    run(&world, &Says::standing(Standing::Pending), &Link::row_key(&key())).await?;
     assert!(matches!(subscription(&world).await?.state, State::Failed { .. }));
     assert!(matches!(link(&world).await?.state, LinkState::Unlinked { cause: UnlinkCause::PurchaseFailed, .. }));
     Ok(world)
+}
+
+#[tokio::test]
+async fn a_day_without_confirmation_fails_nothing_that_the_marketplace_does_not_say() -> anyhow::Result<()> {
+    for (says, state, linked_then) in [
+        (None, "announced", "syncing"),
+        (Some(Standing::Live), "active", "linked"),
+        (Some(Standing::Suspended), "suspended", "linked"),
+        (Some(Standing::Ended(EndReason::Cancelled)), "ended", "unlinked"),
+        (Some(Standing::Pending), "failed", "unlinked"),
+        (Some(Standing::Unknown), "failed", "unlinked"),
+    ] {
+        let (world, _) = waiting().await?;
+        world.sleep(25 * 3600);
+        run(&world, &Says::standing(says), &Link::row_key(&key())).await?;
+        assert_eq!(subscription(&world).await?.state.name(), state, "{says:?}");
+        assert_eq!(link(&world).await?.state.name(), linked_then, "{says:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_comes_back_has_an_activation_that_was_given_up_on_tried_again() -> anyhow::Result<()> {
+    let (world, task) = waiting().await?;
+    let row = world.ledger().get::<Task>(&task).await?.expect("a row");
+    world.ledger().replace(&row, Task { status: TaskState::Parked, ..row.doc.clone() }).await?;
+    let (_, wake) = lands(&world, &answer(Standing::Pending, Some(terms("silver", 5)))).await?;
+    assert_eq!(wake, [task.clone()]);
+    run(&world, &Says::standing(Standing::Live), &task).await?;
+    assert!(matches!(link(&world).await?.state, LinkState::Linked { .. }));
+    Ok(())
 }
 
 #[tokio::test]
@@ -341,7 +372,8 @@ async fn a_landing_that_tells_nothing_new_is_one_read() -> anyhow::Result<()> {
     let (world, _) = linked(Standing::Pending, Some(terms("silver", 5))).await?;
     for standing in [Standing::Pending, Standing::Unknown, Standing::Superseded] {
         let (calls, wake) = lands(&world, &answer(standing, Some(terms("silver", 5)))).await?;
-        let read: &[&str] = if standing == Standing::Pending { &["Query"] } else { &[] };
+        // Its link still waits for the activation, which is looked at too.
+        let read: &[&str] = if standing == Standing::Pending { &["Query", "GetItem"] } else { &[] };
         assert!(calls == read && wake.is_empty(), "{standing:?}: {calls:?}");
     }
     let (world, _) = linked(Standing::Live, Some(terms("silver", 5))).await?;

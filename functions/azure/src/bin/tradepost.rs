@@ -32,10 +32,11 @@ async fn run() -> anyhow::Result<()> {
     logging::init(get);
     let port = needed(get, "FUNCTIONS_CUSTOMHANDLER_PORT")?;
     let port: u16 = port.parse().context("FUNCTIONS_CUSTOMHANDLER_PORT is not a port")?;
-    let listener = TcpListener::bind(("127.0.0.1", port)).await.with_context(|| format!("port {port}"))?;
     let (settings, aws) = (Settings::read(get)?, Aws::read(get)?);
     let secrets: Secrets = serde_json::from_str(&needed(get, "TRADEPOST_SECRETS")?)
         .map_err(|_| SettingsError::Secret("TRADEPOST_SECRETS is not of the documented shape".to_owned()))?;
+    // Not before all is well: the host takes a connection that breaks off for a handler that is there.
+    let listener = TcpListener::bind(("127.0.0.1", port)).await.with_context(|| format!("port {port}"))?;
     let clock: Clock = Arc::new(Timestamp::now);
     let handler = Lazy::new(move || {
         let outbound = Arc::new(Outbound::default());

@@ -1,5 +1,5 @@
 //! How fast and how small the Azure handler's release binary is, against the services of the tests:
-//! `cargo run --release -p system-tests --example azure_start`.
+//! `cargo run -p system-tests --example azure_start`.
 //!
 //! *start* is the time from spawning the process to its first answer to the host's `GET /`. *first* and *warm* are whole
 //! answers, the services' own time on the loopback included. Figures depend on the machine: they inform and never fail

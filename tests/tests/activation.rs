@@ -361,7 +361,7 @@ async fn who_comes_back_has_an_activation_that_was_given_up_on_tried_again() -> 
     let row = world.ledger().get::<Task>(&task).await?.expect("a row");
     world.ledger().replace(&row, Task { status: TaskState::Parked, ..row.doc.clone() }).await?;
     let (_, wake) = lands(&world, &answer(Standing::Pending, Some(terms("silver", 5)))).await?;
-    assert_eq!(wake, [task.clone()]);
+    assert_eq!(wake, std::slice::from_ref(&task));
     run(&world, &Says::standing(Standing::Live), &task).await?;
     assert!(matches!(link(&world).await?.state, LinkState::Linked { .. }));
     Ok(())

@@ -198,9 +198,10 @@ pub async fn unconfirmed_link(
     };
     let cause = format!("unconfirmed:{}:{}", link.doc.id, link.version);
     let occasion = Occasion { policy, now, cause: &cause };
-    // An answer that was lost may have confirmed it: where the marketplace can tell, its word comes first.
+    // Where it is we who confirm, it is tried once more and the marketplace's word comes first: an answer may have been
+    // lost, or nobody answered all day.
     let standing = match subscription.doc.key.provider() {
-        Provider::Azure => match marketplace.standing(&subscription.doc).await {
+        Provider::Azure => match marketplace.activate(&subscription.doc).await {
             // It will not tell, today or tomorrow.
             Err(MarketplaceError::Refused(_)) => Standing::Unknown,
             told => told?,

@@ -139,6 +139,9 @@ fn linked(policy: &Policy) -> Vec<String> {
 
 fn changes(policy: &Policy) -> String {
     let plans: Vec<&str> = policy.change.plans.iter().map(String::as_str).collect();
+    if plans.is_empty() && policy.change.most_seats.is_none() {
+        return "Whatever plan and seats the buyer changes to on Microsoft Marketplace is accepted.".to_owned();
+    }
     let plans = if plans.is_empty() { "any plan".to_owned() } else { format!("the plan {}", one_of(&plans)) };
     let seats = policy.change.most_seats.map_or_else(String::new, |most| format!(", with {most} seats at most"));
     format!("On Microsoft Marketplace the buyer may change to {plans}{seats}; anything else is refused.")
@@ -231,7 +234,7 @@ mod tests {
             "What has been stopped for more than 3 days is deleted for good (Microsoft Marketplace).",
             "A warning goes out a day before.",
             "Microsoft asks to keep a customer's data for 7 days",
-            "the buyer may change to any plan; anything",
+            "Whatever plan and seats the buyer changes to on Microsoft Marketplace is accepted.",
         ] {
             assert!(text.contains(said), "{said}: {text}");
         }

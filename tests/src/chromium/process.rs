@@ -17,6 +17,7 @@ pub(super) const INSTALL: &str =
     "the browser tests need Chromium and chromedriver: apt-get install -y chromium chromium-driver";
 const STARTED: &str = "ChromeDriver was started successfully on port ";
 const START_LIMIT: Duration = Duration::from_secs(30);
+const TRIES: u32 = 5;
 /// How long Chromium may take to end.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -46,19 +47,15 @@ impl Process {
         let number = PROFILES.fetch_add(1, Ordering::Relaxed);
         let profile = std::env::temp_dir().join(format!("tradepost-chromium-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&profile).with_context(|| format!("{} cannot be made", profile.display()))?;
-        let mut child = Command::new("chromedriver")
-            .arg("--port=0")
-            .env("TMPDIR", &profile)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .context(INSTALL)?;
-        let output = child.stdout.take().context("chromedriver has no output")?;
-        let port = tokio::time::timeout(START_LIMIT, port(BufReader::new(output)))
-            .await
-            .map_err(|_| anyhow!("chromedriver did not start in {} s", START_LIMIT.as_secs()))??;
+        let mut tries = 0;
+        let (child, port) = loop {
+            tries += 1;
+            match chromedriver(&profile).await {
+                // It takes a free port for IPv4 and then the same for IPv6, which somebody may hold; then it ends.
+                Err(_) if tries < TRIES => {}
+                settled => break settled?,
+            }
+        };
         Ok(Self { child, profile, address: format!("http://127.0.0.1:{port}") })
     }
 
@@ -112,6 +109,24 @@ const FLAGS: &[&str] = &[
 fn runs_as_root() -> bool {
     use std::os::unix::fs::MetadataExt as _;
     Path::new("/proc/self").metadata().is_ok_and(|own| own.uid() == 0)
+}
+
+/// Starts chromedriver; gives the port it took.
+async fn chromedriver(profile: &Path) -> anyhow::Result<(Child, u16)> {
+    let mut child = Command::new("chromedriver")
+        .arg("--port=0")
+        .env("TMPDIR", profile)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .context(INSTALL)?;
+    let output = child.stdout.take().context("chromedriver has no output")?;
+    let port = tokio::time::timeout(START_LIMIT, port(BufReader::new(output)))
+        .await
+        .map_err(|_| anyhow!("chromedriver did not start in {} s", START_LIMIT.as_secs()))??;
+    Ok((child, port))
 }
 
 /// Reads the port chromedriver took. What it says later is read too, so that it never waits for a reader.

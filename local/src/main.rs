@@ -9,6 +9,7 @@ use serde_json::json;
 use tradepost_local::demo::{SCENARIOS, Scenario, play_all};
 use tradepost_local::progress::Terminal;
 
+mod check;
 mod run;
 
 /// Tradepost on this machine: the real functions, an embedded DynamoDB, simulated marketplaces, a demo vendor.
@@ -53,6 +54,20 @@ enum Command {
         #[arg(long)]
         list: bool,
     },
+    /// A vendor's rules
+    Policy {
+        #[command(subcommand)]
+        command: Rules,
+    },
+}
+
+#[derive(Subcommand)]
+enum Rules {
+    /// Say in plain words what a policy file does, or name every line that is not allowed
+    Check {
+        /// The file
+        file: PathBuf,
+    },
 }
 
 #[tokio::main]
@@ -66,6 +81,7 @@ async fn main() -> ExitCode {
             Ok(true)
         }
         Some(Command::Demo { scenario, all, .. }) => demo(scenario.as_deref(), *all, terminal).await,
+        Some(Command::Policy { command: Rules::Check { file } }) => check::check(file, terminal),
         None => run::run(&arguments, terminal).await.map(|()| true),
     };
     match done {

@@ -38,30 +38,31 @@ pub struct Brand {
 
 impl Brand {
     /// What is not allowed, if anything.
-    pub(crate) fn fault(&self) -> Option<String> {
+    pub(crate) fn fault(&self) -> Option<(&'static str, String)> {
         if let Some(url) = &self.console_url
             && !(url.starts_with("https://") || url.starts_with("http://"))
         {
-            return Some(format!("brand.console_url is {url}; it must be a whole address, https://…"));
+            return Some(("brand.console_url", format!("is {url}; it must be a whole address, https://…")));
         }
         if let Some(logo) = &self.logo {
             if !logo.trim_start().starts_with("<svg") {
-                return Some("brand.logo must be the text of an SVG image, beginning with <svg".to_owned());
+                return Some(("brand.logo", "must be the text of an SVG image, beginning with <svg".to_owned()));
             }
             if logo.len() > LARGEST_LOGO {
-                return Some(format!("brand.logo has {} bytes; at most {LARGEST_LOGO} are allowed", logo.len()));
+                return Some(("brand.logo", format!("has {} bytes; at most {LARGEST_LOGO} are allowed", logo.len())));
             }
         }
         let pairs =
-            [("accent", self.accent, LIGHT, "light paper"), ("accent_dark", self.accent_dark, DARK, "dark paper")];
+            [("brand.accent", self.accent, LIGHT, "light"), ("brand.accent_dark", self.accent_dark, DARK, "dark")];
         for (name, colour, under, paper) in pairs {
             if let Some(colour) = colour
                 && contrast(colour, under) < LEAST_CONTRAST
             {
-                return Some(format!(
-                    "brand.{name} {colour} cannot be read on {paper}; its contrast is below 4.5 to 1, choose a {} one",
-                    if name == "accent" { "darker" } else { "lighter" }
-                ));
+                let other = if paper == "light" { "darker" } else { "lighter" };
+                let what = format!(
+                    "{colour} cannot be read on {paper} paper; its contrast is below 4.5 to 1, choose a {other} one"
+                );
+                return Some((name, what));
             }
         }
         None
@@ -147,8 +148,9 @@ mod tests {
             Brand { accent: accent.map(colour), accent_dark: dark.map(colour), ..Brand::default() }.fault()
         };
         assert_eq!(of(Some("#6f6f6f"), None), None);
-        assert!(of(Some("#767676"), None).unwrap().contains("brand.accent #767676"));
-        assert!(of(None, Some("#444444")).unwrap().contains("brand.accent_dark"));
+        let (key, what) = of(Some("#767676"), None).unwrap();
+        assert!(key == "brand.accent" && what.starts_with("#767676 cannot be read on light paper"), "{key} {what}");
+        assert_eq!(of(None, Some("#444444")).unwrap().0, "brand.accent_dark");
         assert_eq!(of(None, Some("#8ab4f8")), None);
     }
 

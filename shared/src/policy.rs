@@ -2,7 +2,14 @@
 //! unknown value or a retention under three days is an error that names the place. Rules live here so that no
 //! vendor needs code.
 
+mod explained;
+mod place;
+
+pub use explained::{Part, explained};
+use place::line;
+
 use std::collections::BTreeMap;
+use std::fmt;
 
 use jiff::SignedDuration;
 use serde::Deserialize;
@@ -230,62 +237,88 @@ pub enum PolicyError {
     /// Not TOML, an unknown key, a missing one, a wrong type. The text names line, column and key.
     #[error("the policy cannot be read: {0}")]
     Syntax(#[from] toml::de::Error),
-    /// It reads, but asks for something that is not allowed.
-    #[error("the policy is not allowed: {0}")]
-    Rule(String),
+    /// It reads, but asks for what is not allowed.
+    #[error("the policy is not allowed: {}", told(.0))]
+    Rules(Vec<Fault>),
+}
+
+/// Something a policy must not say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The key, its tables before it, with dots between.
+    pub path: String,
+    /// Its line in the file, counted from 1; of its table, if it is missing.
+    pub line: Option<usize>,
+    /// What is wrong with it.
+    pub what: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(line) = self.line {
+            write!(f, "line {line}: ")?;
+        }
+        write!(f, "{} {}", self.path, self.what)
+    }
+}
+
+fn told(faults: &[Fault]) -> String {
+    faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 impl Policy {
     /// Reads and checks a policy.
+    ///
+    /// # Errors
+    /// The first thing that does not read, or everything that reads and is not allowed, each with its line.
     pub fn parse(text: &str) -> Result<Self, PolicyError> {
         let policy: Self = toml::from_str(text)?;
-        policy.check()?;
-        Ok(policy)
+        let mut faults = policy.faults();
+        if faults.is_empty() {
+            return Ok(policy);
+        }
+        for fault in &mut faults {
+            fault.line = line(text, &fault.path);
+        }
+        Err(PolicyError::Rules(faults))
     }
 
-    fn check(&self) -> Result<(), PolicyError> {
-        let fail = |text: String| Err(PolicyError::Rule(text));
+    fn faults(&self) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        let mut fault = |path: String, what: String| faults.push(Fault { path, line: None, what });
         if self.listings.is_empty() {
-            return fail("it names no listing".to_owned());
+            fault("listing".to_owned(), "is missing: a policy names what is sold".to_owned());
         }
         if self.link.roles.is_empty() || self.link.roles.contains(&Role::Unknown) {
-            return fail("link.roles must name at least one of owner, admin, billing, member".to_owned());
+            fault("link.roles".to_owned(), "must name at least one of owner, admin, billing, member".to_owned());
         }
-        if let Some(fault) = self.brand.fault() {
-            return fail(fault);
+        if let Some((path, what)) = self.brand.fault() {
+            fault(path.to_owned(), what);
         }
         for (marketplace, hours) in &self.end.retention_hours {
             if *hours < SHORTEST_RETENTION_HOURS {
-                return fail(format!(
-                    "end.retention_hours.{marketplace} is {hours}; nothing is deleted before {SHORTEST_RETENTION_HOURS} hours"
-                ));
+                let what = format!("is {hours}; nothing is deleted before {SHORTEST_RETENTION_HOURS} hours");
+                fault(format!("end.retention_hours.{marketplace}"), what);
             }
         }
-        let shortest = self
-            .end
-            .retention_hours
-            .values()
-            .copied()
-            .min()
-            .unwrap_or(SHORTEST_RETENTION_HOURS)
-            .min(SHORTEST_RETENTION_HOURS);
+        let shortest = self.end.retention_hours.values().copied().min().unwrap_or(SHORTEST_RETENTION_HOURS);
+        let shortest = shortest.min(SHORTEST_RETENTION_HOURS);
         if self.end.warn_hours >= shortest {
-            return fail(format!("end.warn_hours must be less than the retention of {shortest} hours"));
+            let what = format!("is {}; it must be less than the retention of {shortest}", self.end.warn_hours);
+            fault("end.warn_hours".to_owned(), what);
         }
         for (number, listing) in self.listings.iter().enumerate() {
-            if !self.link.payment_method.contains_key(&listing.marketplace) {
-                return fail(format!("link.payment_method.{} is missing", listing.marketplace));
+            let market = listing.marketplace;
+            let first_there = !self.listings.iter().take(number).any(|other| other.marketplace == market);
+            if first_there && !self.link.payment_method.contains_key(&market) {
+                fault(format!("link.payment_method.{market}"), "is missing: something is listed there".to_owned());
             }
-            if self
-                .listings
-                .iter()
-                .skip(number + 1)
-                .any(|other| other.marketplace == listing.marketplace && other.code == listing.code)
-            {
-                return fail(format!("the listing {} is named twice", listing.code));
+            let twice = |other: &Listing| other.marketplace == market && other.code == listing.code;
+            if self.listings.iter().take(number).any(twice) {
+                fault(format!("listing.{number}.code"), format!("names {} for the second time", listing.code));
             }
         }
-        Ok(())
+        faults
     }
 
     /// The listing of that code, if it is one of ours.
@@ -334,6 +367,15 @@ mod tests {
         let text = EMQX.replace("aws = 72", "aws = 71");
         let error = Policy::parse(&text).unwrap_err().to_string();
         assert!(error.contains("retention_hours.aws is 71"), "{error}");
+    }
+
+    #[test]
+    fn everything_that_is_not_allowed_is_named_at_once_with_its_line() {
+        let text = EMQX.replace("aws = 72", "aws = 71").replace("warn_hours = 24", "warn_hours = 100");
+        let Err(PolicyError::Rules(faults)) = Policy::parse(&text) else { panic!("it is allowed") };
+        let lines: Vec<&str> = text.lines().collect();
+        let named: Vec<_> = faults.iter().map(|fault| (fault.path.as_str(), lines[fault.line.unwrap() - 1])).collect();
+        assert_eq!(named, [("end.retention_hours.aws", "aws = 71"), ("end.warn_hours", "warn_hours = 100")]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::agreement::{AgreementEnd, AgreementEndSign, agreement_partition};
 use crate::entitlement::valid;
 use crate::home::Home;
 use crate::ledger::{Ledger, LedgerError, Provider, Row, Write};
-use crate::lifecycle::{stepped, superseded};
+use crate::lifecycle::{stands, stepped, superseded};
 use crate::link::{Link, LinkState};
 use crate::marketplace::{Marketplace, MarketplaceError, Standing};
 use crate::policy::Policy;
@@ -209,9 +209,11 @@ pub async fn unconfirmed_link(
         Provider::Aws => Standing::Unknown,
     };
     let (after, outcome) = match standing {
-        Standing::Live => stepped(&subscription.doc, &Sign::Confirmed, None, None, now),
-        Standing::Suspended => stepped(&subscription.doc, &Sign::Suspended, None, None, now),
-        Standing::Ended(reason) => stepped(&subscription.doc, &Sign::Ended(reason), None, None, now),
+        Standing::Live | Standing::Suspended | Standing::Ended(_) => {
+            let after = stands(&subscription.doc, standing, None, now);
+            let outcome = format!("{} -> {}", subscription.doc.state.name(), after.state.name());
+            (after, outcome)
+        }
         Standing::Pending | Standing::Superseded | Standing::Unknown => {
             stepped(&subscription.doc, &Sign::PaymentFailed, None, None, now)
         }

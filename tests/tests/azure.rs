@@ -14,7 +14,7 @@ use jiff::SignedDuration;
 use market::{Azure, text};
 use serde_json::json;
 use tradepost::ledger::{Created, Provider};
-use tradepost::lifecycle::interpret;
+use tradepost::lifecycle::{Interpreted, interpret};
 use tradepost::link::connect::Connected;
 use tradepost::marketplace::Standing;
 use tradepost::notice::RawNotice;
@@ -23,6 +23,7 @@ use tradepost::status::SyncState;
 use tradepost::subscription::State;
 use tradepost::sweeper::{Span, sweep};
 use tradepost::task::Task;
+use tradepost_local::azure_marketplace::WebhookCall;
 
 type Outcome = anyhow::Result<()>;
 
@@ -82,24 +83,30 @@ async fn a_change_of_plan_is_accepted_or_refused_in_time() -> Outcome {
     Ok(())
 }
 
-/// Only who is told "refused" within ten seconds keeps the old plan; the process that decided it may be gone by then.
-#[tokio::test]
-async fn a_repeated_webhook_gives_the_answer_that_is_still_owed() -> Outcome {
-    let azure = Azure::new("\n[change]\nplans = [\"payg\"]\n").await?;
+/// A buyer changes the plan; its webhook is decided upon, and who decided is gone before anybody is told. Gives the
+/// subscription, the webhook and the decision.
+async fn decided_and_gone(azure: &Azure) -> anyhow::Result<(String, WebhookCall, Interpreted)> {
     let id = azure.linked("clean").await?;
     azure.sim("change-plan", json!({"subscription": id, "plan": "pro"})).await?;
-    let calls = azure.market.take_due();
-    let call = calls.first().context("a webhook")?;
+    let call = azure.market.take_due().into_iter().next().context("a webhook")?;
     let operation = text(&serde_json::from_str(&call.body)?, "id")?;
     let (worker, now) = (azure.worker(), azure.world.now());
     let raw = RawNotice::received(format!("azure:{operation}"), Provider::Azure, call.body.clone(), None, now);
     let Created::New(row) = worker.ledger.create(raw).await? else { anyhow::bail!("known") };
     let notice = (worker.read_notice)(&row.doc);
     let decided = interpret(worker.ledger, worker.policy, worker.marketplace, row, notice, now).await?;
+    Ok((id, call, decided))
+}
+
+/// Only who is told "refused" within ten seconds keeps the old plan; the process that decided it may be gone by then.
+#[tokio::test]
+async fn a_repeated_webhook_gives_the_answer_that_is_still_owed() -> Outcome {
+    let azure = Azure::new("\n[change]\nplans = [\"payg\"]\n").await?;
+    let (id, call, decided) = decided_and_gone(&azure).await?;
     ensure!(decided.wake.len() == 1, "{decided:?}");
     azure.take_asked();
     for time in ["it is given", "once"] {
-        let answered = azure.deliver(call).await?;
+        let answered = azure.deliver(&call).await?;
         ensure!(answered.outcome == "duplicate", "{answered:?}");
         let given = azure.take_asked();
         ensure!(given.len() == usize::from(time == "it is given"), "{time}: {given:?}");
@@ -115,21 +122,13 @@ async fn a_repeated_webhook_gives_the_answer_that_is_still_owed() -> Outcome {
 #[tokio::test]
 async fn a_refusal_that_nobody_tells_in_time_is_the_webhooks_own_answer() -> Outcome {
     let azure = Azure::new("\n[change]\nplans = [\"payg\"]\n").await?;
-    let id = azure.linked("clean").await?;
-    azure.sim("change-plan", json!({"subscription": id, "plan": "pro"})).await?;
-    let calls = azure.market.take_due();
-    let call = calls.first().context("a webhook")?;
-    let operation = text(&serde_json::from_str(&call.body)?, "id")?;
+    let (id, call, decided) = decided_and_gone(&azure).await?;
     let (worker, now) = (azure.worker(), azure.world.now());
-    let raw = RawNotice::received(format!("azure:{operation}"), Provider::Azure, call.body.clone(), None, now);
-    let Created::New(row) = worker.ledger.create(raw).await? else { anyhow::bail!("known") };
-    let notice = (worker.read_notice)(&row.doc);
-    let decided = interpret(worker.ledger, worker.policy, worker.marketplace, row, notice, now).await?;
     let owed = decided.wake.first().context("an answer")?;
     let task = worker.ledger.get::<Task>(owed).await?.context("a task")?;
     let claimed = Task { attempts: task.doc.attempts.claimed(now), ..task.doc.clone() };
     worker.ledger.replace(&task, claimed).await?;
-    let answered = azure.deliver(call).await?;
+    let answered = azure.deliver(&call).await?;
     ensure!(answered.status == StatusCode::CONFLICT, "{answered:?}");
     azure.market.answered(&call.id, Some(answered.status.as_u16()));
     azure.world.sleep(20);

@@ -57,6 +57,17 @@ pub struct Secrets {
     pub buyer: String,
 }
 
+impl Secrets {
+    /// Reads the secrets' text.
+    ///
+    /// # Errors
+    /// If it is not of the documented shape. The parser's own message may quote the text, so it is left out.
+    pub fn read(text: &str) -> Result<Self, SettingsError> {
+        let wrong = |_| SettingsError::Secret("TRADEPOST_SECRETS is not of the documented shape".to_owned());
+        serde_json::from_str(text).map_err(wrong)
+    }
+}
+
 /// Where AWS is, and as whom.
 #[derive(Clone, Debug)]
 pub struct Aws {

@@ -80,11 +80,6 @@ impl Handler {
         Ok(Self { landing: Landing { app, buyer }, verifier, work, clock })
     }
 
-    /// What its work is done with.
-    pub fn work(&self) -> &Work {
-        &self.work
-    }
-
     /// Answers one request as the host hands it over, proxied or forwarded. Never fails.
     pub async fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
         match outside(request.uri()) {

@@ -116,16 +116,12 @@ impl Landing {
             Ok(purchase) => purchase,
             Err(ResolveError::NotAToken | ResolveError::NotValid) => return forgotten(visit, Message::TokenInvalid),
             Err(error @ ResolveError::Failed(_)) => {
-                return match error.disposition() {
-                    Disposition::Retry => {
-                        tracing::warn!(error = %chain(&error), "a landing has to wait");
-                        place_kept(&self.app, visit, waiting)
-                    }
-                    Disposition::Done | Disposition::Reject | Disposition::Page => {
-                        tracing::error!(error = %chain(&error), "landings cannot be resolved");
-                        place_kept(&self.app, visit, waiting)
-                    }
-                };
+                if error.disposition() == Disposition::Retry {
+                    tracing::warn!(error = %chain(&error), "a landing has to wait");
+                } else {
+                    tracing::error!(error = %chain(&error), "landings cannot be resolved");
+                }
+                return place_kept(&self.app, visit, waiting);
             }
         };
         let resolved = resolved(&purchase);

@@ -19,7 +19,8 @@
 //!
 //! Under these: [`discovery`] (Entra's documents and keys), [`managed_identity`] (the platform's identity endpoint),
 //! [`access_token`] (how token answers read), [`renewing`] (what runs out is fetched once and renewed early), [`reading`]
-//! (Microsoft's JSON, leniently), [`secret`]. The library reads no clock and no environment; both are given to it. Randomness is read in [`config`] alone.
+//! (Microsoft's JSON, leniently), [`secret`]. The library reads no clock and no environment; both are given to it.
+//! Randomness is read in [`config`] alone.
 
 pub mod access_token;
 pub mod aws_credentials;

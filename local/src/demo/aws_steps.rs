@@ -4,7 +4,7 @@ use anyhow::ensure;
 
 use super::browse::Browse;
 use super::play::Play;
-use super::steps::expect;
+use super::steps::{expect, find};
 
 /// Steps 1 to 5 of linking: the purchase. Leaves the browser at the green banner.
 pub(super) async fn subscribe<B: Browse>(play: &mut Play, browser: &mut B) -> anyhow::Result<()> {
@@ -17,18 +17,7 @@ pub(super) async fn subscribe<B: Browse>(play: &mut Play, browser: &mut B) -> an
         Ok(())
     })
     .await?;
-    play.step("2. Navigate to AWS Marketplace", async {
-        browser.follow("a#nav-search").await?;
-        browser.text_of("form#search-form").await.map(|_| ())
-    })
-    .await?;
-    play.step(&format!("3. Search for \u{201c}{title}\u{201d} in the search bar"), async {
-        browser.submit("form#search-form", &[("q", &title)]).await?;
-        let found = browser.text_of(&link).await?;
-        ensure!(found == title, "{found} was found instead of {title}");
-        Ok(())
-    })
-    .await?;
+    find(play, browser, "a#nav-search", &link).await?;
     play.step("4. On the product overview page, click View purchase options", async {
         browser.follow(&link).await?;
         expect(browser, "Product overview").await?;

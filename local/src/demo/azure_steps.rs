@@ -4,7 +4,7 @@ use anyhow::{Context, ensure};
 
 use super::browse::Browse;
 use super::play::Play;
-use super::steps::expect;
+use super::steps::{expect, find};
 
 /// Whom the portal takes the buyer for.
 const BUYER: &str = "ana@aurora.example";
@@ -38,18 +38,7 @@ pub(super) async fn subscribe_to<B: Browse>(play: &mut Play, browser: &mut B, ch
         Ok(())
     })
     .await?;
-    play.step("2. Navigate to Azure Marketplace", async {
-        browser.follow("a#nav-marketplace").await?;
-        browser.text_of("form#search-form").await.map(|_| ())
-    })
-    .await?;
-    play.step(&format!("3. Search for \u{201c}{title}\u{201d} in the search bar"), async {
-        browser.submit("form#search-form", &[("q", &title)]).await?;
-        let found = browser.text_of(&link).await?;
-        ensure!(found == title, "{found} was found instead of {title}");
-        Ok(())
-    })
-    .await?;
+    find(play, browser, "a#nav-marketplace", &link).await?;
     play.step("4. On the product overview page, click Subscribe", async {
         browser.follow(&link).await?;
         expect(browser, "Overview").await?;

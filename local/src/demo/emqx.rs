@@ -1,6 +1,6 @@
-//! The EMQX pages "Billing from AWS Marketplace" and "Manage billing from Azure Marketplace": linking, the situations in which linking fails, unlinking and what
-//! it stops and deletes. The numbered steps are in `steps`; what a page does not say but a buyer may do, in `moments` and
-//! `azure_moments`.
+//! The EMQX pages "Billing from AWS Marketplace" and "Manage billing from Azure Marketplace": linking, the situations in
+//! which linking fails, unlinking and what it stops and deletes. The numbered steps are in `steps`; what a page does not
+//! say but a buyer may do, in `moments` and `azure_moments`.
 
 use std::future::Future;
 use std::pin::Pin;

@@ -13,6 +13,28 @@ use super::{aws_steps, azure_steps};
 pub(super) const HOUR: i64 = 3600;
 pub(super) const DAY: i64 = 24 * HOUR;
 
+/// Steps 2 and 3 of the purchase: `navigation` leads to the marketplace, `link` is where the listing is found there.
+pub(super) async fn find<B: Browse>(
+    play: &mut Play,
+    browser: &mut B,
+    navigation: &str,
+    link: &str,
+) -> anyhow::Result<()> {
+    let (title, marketplace) = (play.listing.title.clone(), play.words().marketplace);
+    play.step(&format!("2. Navigate to {marketplace}"), async {
+        browser.follow(navigation).await?;
+        browser.text_of("form#search-form").await.map(|_| ())
+    })
+    .await?;
+    play.step(&format!("3. Search for \u{201c}{title}\u{201d} in the search bar"), async {
+        browser.submit("form#search-form", &[("q", &title)]).await?;
+        let found = browser.text_of(link).await?;
+        ensure!(found == title, "{found} was found instead of {title}");
+        Ok(())
+    })
+    .await
+}
+
 /// What the pages call things.
 pub(super) struct Words {
     /// Whose marketplace it is.

@@ -3,6 +3,7 @@
 use super::{Choosing, EndFamily, Model, Policy, RefusalRule};
 use crate::ledger::Provider;
 use crate::organization::Role;
+use crate::web::text::english::ENGLISH;
 
 /// Microsoft asks publishers to keep a customer's data at least this long after the end (Microsoft: Managing the SaaS
 /// subscription life cycle).
@@ -33,10 +34,7 @@ pub fn explained(policy: &Policy) -> Vec<Part> {
 }
 
 fn name(marketplace: Provider) -> &'static str {
-    match marketplace {
-        Provider::Aws => "AWS Marketplace",
-        Provider::Azure => "Microsoft Marketplace",
-    }
+    (ENGLISH.marketplace)(&marketplace)
 }
 
 /// The marketplaces with a listing.
@@ -205,12 +203,7 @@ fn remarks(policy: &Policy) -> Vec<String> {
 }
 
 fn hours(hours: u32) -> String {
-    match (hours / 24, hours % 24) {
-        (0, 1) => "an hour".to_owned(),
-        (1, 0) => "a day".to_owned(),
-        (days, 0) => format!("{days} days"),
-        _ => format!("{hours} hours"),
-    }
+    (ENGLISH.duration)(&u64::from(hours))
 }
 
 #[cfg(test)]

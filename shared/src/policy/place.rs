@@ -1,37 +1,34 @@
 //! Where in a policy file something stands, so that an error can name the line.
 
-use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// The line of a key, counted from 1; of the table it would be in, if it is not there itself. `listing.1.code` is the code
 /// of the second listing.
 pub fn line(text: &str, path: &str) -> Option<usize> {
     let document = DeTable::parse(text).ok()?;
-    let mut found = None;
-    let mut steps = path.split('.');
-    let mut here: Option<&Spanned<DeValue<'_>>> = None;
-    for step in steps.by_ref() {
-        let (start, value) = match here.map(Spanned::get_ref) {
+    let mut here: Option<(usize, &DeValue<'_>)> = None;
+    for step in path.split('.') {
+        let next = match here {
             None => named(document.get_ref(), step),
-            Some(DeValue::Table(table)) => named(table, step),
-            Some(DeValue::Array(array)) => {
-                step.parse().ok().and_then(|number: usize| array.get(number)).map(|value| (value.span().start, value))
+            Some((_, DeValue::Table(table))) => named(table, step),
+            Some((_, DeValue::Array(array))) => {
+                let value = step.parse().ok().and_then(|number: usize| array.get(number));
+                value.map(|value| (value.span().start, value.get_ref()))
             }
             Some(_) => None,
-        }
-        .map_or((None, None), |(start, value)| (Some(start), Some(value)));
-        if value.is_none() {
+        };
+        if next.is_none() {
             break;
         }
-        found = start;
-        here = value;
+        here = next;
     }
-    let before = text.get(..found?)?;
+    let before = text.get(..here?.0)?;
     Some(before.matches('\n').count() + 1)
 }
 
-fn named<'a, 'i>(table: &'a DeTable<'i>, name: &str) -> Option<(usize, &'a Spanned<DeValue<'i>>)> {
-    table.iter().find(|(key, _)| key.get_ref().as_ref() == name).map(|(key, value)| (key.span().start, value))
+fn named<'a, 'i>(table: &'a DeTable<'i>, name: &str) -> Option<(usize, &'a DeValue<'i>)> {
+    let (key, value) = table.iter().find(|(key, _)| key.get_ref().as_ref() == name)?;
+    Some((key.span().start, value.get_ref()))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tradepost::outbound::Outbound;
-use tradepost::settings::{SettingsError, needed};
+use tradepost::settings::needed;
 use tradepost_azure::config::{Aws, Secrets, Settings};
 use tradepost_azure::handler::Handler;
 use tradepost_azure::logging;
@@ -33,8 +33,7 @@ async fn run() -> anyhow::Result<()> {
     let port = needed(get, "FUNCTIONS_CUSTOMHANDLER_PORT")?;
     let port: u16 = port.parse().context("FUNCTIONS_CUSTOMHANDLER_PORT is not a port")?;
     let (settings, aws) = (Settings::read(get)?, Aws::read(get)?);
-    let secrets: Secrets = serde_json::from_str(&needed(get, "TRADEPOST_SECRETS")?)
-        .map_err(|_| SettingsError::Secret("TRADEPOST_SECRETS is not of the documented shape".to_owned()))?;
+    let secrets = Secrets::read(&needed(get, "TRADEPOST_SECRETS")?)?;
     // Not before all is well: the host takes a connection that breaks off for a handler that is there.
     let listener = TcpListener::bind(("127.0.0.1", port)).await.with_context(|| format!("port {port}"))?;
     let clock: Clock = Arc::new(Timestamp::now);

@@ -313,6 +313,7 @@ fn term(unit: &str) -> String {
 
 fn duration(hours: &u64) -> String {
     match (hours / 24, hours % 24) {
+        (0, 1) => "an hour".to_owned(),
         (1, 0) => "a day".to_owned(),
         (days, 0) => format!("{days} days"),
         _ => format!("{hours} hours"),

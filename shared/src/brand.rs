@@ -25,6 +25,9 @@ pub struct Brand {
     /// The way back to the product: where its console is.
     #[serde(default)]
     pub console_url: Option<String>,
+    /// Where the product's own payment methods are edited; not while a marketplace pays.
+    #[serde(default)]
+    pub billing_url: Option<String>,
     /// The logo, an SVG.
     #[serde(default)]
     pub logo: Option<String>,
@@ -39,10 +42,12 @@ pub struct Brand {
 impl Brand {
     /// What is not allowed, if anything.
     pub(crate) fn fault(&self) -> Option<(&'static str, String)> {
-        if let Some(url) = &self.console_url
-            && !(url.starts_with("https://") || url.starts_with("http://"))
-        {
-            return Some(("brand.console_url", format!("is {url}; it must be a whole address, https://…")));
+        for (key, url) in [("brand.console_url", &self.console_url), ("brand.billing_url", &self.billing_url)] {
+            if let Some(url) = url
+                && !(url.starts_with("https://") || url.starts_with("http://"))
+            {
+                return Some((key, format!("is {url}; it must be a whole address, https://…")));
+            }
         }
         if let Some(logo) = &self.logo {
             if !logo.trim_start().starts_with("<svg") {

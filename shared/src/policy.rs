@@ -16,12 +16,14 @@ use serde::Deserialize;
 
 use crate::brand::Brand;
 use crate::ledger::Provider;
-use crate::link::Refusal;
+use crate::link::{Contact, Refusal};
 use crate::organization::Role;
 use crate::subscription::Terms;
 
 /// Nothing stopped by the end of a subscription is deleted before this long; no policy can shorten it.
 pub const SHORTEST_RETENTION_HOURS: u32 = 72;
+/// A form that asks for more is not filled in.
+const MOST_ASKED: usize = 8;
 
 /// A vendor's rules.
 #[derive(Clone, Debug, Deserialize)]
@@ -46,6 +48,12 @@ pub struct Policy {
     /// Where buyers manage their subscriptions, by marketplace.
     #[serde(default)]
     pub manage_url: BTreeMap<Provider, String>,
+    /// Which e-mails go out.
+    #[serde(default)]
+    pub messages: MessageRules,
+    /// What the vendor's own console may show of Tradepost.
+    #[serde(default)]
+    pub console: ConsoleRules,
     /// The products sold, and where.
     #[serde(rename = "listing")]
     pub listings: Vec<Listing>,
@@ -67,8 +75,34 @@ pub struct Support {
 pub enum Choosing {
     /// The account is the organization; the person is asked only when there are several.
     Implied,
-    /// The person chooses from a list.
+    /// The person chooses from a list, each organization with a button of its own.
     List,
+    /// The person picks one of those that can be linked, or a new one, and confirms with one button.
+    Pick,
+}
+
+/// Which page follows once Link has been pressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum After {
+    /// The index page, with the modal.
+    #[default]
+    Index,
+    /// The billing page of the organization, with a notice in its corner.
+    Billing,
+}
+
+/// Something a policy asks of whoever links; kept with the link and told with its events.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ask {
+    /// Its name for machines: small letters, digits, underscores.
+    pub key: String,
+    /// What people read.
+    pub label: String,
+    /// Whether it may be left empty.
+    #[serde(default)]
+    pub optional: bool,
 }
 
 /// A reason a vendor may name for refusing a link.
@@ -119,6 +153,21 @@ pub struct LinkRules {
     pub confirmation_hours: u32,
     /// The payment method's name while linked, by marketplace.
     pub payment_method: BTreeMap<Provider, String>,
+    /// The sign-in methods offered, by id and in this order; empty means all that are set up.
+    #[serde(default)]
+    pub sign_in: Vec<String>,
+    /// Which page follows once Link has been pressed.
+    #[serde(default)]
+    pub after: After,
+    /// Whether a link in force may be moved to another organization of the same person.
+    #[serde(default)]
+    pub may_move: bool,
+    /// Whether a link in force may be taken off without cancelling the purchase; that stops and deletes nothing.
+    #[serde(default)]
+    pub may_unlink: bool,
+    /// What whoever links is asked for, beside the contact address.
+    #[serde(default)]
+    pub ask: Vec<Ask>,
 }
 
 fn a_day() -> u32 {
@@ -133,6 +182,19 @@ pub enum EndFamily {
     StopAndDelete,
     /// Only the link goes; everything stays and the vendor charges in its own way.
     Keep,
+    /// The organization is put on another plan, unless something else pays for it; nothing is stopped or deleted.
+    Downgrade,
+}
+
+/// What the end of a subscription does to deployments on trial. Only the control plane's `trial_ends_at` makes a trial.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Trials {
+    /// They go on until they end, and are stopped and deleted like the rest then.
+    #[default]
+    UntilTheirEnd,
+    /// They are the vendor's alone: Tradepost neither stops nor deletes them, during the trial or after it.
+    LeftAlone,
 }
 
 /// What the end of a subscription means.
@@ -141,6 +203,12 @@ pub enum EndFamily {
 pub struct EndRules {
     /// Which family.
     pub family: EndFamily,
+    /// The plan an organization is put on, for the family `downgrade`.
+    #[serde(default)]
+    pub downgrade_to: Option<String>,
+    /// What becomes of trials.
+    #[serde(default)]
+    pub trials: Trials,
     /// How long stopped deployments are kept, in hours, by marketplace; 72 at least.
     #[serde(default)]
     pub retention_hours: BTreeMap<Provider, u32>,
@@ -153,6 +221,66 @@ pub struct EndRules {
     /// Whether an organization may run while its subscription is suspended.
     #[serde(default)]
     pub run_while_suspended: bool,
+}
+
+/// What an e-mail is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MessageKind {
+    /// A purchase is linked; what to do next.
+    Linked,
+    /// A purchase could not be linked; why.
+    Refused,
+    /// The subscription has ended; what follows, and when.
+    Ended,
+    /// Deployments are stopped; when they will be deleted.
+    Stopped,
+    /// Deployments are about to be deleted.
+    Warning,
+    /// Deployments are deleted.
+    Deleted,
+}
+
+impl MessageKind {
+    /// All of them.
+    pub const ALL: [Self; 6] = [Self::Linked, Self::Refused, Self::Ended, Self::Stopped, Self::Warning, Self::Deleted];
+}
+
+/// Which e-mails go out, and to whom. None at all without `from`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MessageRules {
+    /// Who sends them: an address the mail service is allowed to send for.
+    #[serde(default)]
+    pub from: Option<String>,
+    /// What the buyer's contact is told.
+    #[serde(default = "every_kind")]
+    pub buyer: Vec<MessageKind>,
+    /// What the vendor's operators are told.
+    #[serde(default)]
+    pub operators: Vec<MessageKind>,
+    /// The operators' addresses.
+    #[serde(default)]
+    pub operator_addresses: Vec<String>,
+}
+
+impl Default for MessageRules {
+    fn default() -> Self {
+        Self { from: None, buyer: every_kind(), operators: Vec::new(), operator_addresses: Vec::new() }
+    }
+}
+
+fn every_kind() -> Vec<MessageKind> {
+    MessageKind::ALL.to_vec()
+}
+
+/// What the vendor's own console may show of Tradepost.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConsoleRules {
+    /// The origins (`https://console.example.com`) whose pages may ask for an organization's status with a status token.
+    #[serde(default)]
+    pub origins: Vec<String>,
 }
 
 /// Which changes a buyer may make in the marketplace. Microsoft's asks; an answer that does not come within ten seconds
@@ -266,6 +394,24 @@ fn told(faults: &[Fault]) -> String {
     faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
+impl MessageRules {
+    /// Every address in them, with the key it stands under.
+    fn addresses(&self) -> impl Iterator<Item = (String, &str)> {
+        let from = self.from.as_deref().map(|from| ("messages.from".to_owned(), from));
+        let operators = self.operator_addresses.iter().enumerate();
+        let operators = operators.map(|(number, one)| (format!("messages.operator_addresses.{number}"), one.as_str()));
+        from.into_iter().chain(operators)
+    }
+}
+
+/// Scheme, host and perhaps port, as browsers send it in `Origin`.
+fn is_origin(text: &str) -> bool {
+    url::Url::parse(text).is_ok_and(|url| {
+        let web = url.scheme() == "https" || url.scheme() == "http";
+        web && url.origin().ascii_serialization() == text
+    })
+}
+
 impl Policy {
     /// Reads and checks a policy.
     ///
@@ -301,11 +447,48 @@ impl Policy {
                 fault(format!("end.retention_hours.{marketplace}"), what);
             }
         }
-        let shortest = self.end.retention_hours.values().copied().min().unwrap_or(SHORTEST_RETENTION_HOURS);
-        let shortest = shortest.min(SHORTEST_RETENTION_HOURS);
-        if self.end.warn_hours >= shortest {
+        let shortest = self.listings.iter().map(|listing| self.retention(listing.marketplace).as_hours()).min();
+        let shortest = shortest.unwrap_or(i64::from(SHORTEST_RETENTION_HOURS));
+        if i64::from(self.end.warn_hours) >= shortest {
             let what = format!("is {}; it must be less than the retention of {shortest}", self.end.warn_hours);
             fault("end.warn_hours".to_owned(), what);
+        }
+        match (self.end.family, &self.end.downgrade_to) {
+            (EndFamily::Downgrade, None) => {
+                let what = "is missing: the family downgrade needs a plan to put the organization on";
+                fault("end.downgrade_to".to_owned(), what.to_owned());
+            }
+            (EndFamily::StopAndDelete | EndFamily::Keep, Some(_)) => {
+                fault("end.downgrade_to".to_owned(), "is only for the family downgrade".to_owned());
+            }
+            (EndFamily::Downgrade, Some(_)) | (EndFamily::StopAndDelete | EndFamily::Keep, None) => {}
+        }
+        for (number, ask) in self.link.ask.iter().enumerate() {
+            let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_';
+            if ask.key.is_empty() || ask.key.len() > 40 || !ask.key.bytes().all(plain) {
+                let what = format!("is {}; use 1 to 40 small letters, digits and underscores", ask.key);
+                fault(format!("link.ask.{number}.key"), what);
+            }
+            if self.link.ask.iter().take(number).any(|other| other.key == ask.key) {
+                fault(format!("link.ask.{number}.key"), format!("names {} for the second time", ask.key));
+            }
+        }
+        if self.link.ask.len() > MOST_ASKED {
+            fault("link.ask".to_owned(), format!("asks for {} things; at most {MOST_ASKED}", self.link.ask.len()));
+        }
+        for (key, address) in self.messages.addresses() {
+            if Contact::parse(address).is_none() {
+                fault(key, format!("is {address}; it must be an e-mail address"));
+            }
+        }
+        if !self.messages.operators.is_empty() && self.messages.operator_addresses.is_empty() {
+            fault("messages.operator_addresses".to_owned(), "is missing: operators are to be told".to_owned());
+        }
+        for (number, origin) in self.console.origins.iter().enumerate() {
+            if !is_origin(origin) {
+                let what = format!("is {origin}; it must be a scheme and a host, https://console.example.com");
+                fault(format!("console.origins.{number}"), what);
+            }
         }
         for (number, listing) in self.listings.iter().enumerate() {
             let market = listing.marketplace;

@@ -1,6 +1,6 @@
 //! What a policy does, in plain words: for whoever writes one, and for whoever has to agree to it.
 
-use super::{Choosing, EndFamily, Model, Policy, RefusalRule};
+use super::{Choosing, EndFamily, Model, Policy, RefusalRule, Trials};
 use crate::ledger::Provider;
 use crate::organization::Role;
 use crate::web::text::english::ENGLISH;
@@ -64,6 +64,9 @@ fn who(policy: &Policy) -> Vec<String> {
         Choosing::Implied => format!("The {word} is the person's own; whoever has several is asked which."),
         Choosing::List => {
             format!("The person chooses the {word} from a list, with the reasons beside those that cannot.")
+        }
+        Choosing::Pick => {
+            format!("The person picks one {word}, and sees the reasons beside those that cannot be picked.")
         }
     });
     if !link.plans.is_empty() {
@@ -152,11 +155,16 @@ fn ended(policy: &Policy) -> Vec<String> {
             "Only the link goes. Everything of the {word} stays and runs, and {} charges in its own way.",
             policy.vendor
         )],
+        EndFamily::Downgrade => vec![
+            format!("The {word} is put on the plan {}.", policy.end.downgrade_to.as_deref().unwrap_or_default()),
+            format!("Nothing of the {word} is stopped or deleted. Whatever else pays by then keeps its plan."),
+        ],
         EndFamily::StopAndDelete => {
-            let mut lines = vec![
-                "Running deployments stop. Trials go on until they end, and stop then unless something pays."
-                    .to_owned(),
-            ];
+            let trials = match policy.end.trials {
+                Trials::UntilTheirEnd => "Trials go on until they end, and stop then unless something pays.",
+                Trials::LeftAlone => "Trials are left alone.",
+            };
+            let mut lines = vec![format!("Running deployments stop. {trials}")];
             for market in markets(policy) {
                 let kept = u32::try_from(policy.retention(market).as_hours()).unwrap_or(u32::MAX);
                 lines.push(format!(

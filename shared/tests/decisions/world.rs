@@ -99,6 +99,7 @@ impl World {
             state: LinkState::Syncing,
             person: PersonId { issuer: "https://id.example".to_owned(), subject: "p".to_owned() },
             contact: Contact::parse("p@example.com").unwrap(),
+            answers: BTreeMap::new(),
             came_after: None,
             confirm_by: Some(tradepost::retry::Attempts::at(tradepost::retry::later(now, self.policy.confirmation()))),
             created_at: now,
@@ -188,6 +189,7 @@ impl World {
             Effect::StopOrganization { ended_at, .. } => Some(ended_at),
             Effect::ResumeOrganization { .. }
             | Effect::SetPlan { .. }
+            | Effect::Downgrade { .. }
             | Effect::Activate { .. }
             | Effect::Acknowledge { .. } => None,
         };

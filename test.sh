@@ -113,9 +113,7 @@ if cargo nextest --version >/dev/null 2>&1; then
 else
     step test-all cargo test --workspace --locked --no-fail-fast
 fi
-step demo-emqx-cloud cargo run --locked -- demo emqx-cloud-aws
-step demo-emqx-platform cargo run --locked -- demo emqx-platform-aws
-step demo-emqx-azure cargo run --locked -- demo emqx-cloud-azure
+step demo cargo run --locked -- demo --all
 step template check_template
 
 result=$(tally)

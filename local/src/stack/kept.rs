@@ -6,9 +6,11 @@ use anyhow::{Context, anyhow};
 use base64::Engine as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tradepost::policy::Policy;
 use tradepost::settings::Secrets;
 use tradepost_aws::config::random;
 
+use super::parties::sign_in_methods;
 use crate::aws_marketplace::AwsMarketplace;
 use crate::azure_marketplace::AzureMarketplace;
 use crate::queue::Queue;
@@ -65,12 +67,13 @@ impl Kept {
     }
 
     /// The functions' secrets.
-    pub(super) fn secrets(&self, method: &str) -> Secrets {
+    pub(super) fn secrets(&self, policy: &Policy) -> Secrets {
+        let methods = sign_in_methods(policy).into_iter();
         Secrets {
             cookie_key: self.cookie_key.clone(),
             control_plane: self.control_plane.clone(),
             vendor_api: Some(self.vendor_api.clone()),
-            sign_in: [(method.to_owned(), self.client_secret.clone())].into(),
+            sign_in: methods.map(|id| (id.clone(), format!("{}.{id}", self.client_secret))).collect(),
         }
     }
 }

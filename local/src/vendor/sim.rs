@@ -181,7 +181,7 @@ async fn start_delay(Shared(vendor): Shared<Vendor>, Json(delay): Json<Delay>) -
 }
 
 async fn reset(Shared(vendor): Shared<Vendor>) -> Json<Value> {
-    vendor.at_desk(|state, now| *state = demo_people::state(now));
+    vendor.at_desk(|state, now| *state = demo_people::state(now, vendor.config()));
     Json(json!({}))
 }
 

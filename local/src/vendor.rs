@@ -20,6 +20,7 @@ mod demo_people;
 mod deployment;
 mod deployments_page;
 mod discovery;
+mod events;
 mod faults;
 mod grant;
 mod idempotency;
@@ -77,6 +78,7 @@ struct Shared {
     clock: Clock,
     key: SigningKey,
     receiver: Receiver,
+    events: Receiver,
     tradepost: TradepostClient,
     state: Mutex<State>,
 }
@@ -102,6 +104,8 @@ pub struct Config {
     pub control_plane_secret: String,
     /// The Standard Webhooks secret that signs what this vendor asks of Tradepost.
     pub api_secret: String,
+    /// The Standard Webhooks secret that signs Tradepost's events.
+    pub events_secret: String,
     /// The start page of the local stack, without a trailing slash.
     pub start_url: String,
     /// Colours and logo, as on Tradepost's pages.
@@ -115,10 +119,11 @@ impl Vendor {
     pub fn new(config: Config, clock: Clock) -> Self {
         let state = Mutex::new(demo_people::state(to_millisecond(clock.now())));
         let receiver = Receiver::new(&config.control_plane_secret);
+        let events = Receiver::new(&config.events_secret);
         let http = crate::stack::loopback_client().ok();
         let tradepost = TradepostClient::new(&config.tradepost_url, &config.api_secret, http);
         let key = SigningKey::generate();
-        Self { shared: Arc::new(Shared { config, clock, key, receiver, tradepost, state }) }
+        Self { shared: Arc::new(Shared { config, clock, key, receiver, events, tradepost, state }) }
     }
 
     /// Everything the vendor serves: pages, identity provider, control plane and test bench.
@@ -131,6 +136,7 @@ impl Vendor {
                     .merge(deployments_page::router())
                     .merge(billing_page::router())
                     .merge(tickets_page::router())
+                    .merge(events::router())
                     .merge(sign_in::router())
                     .merge(sign_up::router())
                     .merge(sim::router()),
@@ -168,6 +174,10 @@ impl Vendor {
 
     fn receiver(&self) -> &Receiver {
         &self.shared.receiver
+    }
+
+    fn events(&self) -> &Receiver {
+        &self.shared.events
     }
 
     fn tradepost(&self) -> &TradepostClient {

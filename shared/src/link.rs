@@ -9,6 +9,7 @@
 
 pub mod connect;
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::Timestamp;
@@ -41,6 +42,18 @@ pub enum UnlinkCause {
         /// By this subscription.
         by: SubscriptionKey,
     },
+}
+
+impl UnlinkCause {
+    /// The code, as in JSON.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::SubscriptionEnded => "subscription_ended",
+            Self::PurchaseFailed => "purchase_failed",
+            Self::ReplacedByAnother => "replaced_by_another",
+            Self::CarriedOn { .. } => "carried_on",
+        }
+    }
 }
 
 /// Where a link stands.
@@ -134,6 +147,9 @@ pub struct Link {
     pub person: PersonId,
     /// Where the buyer can be reached.
     pub contact: Contact,
+    /// What whoever linked it was asked for by the policy, by key.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub answers: BTreeMap<String, String>,
     /// The end of an earlier subscription that this link came after, if its consequences may still be pending.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub came_after: Option<EndedLink>,

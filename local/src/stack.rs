@@ -134,6 +134,7 @@ impl Stack {
             policy: Arc::clone(&policy),
             public_url: at.tradepost.clone(),
             control_plane_url: format!("{}/control-plane", at.vendor),
+            events_url: Some(format!("{}/events", at.vendor).parse()?),
             sign_in: sign_in(&policy, &issuers(&policy, &at, &secrets)),
             deletions: true,
             deletion_cap: 100,
@@ -142,6 +143,7 @@ impl Stack {
         let party = Party { market, core: &settings, secrets: &secrets, kept: &kept, at: &at };
         let azure = Microsoft::new(party, ledger.clone(), Arc::clone(&outbound), clock.clone())?;
         let control_plane = Arc::new(settings.control_plane(&secrets, Arc::clone(&outbound), random)?);
+        let outlets = settings.outlets(&secrets, Arc::clone(&outbound))?;
         Ok(Self {
             landing: Landing {
                 app: settings.app(Provider::Aws, &secrets, ledger.clone(), outbound, random)?,
@@ -159,6 +161,7 @@ impl Stack {
                 policy: Arc::clone(&policy),
                 control_plane,
                 marketplace: AwsClients::new(&sdk),
+                outlets,
                 queue,
             },
             driving: Mutex::new(Driven {
@@ -322,6 +325,7 @@ impl Stack {
             cookie_key: self.secrets.cookie_key.clone(),
             control_plane: self.secrets.control_plane.clone(),
             vendor_api: self.secrets.vendor_api.clone(),
+            events: self.secrets.events.clone(),
             client_secret: self.secrets.client_secret.clone(),
             azure_client_secret: self.secrets.azure_client_secret.clone(),
             azure_sign_in_secret: self.secrets.azure_sign_in_secret.clone(),
@@ -343,12 +347,13 @@ impl Stack {
         Ok(())
     }
 
-    /// Rows of the ledger that wait for an operator: parked tasks, notices and deployments.
+    /// Rows of the ledger that wait for an operator: parked tasks, notices, deployments and events.
     pub async fn parked(&self) -> anyhow::Result<usize> {
         let notices = self.ledger.all_listed::<tradepost::notice::RawNotice>("parked").await?.len();
         let tasks = self.ledger.all_listed::<tradepost::task::Task>("parked").await?.len();
         let deployments = self.ledger.all_listed::<tradepost::deployment::Deployment>("parked").await?.len();
-        Ok(notices + tasks + deployments)
+        let events = self.ledger.all_listed::<tradepost::event::Event>("parked").await?.len();
+        Ok(notices + tasks + deployments + events)
     }
 }
 

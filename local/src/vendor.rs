@@ -20,6 +20,7 @@ mod demo_people;
 mod deployment;
 mod deployments_page;
 mod discovery;
+mod events;
 mod faults;
 mod grant;
 mod idempotency;
@@ -82,6 +83,7 @@ struct Shared {
     clock: Clock,
     key: SigningKey,
     receiver: Receiver,
+    events: Receiver,
     tradepost: TradepostClient,
     state: Mutex<State>,
 }
@@ -107,6 +109,8 @@ pub struct Config {
     pub control_plane_secret: String,
     /// The Standard Webhooks secret that signs what this vendor asks of Tradepost.
     pub api_secret: String,
+    /// The Standard Webhooks secret that signs Tradepost's events.
+    pub events_secret: String,
     /// The start page of the local stack, without a trailing slash.
     pub start_url: String,
     /// Colours and logo, as on Tradepost's pages.
@@ -126,10 +130,11 @@ impl Vendor {
     pub fn new(config: Config, clock: Clock) -> Self {
         let state = Mutex::new(demo_people::state(to_millisecond(clock.now()), &config));
         let receiver = Receiver::new(&config.control_plane_secret);
+        let events = Receiver::new(&config.events_secret);
         let http = crate::stack::loopback_client().ok();
         let tradepost = TradepostClient::new(&config.tradepost_url, &config.api_secret, http);
         let key = SigningKey::generate();
-        Self { shared: Arc::new(Shared { config, clock, key, receiver, tradepost, state }) }
+        Self { shared: Arc::new(Shared { config, clock, key, receiver, events, tradepost, state }) }
     }
 
     /// Everything the vendor serves: pages, identity provider, control plane and test bench.
@@ -142,6 +147,7 @@ impl Vendor {
                     .merge(deployments_page::router())
                     .merge(billing_page::router())
                     .merge(tickets_page::router())
+                    .merge(events::router())
                     .merge(sign_in::router())
                     .merge(sign_up::router())
                     .merge(sim::router()),
@@ -177,6 +183,10 @@ impl Vendor {
 
     fn receiver(&self) -> &Receiver {
         &self.shared.receiver
+    }
+
+    fn events(&self) -> &Receiver {
+        &self.shared.events
     }
 
     fn tradepost(&self) -> &TradepostClient {

@@ -21,6 +21,7 @@ pub use table::{DUE_INDEX, LISTING_INDEX};
 pub use write::Write;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::query::QueryOutput;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 
 use self::item::decode;
@@ -95,9 +96,23 @@ impl Ledger {
             .send()
             .await
             .map_err(LedgerError::from_sdk)?;
-        let next = answer.last_evaluated_key.as_ref().map(item::key_of).transpose()?.map(|key| key.sk);
-        let items = answer.items.unwrap_or_default().into_iter().map(Found::from_item).collect::<Result<_, _>>()?;
-        Ok(Page { items, next })
+        page_of(answer)
+    }
+
+    /// Reads one page of a partition, strongly consistent, from its greatest sort key down. One Query. `before` continues
+    /// below that sort key.
+    pub async fn newest(&self, pk: &str, before: Option<&str>, limit: i32) -> Result<Page<Found>, LedgerError> {
+        let request = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .consistent_read(true)
+            .scan_index_forward(false)
+            .limit(limit)
+            .set_exclusive_start_key(before.map(|sk| Key::new(pk, sk).attributes()))
+            .key_condition_expression("pk = :pk")
+            .expression_attribute_values(":pk", AttributeValue::S(pk.to_owned()));
+        page_of(request.send().await.map_err(LedgerError::from_sdk)?)
     }
 
     /// Every row of a partition with that prefix, page after page. Only for partitions that stay small.
@@ -164,4 +179,10 @@ impl Ledger {
             .map(|_| ())
             .map_err(LedgerError::from_sdk)
     }
+}
+
+fn page_of(answer: QueryOutput) -> Result<Page<Found>, LedgerError> {
+    let next = answer.last_evaluated_key.as_ref().map(item::key_of).transpose()?.map(|key| key.sk);
+    let items = answer.items.unwrap_or_default().into_iter().map(Found::from_item).collect::<Result<_, _>>()?;
+    Ok(Page { items, next })
 }

@@ -28,6 +28,8 @@ pub(super) struct Kept {
     #[serde(default)]
     pub vendor_api: String,
     #[serde(default)]
+    pub events: String,
+    #[serde(default)]
     pub client_secret: String,
     #[serde(default)]
     pub azure_client_secret: String,
@@ -54,8 +56,10 @@ impl Kept {
             self.control_plane = format!("whsec_{}", base64::engine::general_purpose::STANDARD.encode(random()));
             self.client_secret = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(random());
         }
-        if self.vendor_api.is_empty() {
-            self.vendor_api = format!("whsec_{}", base64::engine::general_purpose::STANDARD.encode(random()));
+        for secret in [&mut self.vendor_api, &mut self.events] {
+            if secret.is_empty() {
+                *secret = format!("whsec_{}", base64::engine::general_purpose::STANDARD.encode(random()));
+            }
         }
         // State kept before there was a Microsoft side has none of these.
         for secret in [&mut self.azure_client_secret, &mut self.azure_sign_in_secret] {
@@ -73,6 +77,7 @@ impl Kept {
             cookie_key: self.cookie_key.clone(),
             control_plane: self.control_plane.clone(),
             vendor_api: Some(self.vendor_api.clone()),
+            events: Some(self.events.clone()),
             sign_in: methods.map(|id| (id.clone(), format!("{}.{id}", self.client_secret))).collect(),
         }
     }

@@ -173,6 +173,7 @@ pub(super) fn vendor_config(policy: &Policy, at: &Addresses, secrets: &Secrets) 
         redirect_uris: tradeposts.map(|tradepost| format!("{tradepost}/sign-in/callback")).to_vec(),
         control_plane_secret: secrets.control_plane.clone(),
         api_secret: secrets.vendor_api.clone().unwrap_or_default(),
+        events_secret: secrets.events.clone().unwrap_or_default(),
         start_url: at.start.clone(),
         brand: policy.brand.clone(),
         support_email: policy.support.email.clone(),

@@ -42,6 +42,7 @@ pub(super) fn config() -> Config {
         redirect_uris: vec![CALLBACK.to_owned()],
         control_plane_secret: SECRET.to_owned(),
         api_secret: "whsec_YW5vdGhlciBzZWNyZXQgYWx0b2dldGhlcg==".to_owned(),
+        events_secret: "whsec_dGhlIHNlY3JldCB0aGF0IHNpZ25zIGV2ZW50cw==".to_owned(),
         start_url: "http://localhost:8080".to_owned(),
         brand: tradepost::brand::Brand::default(),
         support_email: "support@demo.example".to_owned(),

@@ -39,6 +39,7 @@ async fn everything(Shared(vendor): Shared<Vendor>) -> Json<Value> {
             "deployments": state.deployments.iter().filter_map(shown).collect::<Vec<_>>(),
             "deleted": state.deployments.iter().filter_map(buried).collect::<Vec<_>>(),
             "control_plane_calls": state.calls,
+            "events": state.events,
             "control_plane": state.faults,
             "stop_delay_seconds": state.stop_delay.as_secs(),
             "start_delay_seconds": state.start_delay.as_secs(),

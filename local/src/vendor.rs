@@ -14,6 +14,7 @@ mod assets;
 mod authorization_request;
 mod authorize;
 mod billing_page;
+mod console_page;
 mod control_operations;
 mod control_plane;
 mod demo_people;
@@ -131,6 +132,7 @@ impl Vendor {
                     .merge(deployments_page::router())
                     .merge(billing_page::router())
                     .merge(tickets_page::router())
+                    .merge(console_page::router())
                     .merge(sign_in::router())
                     .merge(sign_up::router())
                     .merge(sim::router()),

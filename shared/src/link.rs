@@ -5,9 +5,11 @@
 //! purchase fails. *Unlinked* is over; the slot's generation has then moved on or will with the next link, which
 //! voids every task and deletion of the generation before in one write.
 //!
-//! Here are the facts and the rules ([`refusals`]); `connect` is the use case that makes a link.
+//! Here are the facts and the rules ([`refusals`]); `connect` is the use case that makes a link, `history` what is kept of
+//! those that were.
 
 pub mod connect;
+pub mod history;
 
 use std::fmt;
 
@@ -330,11 +332,16 @@ pub struct RefusedLink {
     pub at: Timestamp,
 }
 
+impl RefusedLink {
+    /// What the sort keys of an organization's refused links start with.
+    pub const PREFIX: &'static str = "REFUSED#";
+}
+
 impl Document for RefusedLink {
     const KIND: &'static str = "refused-link";
 
     fn key(&self) -> Key {
-        let sk = format!("REFUSED#{}#{}", self.subscription, self.registration);
+        let sk = format!("{}{}#{}", Self::PREFIX, self.subscription, self.registration);
         Key::new(organization_partition(&self.organization), sk)
     }
 

@@ -6,6 +6,7 @@
 
 use jiff::Timestamp;
 
+use super::history::LinkRecord;
 use super::{ActiveLink, Candidate, Contact, Link, LinkState, Refusal, RefusedLink, Slot, UnlinkCause, refusals};
 use crate::activation::activation_of;
 use crate::audit::AuditLine;
@@ -279,6 +280,7 @@ fn made(
     let mut changes = Changes::default();
     changes.write(Write::save(slot, &taken));
     changes.write(Write::save(purchase.home.link(&subscription.key), &link));
+    changes.write(Write::project(&LinkRecord::of(&link, &subscription.product)));
     changes.write(Write::project(&Status::of(occasion.policy, &link, subscription, now)));
     let consumed = RegistrationState::Consumed { link: link.id.clone() };
     let registration = Registration { state: consumed, ..purchase.registration.doc.clone() };
@@ -292,6 +294,7 @@ fn made(
         let cause = UnlinkCause::ReplacedByAnother;
         let over = old.doc.in_state(LinkState::Unlinked { at: now, cause });
         changes.write(Write::replace(old, &over));
+        changes.write(Write::project(&LinkRecord::of(&over, &ended.product)));
         let what = format!("link gave way, its subscription is {}", ended.state.name());
         changes.audit(&AuditLine::new(&ended.key, now, occasion.cause, what));
     }

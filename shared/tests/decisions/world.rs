@@ -148,7 +148,7 @@ impl World {
     /// An end that comes at the same moment finds no link yet: whoever puts an active link on a subscription names
     /// the version of the subscription it believes in.
     fn links_name_their_subscriptions(&self, touched: &BTreeSet<Key>) {
-        for key in touched.iter().filter(|key| key.sk.starts_with("LINK#")) {
+        for key in touched.iter().filter(|key| self.items.get(key).is_some_and(|item| kind(item) == Link::KIND)) {
             let active = self.items.get(key).is_some_and(|item| read::<Link>(item).doc.state.is_active());
             let subscription = Key::new(key.pk.clone(), key.sk.replacen("LINK#", "SUBSCRIPTION#", 1));
             assert!(!active || touched.contains(&subscription), "{key} is active, {subscription} is not named");

@@ -8,17 +8,28 @@
   form?.addEventListener("submit", (event) => {
     if (form.dataset.sent) return event.preventDefault();
     form.dataset.sent = "yes";
-    const button = form.querySelector("button");
+    const button = event.submitter ?? form.querySelector("button:not([disabled])");
     button.setAttribute("aria-disabled", "true");
     button.textContent = form.dataset.busy;
   });
+
+  // Whoever writes a name wants a new one.
+  const named = document.querySelector(".new input");
+  named?.addEventListener("input", () => { document.querySelector("input[value=new]").checked = true; });
+
+  // A tooltip can be put away without moving on (WCAG 1.4.13).
+  for (const tip of document.querySelectorAll(".tip")) {
+    const put = (away) => tip.classList.toggle("away", away);
+    tip.addEventListener("keydown", (event) => event.key === "Escape" && put(true));
+    for (const back of ["focusout", "mouseleave"]) tip.addEventListener(back, () => put(false));
+  }
   // The browser's back button may bring the sent form back.
   addEventListener("pageshow", (event) => event.persisted && location.reload());
 
-  const status = document.getElementById("status");
+  const status = document.querySelector("[data-poll]");
   if (status?.dataset.state !== "syncing") return;
   const show = (told) => {
-    for (const field of status.querySelectorAll("[data-field]")) field.textContent = told[field.dataset.field] ?? "";
+    for (const field of document.querySelectorAll("[data-field]")) field.textContent = told[field.dataset.field] ?? "";
     for (const part of document.querySelectorAll("[data-when]")) {
       part.hidden = part.dataset.when !== told.state;
       const title = part.querySelector("h1");

@@ -13,7 +13,7 @@ use crate::deployment::{Deployment, DeploymentState, Stop};
 use crate::ledger::{Document, Ledger, LedgerError, Row, Write};
 use crate::link::{Link, LinkState, Slot};
 use crate::marketplace::Marketplace;
-use crate::policy::Policy;
+use crate::policy::{Policy, Trials};
 use crate::retry::{Attempts, later};
 use crate::task::{Effect, Task};
 use crate::work::{Ran, WorkError, Worker};
@@ -137,6 +137,9 @@ pub fn concerned(
     now: Timestamp,
 ) -> Deployment {
     let state = match (listed.trial_ends_at, listed.state, listed.stopped_since) {
+        (Some(trial_ends_at), _, _) if trial_ends_at > now && policy.end.trials == Trials::LeftAlone => {
+            DeploymentState::Released { why: "a trial is the vendor's alone".to_owned() }
+        }
         (Some(trial_ends_at), _, _) if trial_ends_at > now => DeploymentState::Running { trial_ends_at },
         (_, VendorState::Stopped, Some(since)) => {
             // What an earlier end had stopped is not the user's own stop: it is started again on return.

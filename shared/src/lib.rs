@@ -29,6 +29,7 @@ pub mod notice;
 pub mod organization;
 pub mod outbound;
 pub mod person;
+pub mod plan;
 pub mod policy;
 pub mod registration;
 pub mod retry;

@@ -5,12 +5,14 @@
 //! purchase fails. *Unlinked* is over; the slot's generation has then moved on or will with the next link, which
 //! voids every task and deletion of the generation before in one write.
 //!
-//! Here are the facts and the rules ([`refusals`]); `connect` is the use case that makes a link, `history` what is kept of
-//! those that were.
+//! Here are the facts and the rules ([`refusals`]); `connect` is the use case that makes a link, `moving` those that take one
+//! in force off its organization, `history` what is kept of those that were.
 
 pub mod connect;
 pub mod history;
+pub mod moving;
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::Timestamp;
@@ -43,6 +45,27 @@ pub enum UnlinkCause {
         /// By this subscription.
         by: SubscriptionKey,
     },
+    /// A person moved it to another organization.
+    Moved {
+        /// To this one.
+        to: String,
+    },
+    /// A person took it off; the purchase goes on in the marketplace.
+    TakenOff,
+}
+
+impl UnlinkCause {
+    /// The cause's name, as in JSON.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::SubscriptionEnded => "subscription_ended",
+            Self::PurchaseFailed => "purchase_failed",
+            Self::ReplacedByAnother => "replaced_by_another",
+            Self::CarriedOn { .. } => "carried_on",
+            Self::Moved { .. } => "moved",
+            Self::TakenOff => "taken_off",
+        }
+    }
 }
 
 /// Where a link stands.
@@ -136,6 +159,9 @@ pub struct Link {
     pub person: PersonId,
     /// Where the buyer can be reached.
     pub contact: Contact,
+    /// What the policy asked for when it was linked, by key.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub answers: BTreeMap<String, String>,
     /// The end of an earlier subscription that this link came after, if its consequences may still be pending.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub came_after: Option<EndedLink>,

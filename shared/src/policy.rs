@@ -2,10 +2,18 @@
 //! unknown value or a retention under three days is an error that names the place. Rules live here so that no
 //! vendor needs code.
 
+mod ending;
 mod explained;
+mod linking;
+mod listing;
+mod messages;
 mod place;
 
+pub use ending::{EndFamily, EndRules, Trials};
 pub use explained::{Part, explained};
+pub use linking::{After, Ask, Choosing, LinkRules, RefusalRule};
+pub use listing::{Listing, Model, Notices};
+pub use messages::{MessageKind, MessageRules};
 use place::line;
 
 use std::collections::BTreeMap;
@@ -16,7 +24,7 @@ use serde::Deserialize;
 
 use crate::brand::Brand;
 use crate::ledger::Provider;
-use crate::link::{Contact, Refusal};
+use crate::link::Contact;
 use crate::organization::Role;
 use crate::subscription::Terms;
 
@@ -69,211 +77,6 @@ pub struct Support {
     pub email: String,
 }
 
-/// How the organization is found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Choosing {
-    /// The account is the organization; the person is asked only when there are several.
-    Implied,
-    /// The person chooses from a list, each organization with a button of its own.
-    List,
-    /// The person picks one of those that can be linked, or a new one, and confirms with one button.
-    Pick,
-}
-
-/// Which page follows once Link has been pressed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum After {
-    /// The index page, with the modal.
-    #[default]
-    Index,
-    /// The billing page of the organization, with a notice in its corner.
-    Billing,
-}
-
-/// Something a policy asks of whoever links; kept with the link and told with its events.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Ask {
-    /// Its name for machines: small letters, digits, underscores.
-    pub key: String,
-    /// What people read.
-    pub label: String,
-    /// Whether it may be left empty.
-    #[serde(default)]
-    pub optional: bool,
-}
-
-/// A reason a vendor may name for refusing a link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RefusalRule {
-    /// A card is on file.
-    CardOnFile,
-    /// Credits are available.
-    CreditsAvailable,
-    /// Invoices are unpaid.
-    UnpaidInvoices,
-}
-
-impl RefusalRule {
-    /// The refusal it leads to.
-    pub fn refusal(self) -> Refusal {
-        match self {
-            Self::CardOnFile => Refusal::CardOnFile,
-            Self::CreditsAvailable => Refusal::CreditsAvailable,
-            Self::UnpaidInvoices => Refusal::UnpaidInvoices,
-        }
-    }
-}
-
-/// Who may link what.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LinkRules {
-    /// How the organization is found.
-    pub choosing: Choosing,
-    /// The roles that may link.
-    pub roles: Vec<Role>,
-    /// What refuses, beside "already linked", which always does.
-    #[serde(default)]
-    pub refuse: Vec<RefusalRule>,
-    /// Only organizations on one of these plans may link; empty means any.
-    #[serde(default)]
-    pub plans: Vec<String>,
-    /// Whether a new organization may be created on the way.
-    #[serde(default)]
-    pub create_organization: bool,
-    /// The plan an organization is put on once linked.
-    #[serde(default)]
-    pub plan_after: Option<String>,
-    /// How long a link waits for the marketplace's confirmation before it fails.
-    #[serde(default = "a_day")]
-    pub confirmation_hours: u32,
-    /// The payment method's name while linked, by marketplace.
-    pub payment_method: BTreeMap<Provider, String>,
-    /// The sign-in methods offered, by id and in this order; empty means all that are set up.
-    #[serde(default)]
-    pub sign_in: Vec<String>,
-    /// Which page follows once Link has been pressed.
-    #[serde(default)]
-    pub after: After,
-    /// Whether a link in force may be moved to another organization of the same person.
-    #[serde(default)]
-    pub may_move: bool,
-    /// Whether a link in force may be taken off without cancelling the purchase; that stops and deletes nothing.
-    #[serde(default)]
-    pub may_unlink: bool,
-    /// What whoever links is asked for, beside the contact address.
-    #[serde(default)]
-    pub ask: Vec<Ask>,
-}
-
-fn a_day() -> u32 {
-    24
-}
-
-/// What the end of a subscription does to an organization.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum EndFamily {
-    /// Running deployments stop, trials excepted until they end; stopped ones are deleted after the retention.
-    StopAndDelete,
-    /// Only the link goes; everything stays and the vendor charges in its own way.
-    Keep,
-    /// The organization is put on another plan, unless something else pays for it; nothing is stopped or deleted.
-    Downgrade,
-}
-
-/// What the end of a subscription does to deployments on trial. Only the control plane's `trial_ends_at` makes a trial.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Trials {
-    /// They go on until they end, and are stopped and deleted like the rest then.
-    #[default]
-    UntilTheirEnd,
-    /// They are the vendor's alone: Tradepost neither stops nor deletes them, during the trial or after it.
-    LeftAlone,
-}
-
-/// What the end of a subscription means.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct EndRules {
-    /// Which family.
-    pub family: EndFamily,
-    /// The plan an organization is put on, for the family `downgrade`.
-    #[serde(default)]
-    pub downgrade_to: Option<String>,
-    /// What becomes of trials.
-    #[serde(default)]
-    pub trials: Trials,
-    /// How long stopped deployments are kept, in hours, by marketplace; 72 at least.
-    #[serde(default)]
-    pub retention_hours: BTreeMap<Provider, u32>,
-    /// How long before a deletion the warning goes out.
-    #[serde(default = "a_day")]
-    pub warn_hours: u32,
-    /// Whether deployments start again when the organization links again within the retention.
-    #[serde(default)]
-    pub restart_on_return: bool,
-    /// Whether an organization may run while its subscription is suspended.
-    #[serde(default)]
-    pub run_while_suspended: bool,
-}
-
-/// What an e-mail is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MessageKind {
-    /// A purchase is linked; what to do next.
-    Linked,
-    /// A purchase could not be linked; why.
-    Refused,
-    /// The subscription has ended; what follows, and when.
-    Ended,
-    /// Deployments are stopped; when they will be deleted.
-    Stopped,
-    /// Deployments are about to be deleted.
-    Warning,
-    /// Deployments are deleted.
-    Deleted,
-}
-
-impl MessageKind {
-    /// All of them.
-    pub const ALL: [Self; 6] = [Self::Linked, Self::Refused, Self::Ended, Self::Stopped, Self::Warning, Self::Deleted];
-}
-
-/// Which e-mails go out, and to whom. None at all without `from`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct MessageRules {
-    /// Who sends them: an address the mail service is allowed to send for.
-    #[serde(default)]
-    pub from: Option<String>,
-    /// What the buyer's contact is told.
-    #[serde(default = "every_kind")]
-    pub buyer: Vec<MessageKind>,
-    /// What the vendor's operators are told.
-    #[serde(default)]
-    pub operators: Vec<MessageKind>,
-    /// The operators' addresses.
-    #[serde(default)]
-    pub operator_addresses: Vec<String>,
-}
-
-impl Default for MessageRules {
-    fn default() -> Self {
-        Self { from: None, buyer: every_kind(), operators: Vec::new(), operator_addresses: Vec::new() }
-    }
-}
-
-fn every_kind() -> Vec<MessageKind> {
-    MessageKind::ALL.to_vec()
-}
-
 /// What the vendor's own console may show of Tradepost.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -306,57 +109,6 @@ impl ChangeRules {
             same_seats || wanted.quantity.is_none_or(|wanted| self.most_seats.is_none_or(|most| wanted <= most));
         plan && seats
     }
-}
-
-/// How a listing charges.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Model {
-    /// Pay as you go.
-    Subscription,
-    /// Paid in advance; the marketplace's entitlements decide what may be used.
-    Contract,
-    /// Both.
-    ContractWithConsumption,
-}
-
-impl Model {
-    /// Whether the marketplace lists entitlements for it.
-    pub fn has_entitlements(self) -> bool {
-        matches!(self, Self::Contract | Self::ContractWithConsumption)
-    }
-}
-
-/// How AWS tells of a listing's purchases.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Notices {
-    /// EventBridge, keyed by licence: every listing made since June 2026.
-    #[default]
-    Eventbridge,
-    /// SNS, keyed by customer identifier: older listings.
-    Sns,
-}
-
-/// One product as one marketplace lists it.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Listing {
-    /// Where.
-    pub marketplace: Provider,
-    /// The AWS product code, or the Azure offer id.
-    pub code: String,
-    /// The product's name inside the vendor's console.
-    pub product: String,
-    /// The listing's title in the marketplace.
-    pub title: String,
-    /// The listing's page.
-    pub url: String,
-    /// How it charges.
-    pub model: Model,
-    /// How AWS tells of it.
-    #[serde(default)]
-    pub notices: Notices,
 }
 
 /// What is wrong with a policy file.
@@ -394,14 +146,8 @@ fn told(faults: &[Fault]) -> String {
     faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
-impl MessageRules {
-    /// Every address in them, with the key it stands under.
-    fn addresses(&self) -> impl Iterator<Item = (String, &str)> {
-        let from = self.from.as_deref().map(|from| ("messages.from".to_owned(), from));
-        let operators = self.operator_addresses.iter().enumerate();
-        let operators = operators.map(|(number, one)| (format!("messages.operator_addresses.{number}"), one.as_str()));
-        from.into_iter().chain(operators)
-    }
+fn a_day() -> u32 {
+    24
 }
 
 /// Scheme, host and perhaps port, as browsers send it in `Origin`.

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use crate::deployment::{Deployment, DeploymentState};
 use crate::ending::write_alone;
-use crate::ledger::{Document, LedgerError, Row, Write};
+use crate::ledger::{Document, Row, Write};
 use crate::link::{Slot, organization_partition};
 use crate::marketplace::Marketplace;
 use crate::retry::{Attempts, LEASE, later};
@@ -100,29 +100,6 @@ pub async fn start_deployment<M: Marketplace>(
         Err(error) if error.is_gone() => {
             write_alone(worker, row, DeploymentState::Deleted { at: now }, "gone already", now).await
         }
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Puts an organization on the policy's plan, while it is linked.
-pub async fn set_plan<M: Marketplace>(
-    worker: &Worker<'_, M>,
-    task: &Row<Task>,
-    plan: &str,
-    now: Timestamp,
-) -> Result<Ran, WorkError> {
-    let organization = &task.doc.organization;
-    let slot = worker.ledger.get::<Slot>(&Slot::row_key(organization)).await?;
-    let current = slot.is_some_and(|slot| slot.doc.active.is_some() && slot.doc.generation == task.doc.generation);
-    let outcome = if current {
-        let key = format!("plan:{organization}:{}", task.doc.generation);
-        worker.control_plane.set_plan(organization, plan, &key, now).await?;
-        "plan set"
-    } else {
-        "void: not linked any more"
-    };
-    match worker.ledger.replace(task, task.doc.done()).await {
-        Ok(_) | Err(LedgerError::Conflict) => Ok(Ran::done(Task::KIND, outcome)),
         Err(error) => Err(error.into()),
     }
 }

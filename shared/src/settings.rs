@@ -145,6 +145,19 @@ impl Settings {
         })
     }
 
+    /// The ways to sign in that the policy offers, in its order.
+    fn offered(&self) -> Result<Vec<&Method>, SettingsError> {
+        let wanted = &self.policy.link.sign_in;
+        if wanted.is_empty() {
+            return Ok(self.sign_in.iter().collect());
+        }
+        let set_up = |id: &String| {
+            let found = self.sign_in.iter().find(|method| method.id == *id);
+            found.ok_or_else(|| SettingsError::Missing(format!("TRADEPOST_SIGN_IN: the policy's method {id}")))
+        };
+        wanted.iter().map(set_up).collect()
+    }
+
     /// The vendor's control plane. Each process signs under an instance of its own.
     ///
     /// # Errors
@@ -175,7 +188,7 @@ impl Settings {
         let wrong = |what: &str| SettingsError::Secret(what.to_owned());
         let key = STANDARD.decode(&secrets.cookie_key).map_err(|_| wrong("cookie_key is not base64"))?;
         let mut methods = Vec::new();
-        for method in &self.sign_in {
+        for method in self.offered()? {
             let secret = secrets.sign_in.get(&method.id);
             let secret = secret.ok_or_else(|| SettingsError::Secret(format!("there is no sign_in.{}", method.id)))?;
             methods.push((method.clone(), secret.clone()));

@@ -163,7 +163,7 @@ fn shown(occasion: Occasion<'_>, before: Option<&Row<Link>>, link: &Link, subscr
 }
 
 /// The link is over and the organization's place is free.
-fn freed(
+pub(crate) fn freed(
     occasion: Occasion<'_>,
     link: &Row<Link>,
     over: Link,
@@ -195,9 +195,23 @@ pub fn linked_effects(occasion: Occasion<'_>, link: &Link) -> Changes {
 
 /// What the end of a subscription sets going, by policy.
 fn end_effects(occasion: Occasion<'_>, link: &Link, ended_at: Timestamp) -> Changes {
+    let effect = match occasion.policy.end.family {
+        EndFamily::StopAndDelete => Effect::StopOrganization { ended_at, page: None },
+        EndFamily::Downgrade => return unpaid_effects(occasion, link),
+        EndFamily::Keep => return Changes::default(),
+    };
     let mut changes = Changes::default();
-    if occasion.policy.end.family == EndFamily::StopAndDelete {
-        let effect = Effect::StopOrganization { ended_at, page: None };
+    let provider = link.subscription.provider();
+    changes.task(&Task::new(provider, &link.organization, link.generation, effect, occasion.cause, occasion.now));
+    changes
+}
+
+/// What follows where a link is taken off while its subscription goes on: nothing is stopped or deleted, but a plan that
+/// the marketplace paid for does not stay.
+pub(crate) fn unpaid_effects(occasion: Occasion<'_>, link: &Link) -> Changes {
+    let mut changes = Changes::default();
+    if let Some(plan) = &occasion.policy.end.downgrade_to {
+        let effect = Effect::Downgrade { plan: plan.clone() };
         let provider = link.subscription.provider();
         changes.task(&Task::new(provider, &link.organization, link.generation, effect, occasion.cause, occasion.now));
     }

@@ -32,6 +32,11 @@ pub enum Effect {
         /// Which.
         plan: String,
     },
+    /// Put the organization on the plan of those who do not pay, unless something else pays.
+    Downgrade {
+        /// Which.
+        plan: String,
+    },
     /// Tell the marketplace that the buyer may use what was bought; billing starts then.
     Activate {
         /// Which purchase.
@@ -58,6 +63,7 @@ impl Effect {
             Self::StopOrganization { .. } => "stop-organization",
             Self::ResumeOrganization { .. } => "resume-organization",
             Self::SetPlan { .. } => "set-plan",
+            Self::Downgrade { .. } => "downgrade",
             Self::Activate { .. } => "activate",
             Self::Acknowledge { .. } => "acknowledge",
         }

@@ -8,7 +8,10 @@
 
 pub mod billing;
 pub mod buyer;
+pub mod connecting;
 pub mod index;
+pub mod link_form;
+pub mod moving;
 pub mod organizations;
 pub mod page;
 pub mod session;
@@ -135,6 +138,8 @@ pub struct Visit {
     pub body: Bytes,
     /// The browser's session, empty if it has none.
     pub session: Session,
+    /// The organization the browser came from, if the vendor's console sent it: a hint, nothing more.
+    pub came_from: Option<String>,
     /// Whether it is a POST.
     pub posted: bool,
     /// Whether the JSON twin is wanted.
@@ -171,6 +176,7 @@ impl App {
             query: request.uri().query().unwrap_or_default().to_owned(),
             body: request.body().clone(),
             session: if api { Session::default() } else { self.sessions.open(request.headers(), now) },
+            came_from: session::came_from(request.headers()),
             json: api || accept.contains("application/json") && !accept.contains("text/html"),
             now,
         }
@@ -214,6 +220,10 @@ impl App {
             ("GET" | "HEAD", "/organizations") => organizations::show(self, visit).await,
             ("POST", "/organizations") => organizations::create(self, visit).await,
             ("POST", "/organizations/choose") => organizations::choose(self, visit).await,
+            ("GET" | "HEAD", "/connect") => connecting::show(self, visit),
+            ("GET" | "HEAD", "/move") => moving::choose(self, visit).await,
+            ("GET" | "HEAD", "/unlink") => moving::ask_to_take_off(self, visit).await,
+            ("POST", "/move" | "/unlink") => moving::carry_out(self, visit).await,
             ("GET" | "HEAD", "/sign-in") => sign_in::choose(self, visit).await,
             ("GET", "/sign-in/callback") => sign_in::callback(self, visit).await,
             ("POST", "/switch") => sign_in::switch(self, visit).await,

@@ -17,6 +17,7 @@ use crate::lifecycle::{InterpretError, interpret};
 use crate::link::Link;
 use crate::marketplace::{Marketplace, MarketplaceError};
 use crate::notice::{NotUnderstood, Notice, NoticeState, RawNotice};
+use crate::plan;
 use crate::policy::Policy;
 use crate::retry::{AfterFailure, Attempts};
 use crate::returning;
@@ -186,7 +187,8 @@ impl<M: Marketplace> Worker<'_, M> {
         let done = match &row.doc.effect {
             Effect::StopOrganization { .. } => ending::stop_organization(self, row.clone(), now).await,
             Effect::ResumeOrganization { .. } => returning::resume_organization(self, row.clone(), now).await,
-            Effect::SetPlan { plan } => returning::set_plan(self, &row, plan, now).await,
+            Effect::SetPlan { plan } => plan::set(self, &row, plan, now).await,
+            Effect::Downgrade { plan } => plan::downgrade(self, &row, plan, now).await,
             Effect::Activate { subscription } => activation::activate(self, &row, subscription, now).await,
             Effect::Acknowledge { subscription, operation, accept, wanted } => {
                 let owed = Owed { subscription, operation, accept: *accept, wanted: wanted.as_ref() };

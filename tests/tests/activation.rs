@@ -107,7 +107,14 @@ async fn links(world: &World, registration: &str, link_id: &str) -> anyhow::Resu
     let person = Person { issuer: world.at.vendor.clone(), subject, email: None, name: None };
     signed_in(world.ledger(), registration, &person).await?;
     let contact = Contact::parse("buyer@demo.example").expect("an address");
-    let wish = Wish { registration, person: &person, organization: ORG, contact: &contact, link_id };
+    let wish = Wish {
+        registration,
+        person: &person,
+        organization: ORG,
+        contact: &contact,
+        answers: &std::collections::BTreeMap::new(),
+        link_id,
+    };
     let control_plane = &world.stack.work.control_plane;
     Ok(connect(world.ledger(), &world.stack.policy, control_plane, wish, world.now()).await?)
 }

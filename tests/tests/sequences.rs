@@ -334,13 +334,20 @@ async fn a_landing_stays_with_the_person_who_linked_it() -> anyhow::Result<()> {
     };
     let (clean, second) = (person("clean"), person("second"));
     let contact = Contact::parse("buyer@demo.example").expect("an address");
+    let answers = std::collections::BTreeMap::new();
     let id = "a-registration-known-to-one-browser-only";
     register(world.ledger(), id, &resolved, world.now()).await?;
     signed_in(world.ledger(), id, &clean).await?;
     let policy = &world.stack.policy;
     let control_plane = &world.stack.work.control_plane;
-    let wish =
-        |person, organization, link_id| Wish { registration: id, person, organization, contact: &contact, link_id };
+    let wish = |person, organization, link_id| Wish {
+        registration: id,
+        person,
+        organization,
+        contact: &contact,
+        answers: &answers,
+        link_id,
+    };
     let done = connect(world.ledger(), policy, control_plane, wish(&clean, ORG, "l1"), world.now()).await?;
     assert!(matches!(done, Connected::Linked { .. }), "{done:?}");
     // The purchase fails; the landing is still in that browser, where somebody else signs in.

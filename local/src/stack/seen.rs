@@ -177,6 +177,8 @@ fn linked(state: &LinkState, marketplace: &str) -> String {
         LinkState::Unlinked { cause: UnlinkCause::PurchaseFailed, .. } => "is unlinked: the purchase failed",
         LinkState::Unlinked { cause: UnlinkCause::ReplacedByAnother, .. } => "has linked another purchase instead",
         LinkState::Unlinked { cause: UnlinkCause::CarriedOn { .. }, .. } => "goes on with the renewed purchase",
+        LinkState::Unlinked { cause: UnlinkCause::Moved { .. }, .. } => "is unlinked: moved to another one",
+        LinkState::Unlinked { cause: UnlinkCause::TakenOff, .. } => "is unlinked; the purchase goes on",
     };
     told.to_owned()
 }

@@ -4,6 +4,8 @@
 //! slot, and the vendor's word on the person's role and the organization's billing. The link takes the slot and the
 //! purchase in one transaction; of two that race exactly one wins, and the other is told "already linked".
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use super::history::LinkRecord;
@@ -157,6 +159,8 @@ pub struct Wish<'a> {
     pub organization: &'a str,
     /// Where the buyer can be reached.
     pub contact: &'a Contact,
+    /// What else the policy asks for, by key.
+    pub answers: &'a BTreeMap<String, String>,
     /// A fresh random id, for the link if it comes to be.
     pub link_id: &'a str,
 }
@@ -267,6 +271,7 @@ fn made(
         state: if live { LinkState::Linked { since: now } } else { LinkState::Syncing },
         person: wish.person.id(),
         contact: wish.contact.clone(),
+        answers: wish.answers.clone(),
         came_after: came_after.clone(),
         confirm_by: (!live).then(|| Attempts::at(later(now, occasion.policy.confirmation()))),
         created_at: now,
@@ -277,8 +282,7 @@ fn made(
         active: Some(ActiveLink { link: link.id.clone(), subscription: link.subscription.clone() }),
         ended: came_after,
     };
-    let mut changes = Changes::default();
-    changes.write(Write::save(slot, &taken));
+    let mut changes = place_taken(occasion, place, &taken);
     changes.write(Write::save(purchase.home.link(&subscription.key), &link));
     changes.write(Write::project(&LinkRecord::of(&link, &subscription.product)));
     changes.write(Write::project(&Status::of(occasion.policy, &link, subscription, now)));
@@ -290,14 +294,6 @@ fn made(
         Some(row) if row.doc == *subscription => Write::check(Some(row), subscription.key.key()),
         row => Write::save(row, subscription),
     });
-    if let Some((old, ended)) = place.gives_way.as_deref() {
-        let cause = UnlinkCause::ReplacedByAnother;
-        let over = old.doc.in_state(LinkState::Unlinked { at: now, cause });
-        changes.write(Write::replace(old, &over));
-        changes.write(Write::project(&LinkRecord::of(&over, &ended.product)));
-        let what = format!("link gave way, its subscription is {}", ended.state.name());
-        changes.audit(&AuditLine::new(&ended.key, now, occasion.cause, what));
-    }
     let what = if live { "nothing -> linked" } else { "nothing -> syncing" };
     changes.audit(&organization_line(occasion, &link, what));
     if live {
@@ -309,9 +305,24 @@ fn made(
     (link, changes)
 }
 
+/// An organization's place is taken; a link in it that gives way is over.
+pub(super) fn place_taken(occasion: Occasion<'_>, place: &Place, taken: &Slot) -> Changes {
+    let mut changes = Changes::default();
+    changes.write(Write::save(place.slot.as_ref(), taken));
+    if let Some((old, ended)) = place.gives_way.as_deref() {
+        let cause = UnlinkCause::ReplacedByAnother;
+        let over = old.doc.in_state(LinkState::Unlinked { at: occasion.now, cause });
+        changes.write(Write::replace(old, &over));
+        changes.write(Write::project(&LinkRecord::of(&over, &ended.product)));
+        let what = format!("link gave way, its subscription is {}", ended.state.name());
+        changes.audit(&AuditLine::new(&ended.key, occasion.now, occasion.cause, what));
+    }
+    changes
+}
+
 /// The end whose consequences may still be pending when this link is made: of the purchase that gives way to it, or the
 /// slot's last. If this link fails, they are taken up again.
-fn came_after(place: &Place, now: Timestamp) -> Option<super::EndedLink> {
+pub(super) fn came_after(place: &Place, now: Timestamp) -> Option<super::EndedLink> {
     match place.gives_way.as_deref() {
         Some((_, ended)) => {
             Some(super::EndedLink { subscription: ended.key.clone(), account: ended.account.clone(), at: now })

@@ -13,6 +13,7 @@ use crate::deployment::{Deployment, DeploymentState};
 use crate::entitlement::Entitlement;
 use crate::ledger::Provider;
 use crate::link::organization_partition;
+use crate::policy::{After, EndFamily};
 use crate::status::{Status, SyncState};
 
 const PAGE: i32 = 50;
@@ -87,13 +88,34 @@ pub struct BillingView {
     pub next: Option<String>,
     /// How long stopped deployments are kept, in hours.
     pub retention_hours: u64,
+    /// Whether the end leaves everything as it is, and the vendor charges in its own way.
+    pub keeps: bool,
     /// Whether something else pays for the organization, so that nothing is stopped or deleted.
     pub pays_otherwise: bool,
     /// When this last changed.
     pub updated_at: Instant,
+    /// Whether the notice of the linking is shown in the page's corner.
+    #[serde(skip)]
+    pub notice: bool,
+    /// Whether the link can be moved to another organization from here.
+    #[serde(skip)]
+    pub may_move: bool,
+    /// Whether it can be taken off from here.
+    #[serde(skip)]
+    pub may_unlink: bool,
 }
 
 impl BillingView {
+    /// The states this page can show before it is loaded again: while syncing all of them, of which a script shows one.
+    pub fn may_become(&self) -> &[SyncState] {
+        match &self.state {
+            SyncState::Syncing => &[SyncState::Syncing, SyncState::Linked, SyncState::Failed, SyncState::Unlinked],
+            SyncState::Linked => &[SyncState::Linked],
+            SyncState::Failed => &[SyncState::Failed],
+            SyncState::Unlinked => &[SyncState::Unlinked],
+        }
+    }
+
     /// Whether there is still something that a new purchase would keep.
     pub fn can_be_kept(&self) -> bool {
         self.concerned.iter().any(|one| one.deleted_after.is_some() || one.stops_at.is_some())
@@ -134,8 +156,12 @@ pub async fn view(app: &App, status: Status, after: Option<&str>, now: Timestamp
         concerned,
         next: page.next.and_then(|sk| sk.strip_prefix(Deployment::PREFIX).map(str::to_owned)),
         retention_hours: u64::try_from(app.policy.retention(status.marketplace).as_hours()).unwrap_or_default(),
+        keeps: app.policy.end.family != EndFamily::StopAndDelete,
         pays_otherwise,
         updated_at: status.updated_at.into(),
+        notice: false,
+        may_move: app.policy.link.may_move && status.sync == SyncState::Linked,
+        may_unlink: app.policy.link.may_unlink && status.sync == SyncState::Linked,
     })
 }
 
@@ -153,6 +179,9 @@ pub async fn show(app: &App, visit: &Visit) -> Result<Answer, WebError> {
     };
     let session = Session { organization: Some(status.organization.clone()), ..visit.session.clone() };
     let view = view(app, status, visit.parameter("after").as_deref(), visit.now).await?;
+    // Whoever has just linked here is told how that goes on, until they close it.
+    let notice = visit.session.registration.is_some() && app.policy.link.after == After::Billing;
+    let view = BillingView { notice, ..view };
     Ok(Answer::page(Page::Billing(view), StatusCode::OK, "billing shown").with_session(session))
 }
 

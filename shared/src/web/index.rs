@@ -6,16 +6,17 @@ use http::StatusCode;
 use serde::Serialize;
 use serde_json::json;
 
-use super::organizations::{Ready, RefusalView, judged, ready};
+use super::link_form::LinkForm;
+use super::organizations::{NEW, Ready, RefusalView, Shown, created, judged, list, ready};
 use super::page::{Answer, Page};
 use super::session::Session;
 use super::text::Message;
 use super::{App, Visit, WebError};
 use crate::ledger::{LedgerError, Provider, Row};
+use crate::link::Refusal;
 use crate::link::connect::{Connected, Wish, connect, remember_refusal};
-use crate::link::{Contact, Refusal};
 use crate::organization::Organization;
-use crate::policy::Choosing;
+use crate::policy::{After, Choosing, EndFamily};
 use crate::registration::Registration;
 use crate::status::{Status, SyncState};
 use crate::subscription::{Subscription, SubscriptionKey};
@@ -83,10 +84,9 @@ pub enum IndexView {
         organization: String,
         /// Its name.
         organization_name: String,
-        /// What stands in the contact field.
-        contact: String,
-        /// Whether what stood there was no address.
-        contact_wrong: bool,
+        /// What is to be filled in.
+        #[serde(flatten)]
+        form: LinkForm,
         /// Whether another organization can be chosen.
         may_choose: bool,
     },
@@ -118,6 +118,10 @@ pub enum IndexView {
         payment_method: Option<String>,
         /// Whether the marketplace has suspended the subscription.
         suspended: bool,
+        /// Whether the subscription is over; a link may also be gone while it goes on.
+        ended: bool,
+        /// Whether everything stays when it is over, and the vendor charges in its own way.
+        keeps: bool,
         /// Whether it is shown in the modal.
         #[serde(skip)]
         modal: bool,
@@ -167,7 +171,7 @@ async fn overview(app: &App, visit: &Visit) -> Result<Answer, WebError> {
         LookedAt::Several(linked) => Ok(Answer::page(Page::Linked(linked), StatusCode::OK, "several to look at")),
         LookedAt::One(row) => {
             let session = Session { organization: Some(row.doc.organization.clone()), ..visit.session.clone() };
-            Ok(status_page(&row, false).with_session(session))
+            Ok(status_page(app, &row, false).with_session(session))
         }
     }
 }
@@ -223,14 +227,15 @@ pub async fn looked_at(app: &App, visit: &Visit) -> Result<LookedAt, WebError> {
     Ok(linked.pop().map_or(LookedAt::Nothing, |row| LookedAt::One(Box::new(row))))
 }
 
-/// Closes the modal: the purchase is linked, so this browser need not hold it any longer.
+/// Closes the modal, or the notice on the billing page: the purchase is linked, so this browser need not hold it any longer.
 pub fn close(visit: &Visit) -> Answer {
     let session = Session { registration: None, buyer: None, ..visit.session.clone() };
-    Answer::redirect("/").with_session(session).called("modal closed")
+    let back = if visit.field("back").as_deref() == Some("billing") { "/billing" } else { "/" };
+    Answer::redirect(back).with_session(session).called("modal closed")
 }
 
-/// With a purchase: how its link stands, why it cannot be, or the question. `typed` is a contact that was none.
-async fn with_purchase(app: &App, visit: &Visit, ready: Ready, typed: Option<String>) -> Result<Answer, WebError> {
+/// With a purchase: how its link stands, why it cannot be, or the question. `typed` is a form that was not right.
+async fn with_purchase(app: &App, visit: &Visit, ready: Ready, typed: Option<LinkForm>) -> Result<Answer, WebError> {
     let organizations = app.control_plane.organizations(&ready.person, visit.now).await?;
     // Linked, by this landing or an earlier one, or linked until the purchase ended: show how it stands, to those who
     // belong there.
@@ -238,16 +243,19 @@ async fn with_purchase(app: &App, visit: &Visit, ready: Ready, typed: Option<Str
         let mine = organizations.iter().any(|organization| organization.id == link.doc.organization);
         if mine && let Some(row) = app.ledger.get::<Status>(&Status::row_key(&link.doc.organization)).await? {
             let session = Session { organization: Some(link.doc.organization.clone()), ..visit.session.clone() };
-            return Ok(status_page(&row, true).with_session(session));
+            return Ok(status_page(app, &row, true).with_session(session));
         }
     }
+    if app.policy.link.choosing != Choosing::Implied {
+        return Ok(Answer::redirect("/organizations"));
+    }
     let several = organizations.len() > 1 || app.policy.link.create_organization;
-    let chosen = visit.session.organization.as_ref();
+    let chosen = visit.session.organization.as_ref().or(visit.came_from.as_ref());
     let organization = match (chosen, organizations.as_slice()) {
         (Some(id), all) if all.iter().any(|organization| organization.id == *id) => {
             organizations.iter().find(|organization| organization.id == *id).cloned()
         }
-        (_, [only]) if app.policy.link.choosing == Choosing::Implied => Some(only.clone()),
+        (_, [only]) => Some(only.clone()),
         (_, []) if !app.policy.link.create_organization => return Ok(Answer::message(Message::NoOrganization)),
         _ => None,
     };
@@ -260,17 +268,16 @@ async fn with_purchase(app: &App, visit: &Visit, ready: Ready, typed: Option<Str
         return Ok(refused(app, organization, purchase, &reasons, several));
     }
     let wrong = typed.is_some();
-    let bought_by = visit.session.buyer.clone();
+    let fresh = || LinkForm::fresh(&app.policy, visit.session.buyer.as_ref(), &ready.person);
     let view = IndexView::Confirm {
         purchase,
         organization: organization.id,
         organization_name: organization.name,
-        contact: typed.or_else(|| bought_by.and_then(|buyer| buyer.email)).or(ready.person.email).unwrap_or_default(),
-        contact_wrong: wrong,
+        form: typed.unwrap_or_else(fresh),
         may_choose: several,
     };
     let status = if wrong { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
-    Ok(Answer::page(Page::Index(view), status, if wrong { "contact_missing" } else { "link offered" }))
+    Ok(Answer::page(Page::Index(view), status, if wrong { "form_wrong" } else { "link offered" }))
 }
 
 fn refused(
@@ -285,7 +292,7 @@ fn refused(
     Answer::page(Page::Index(view), StatusCode::CONFLICT, "link refused")
 }
 
-fn status_page(row: &Row<Status>, modal: bool) -> Answer {
+fn status_page(app: &App, row: &Row<Status>, modal: bool) -> Answer {
     let status = &row.doc;
     let view = IndexView::Status {
         organization: status.organization.clone(),
@@ -295,41 +302,67 @@ fn status_page(row: &Row<Status>, modal: bool) -> Answer {
         state: status.sync,
         payment_method: status.payment_method.clone(),
         suspended: status.sync == SyncState::Linked && status.reason == "suspended",
+        // What still waits for its marketplace's word can only turn out to be over.
+        ended: status.ended_at.is_some() || status.sync == SyncState::Syncing,
+        keeps: app.policy.end.family != EndFamily::StopAndDelete,
         modal,
     };
     Answer::page(Page::Index(view), StatusCode::OK, "status shown")
 }
 
-/// The person presses Link.
+/// The person presses Link, for an organization of theirs or for a new one.
 pub async fn link(app: &App, visit: &Visit) -> Result<Answer, WebError> {
     let Some(registration) = visit.session.registration.clone() else {
         return Ok(Answer::message(Message::PurchaseLost));
     };
     let Some(person) = visit.session.person.clone() else { return Ok(Answer::redirect("/sign-in")) };
-    let typed = visit.field("contact").unwrap_or_default();
-    let Some(contact) = Contact::parse(&typed) else {
-        return match ready(app, visit).await? {
-            Ok(ready) => with_purchase(app, visit, ready, Some(typed)).await,
-            Err(answer) => Ok(answer),
-        };
+    let chosen = visit.field("organization").unwrap_or_default();
+    let filled = match LinkForm::read(&app.policy, visit) {
+        Ok(filled) => filled,
+        Err(form) => {
+            return match ready(app, visit).await? {
+                Ok(ready) if visit.field("list").is_some() => {
+                    let shown = Shown { form: Some(form), wrong_name: None, picked: Some(chosen) };
+                    list(app, visit, &ready, shown).await
+                }
+                Ok(ready) => with_purchase(app, visit, ready, Some(form)).await,
+                Err(answer) => Ok(answer),
+            };
+        }
     };
-    let organization = visit.field("organization").unwrap_or_default();
+    let organization = if chosen == NEW {
+        let ready = match ready(app, visit).await? {
+            Ok(ready) => ready,
+            Err(answer) => return Ok(answer),
+        };
+        match created(app, visit, &ready, None).await? {
+            Ok(id) => id,
+            Err(answer) => return Ok(answer),
+        }
+    } else {
+        chosen
+    };
     let link_id = app.fresh_id();
     let wish = Wish {
         registration: &registration,
         person: &person,
         organization: &organization,
-        contact: &contact,
+        contact: &filled.contact,
+        answers: &filled.answers,
         link_id: &link_id,
     };
     Ok(match connect(&app.ledger, &app.policy, &app.control_plane, wish, visit.now).await? {
         Connected::Linked { link, wake } => {
             let session = Session { organization: Some(link.organization.clone()), ..visit.session.clone() };
-            Answer::redirect("/").with_session(session).waking(wake).called(link.state.name())
+            let next = match app.policy.link.after {
+                After::Index => "/",
+                After::Billing => "/billing",
+            };
+            Answer::redirect(next).with_session(session).waking(wake).called(link.state.name())
         }
         Connected::Refused { organization, purchase, reasons } => {
             let purchase = PurchaseView::new(app, &purchase);
-            refused(app, organization, purchase, &reasons, app.policy.link.choosing == Choosing::List)
+            refused(app, organization, purchase, &reasons, app.policy.link.choosing != Choosing::Implied)
         }
         Connected::NotYours => Answer::message(Message::NotYourOrganization),
         Connected::NothingToLink => Answer::message(Message::PurchaseLost),

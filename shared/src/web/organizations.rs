@@ -5,6 +5,7 @@ use http::StatusCode;
 use serde::Serialize;
 
 use super::index::PurchaseView;
+use super::link_form::LinkForm;
 use super::page::{Answer, Page};
 use super::session::Session;
 use super::text::english::ENGLISH;
@@ -14,8 +15,13 @@ use crate::link::connect::{Found, Purchase, place, purchase};
 use crate::link::{Candidate, Refusal, refusals};
 use crate::organization::Organization;
 use crate::person::Person;
-use crate::policy::Policy;
+use crate::policy::{Choosing, Policy};
 use crate::registration::RegistrationState;
+
+/// The longest name of a new organization, in characters.
+const LONGEST_NAME: usize = 100;
+/// What a form names that wants a new organization instead of one of the list.
+pub const NEW: &str = "new";
 
 /// One organization on the page.
 #[derive(Debug, Serialize)]
@@ -59,11 +65,39 @@ pub struct OrganizationsView {
     pub purchase: PurchaseView,
     /// The organizations.
     pub organizations: Vec<OrganizationView>,
+    /// Whether one is picked and confirmed with one button, instead of a button each.
+    pub pick: bool,
     /// Whether one can be created here.
     pub may_create: bool,
     /// A name that was typed and cannot be one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wrong_name: Option<String>,
+    /// The one that is proposed, if it can be linked; [`NEW`] for a new one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proposed: Option<String>,
+    /// The method the person signed in with, where there are several: what was made with another one is not in the list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
+    /// What else is to be filled in.
+    #[serde(flatten)]
+    pub form: LinkForm,
+}
+
+impl OrganizationsView {
+    /// Those that can be linked.
+    pub fn open(&self) -> impl Iterator<Item = &OrganizationView> {
+        self.organizations.iter().filter(|organization| organization.refusals.is_empty())
+    }
+
+    /// Those that cannot.
+    pub fn closed(&self) -> impl Iterator<Item = &OrganizationView> {
+        self.organizations.iter().filter(|organization| !organization.refusals.is_empty())
+    }
+
+    /// Whether this is the one that is proposed.
+    pub fn proposes(&self, id: &str) -> bool {
+        self.proposed.as_deref() == Some(id)
+    }
 }
 
 /// The signed-in person and the purchase waiting in this browser.
@@ -114,30 +148,57 @@ pub async fn judged(
 /// The list.
 pub async fn show(app: &App, visit: &Visit) -> Result<Answer, WebError> {
     match ready(app, visit).await? {
-        Ok(ready) => list(app, visit, &ready, None).await,
+        Ok(ready) => list(app, visit, &ready, Shown::default()).await,
         Err(answer) => Ok(answer),
     }
 }
 
-async fn list(app: &App, visit: &Visit, ready: &Ready, wrong_name: Option<String>) -> Result<Answer, WebError> {
+/// What was typed and has to be put right.
+#[derive(Debug, Default)]
+pub struct Shown {
+    /// The form, if something in it is wrong.
+    pub form: Option<LinkForm>,
+    /// A name that cannot be one.
+    pub wrong_name: Option<String>,
+    /// What was picked.
+    pub picked: Option<String>,
+}
+
+/// The list, with what was typed.
+pub async fn list(app: &App, visit: &Visit, ready: &Ready, shown: Shown) -> Result<Answer, WebError> {
+    let rules = &app.policy.link;
     let mut organizations = Vec::new();
     for organization in app.control_plane.organizations(&ready.person, visit.now).await? {
         let reasons = judged(app, visit, &ready.purchase, &organization).await?;
         let refusals = RefusalView::all(&reasons, &app.policy);
         organizations.push(OrganizationView { id: organization.id, name: organization.name, refusals });
     }
-    let subscription = &ready.purchase.subscription;
-    let status = if wrong_name.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
+    let open = || organizations.iter().filter(|organization| organization.refusals.is_empty());
+    let wished = shown.picked.or_else(|| visit.session.organization.clone()).or_else(|| visit.came_from.clone());
+    let wished = wished.filter(|id| id == NEW || open().any(|organization| organization.id == *id));
+    let only = || match (open().next(), open().nth(1)) {
+        (Some(only), None) => Some(only.id.clone()),
+        (None, _) if rules.create_organization => Some(NEW.to_owned()),
+        _ => None,
+    };
+    let proposed = wished.or_else(only);
+    let wrong = shown.wrong_name.is_some() || shown.form.is_some();
+    let status = if wrong { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
+    let fresh = || LinkForm::fresh(&app.policy, visit.session.buyer.as_ref(), &ready.person);
     let view = OrganizationsView {
-        purchase: PurchaseView::new(app, subscription),
+        purchase: PurchaseView::new(app, &ready.purchase.subscription),
         organizations,
-        may_create: app.policy.link.create_organization,
-        wrong_name,
+        pick: rules.choosing == Choosing::Pick,
+        may_create: rules.create_organization,
+        wrong_name: shown.wrong_name,
+        proposed,
+        method: app.sign_in.method_of(&ready.person),
+        form: shown.form.unwrap_or_else(fresh),
     };
     Ok(Answer::page(Page::Organizations(view), status, "organizations offered"))
 }
 
-/// Remembers the choice and goes on to the confirmation on the index page.
+/// Remembers which of several organizations this browser looks at.
 pub async fn choose(app: &App, visit: &Visit) -> Result<Answer, WebError> {
     let Some(person) = &visit.session.person else { return Ok(Answer::redirect("/sign-in")) };
     let wanted = visit.field("organization").unwrap_or_default();
@@ -149,21 +210,38 @@ pub async fn choose(app: &App, visit: &Visit) -> Result<Answer, WebError> {
     Ok(Answer::redirect("/").with_session(session).called("organization chosen"))
 }
 
-/// Creates an organization, once for each landing and name.
+/// Creates an organization, once for each landing and name, and goes on with it.
 pub async fn create(app: &App, visit: &Visit) -> Result<Answer, WebError> {
-    if !app.policy.link.create_organization {
-        return Ok(Answer::message(Message::NotFound));
-    }
     let ready = match ready(app, visit).await? {
         Ok(ready) => ready,
         Err(answer) => return Ok(answer),
     };
+    Ok(match created(app, visit, &ready, None).await? {
+        Ok(id) => {
+            let session = Session { organization: Some(id), ..visit.session.clone() };
+            Answer::redirect("/").with_session(session).called("organization created")
+        }
+        Err(answer) => answer,
+    })
+}
+
+/// The id of the new organization the form names, or the answer that says why there is none. `form` is what else was
+/// filled in, to be shown again.
+pub async fn created(
+    app: &App,
+    visit: &Visit,
+    ready: &Ready,
+    form: Option<LinkForm>,
+) -> Result<Result<String, Answer>, WebError> {
+    if !app.policy.link.create_organization {
+        return Ok(Err(Answer::message(Message::NotFound)));
+    }
     let name = visit.field("name").unwrap_or_default();
-    if name.is_empty() || name.chars().count() > 100 {
-        return list(app, visit, &ready, Some(name)).await;
+    if name.is_empty() || name.chars().count() > LONGEST_NAME || name.chars().any(char::is_control) {
+        let shown = Shown { form, wrong_name: Some(name), picked: Some(NEW.to_owned()) };
+        return list(app, visit, ready, shown).await.map(Err);
     }
     let key = format!("create:{}:{name}", ready.purchase.registration.doc.id);
     let organization = app.control_plane.create_organization(&ready.person, &name, &key, visit.now).await?;
-    let session = Session { organization: Some(organization.id), ..visit.session.clone() };
-    Ok(Answer::redirect("/").with_session(session).called("organization created"))
+    Ok(Ok(organization.id))
 }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::session::{SESSION_LIFE, Session};
+use super::session::{SESSION_LIFE, Session, remember};
 use super::text::english::ENGLISH;
 use super::text::{Message, Text, Way, fill};
 use super::{App, Visit, WebError};
@@ -44,6 +44,10 @@ pub enum Page {
     SignIn(super::sign_in::SignInView),
     /// Landing and signing in to the marketplace first.
     Buyer(super::buyer::BuyerView),
+    /// Going to a marketplace.
+    Connect(super::connecting::ConnectView),
+    /// Moving a link, or taking it off.
+    Moving(super::moving::MovingView),
 }
 
 /// An answer, before it is rendered.
@@ -53,6 +57,7 @@ pub struct Answer {
     status: StatusCode,
     session: Option<Session>,
     headers: Vec<(HeaderName, HeaderValue)>,
+    remembers: Option<String>,
     /// Rows that can be worked on at once.
     pub wake: Vec<Key>,
     /// What happened, for the log.
@@ -61,7 +66,7 @@ pub struct Answer {
 
 impl Answer {
     fn new(body: Body, status: StatusCode, outcome: &'static str) -> Self {
-        Self { body, status, session: None, headers: Vec::new(), wake: Vec::new(), outcome }
+        Self { body, status, session: None, headers: Vec::new(), remembers: None, wake: Vec::new(), outcome }
     }
 
     /// A page that only explains.
@@ -117,6 +122,11 @@ impl Answer {
         Self { session: Some(session), ..self }
     }
 
+    /// Remembers which organization the browser came from.
+    pub fn remembering(self, organization: String) -> Self {
+        Self { remembers: Some(organization), ..self }
+    }
+
     /// Names what happened, for the log.
     pub fn called(self, outcome: &'static str) -> Self {
         Self { outcome, ..self }
@@ -151,6 +161,8 @@ pub struct Frame {
     pub support_email: String,
     /// The way back to the product.
     pub console_url: Option<String>,
+    /// Where the product's own payment methods are edited.
+    pub billing_url: Option<String>,
     /// Where buyers manage their subscriptions: the marketplace's name and the address.
     pub manage: Vec<(Provider, String)>,
     /// Whether the vendor has colours of its own.
@@ -171,6 +183,7 @@ impl Frame {
             ticket_url: policy.support.ticket_url.clone(),
             support_email: policy.support.email.clone(),
             console_url: policy.brand.console_url.clone(),
+            billing_url: policy.brand.billing_url.clone(),
             manage: policy.manage_url.iter().map(|(provider, url)| (*provider, url.clone())).collect(),
             coloured: policy.brand.accent.is_some() || policy.brand.accent_dark.is_some(),
         }
@@ -216,6 +229,8 @@ template!(OrganizationsTemplate, "organizations.html", super::organizations::Org
 template!(BillingTemplate, "billing.html", super::billing::BillingView);
 template!(SignInTemplate, "sign_in.html", super::sign_in::SignInView);
 template!(BuyerTemplate, "buyer.html", super::buyer::BuyerView);
+template!(ConnectTemplate, "connect.html", super::connecting::ConnectView);
+template!(MovingTemplate, "moving.html", super::moving::MovingView);
 
 impl Page {
     fn html(&self, frame: &Frame, t: &'static Text) -> Result<String, askama::Error> {
@@ -226,6 +241,8 @@ impl Page {
             Self::Billing(view) => BillingTemplate { frame, t, modal: false, view }.render(),
             Self::SignIn(view) => SignInTemplate { frame, t, modal: false, view }.render(),
             Self::Buyer(view) => BuyerTemplate { frame, t, modal: false, view }.render(),
+            Self::Connect(view) => ConnectTemplate { frame, t, modal: false, view }.render(),
+            Self::Moving(view) => MovingTemplate { frame, t, modal: false, view }.render(),
         }
     }
 }
@@ -283,6 +300,9 @@ pub(super) fn respond(app: &App, visit: &Visit, answer: Answer) -> Result<Respon
     response = response.header(header::CONTENT_TYPE, kind).header(header::CACHE_CONTROL, caching);
     if changed {
         response = response.header(header::SET_COOKIE, app.sessions.seal(&session)?);
+    }
+    if let Some(cookie) = answer.remembers.as_deref().and_then(remember) {
+        response = response.header(header::SET_COOKIE, cookie);
     }
     let mut response = response.body(Bytes::from(body))?;
     let headers = response.headers_mut();

@@ -14,6 +14,11 @@ use crate::retry::later;
 
 /// The cookie's name; the prefix makes browsers insist on Secure, Path=/ and no Domain.
 pub const COOKIE: &str = "__Host-tradepost";
+/// The cookie that remembers which organization the vendor's console sent somebody from. It says nothing about anybody's
+/// rights: it is compared with the person's own organizations before it is used.
+const CAME_FROM: &str = "__Host-tradepost-from";
+/// Longer ids of organizations are not remembered.
+const LONGEST_HINT: usize = 256;
 /// How long a session lasts.
 pub const SESSION_LIFE: SignedDuration = SignedDuration::from_hours(12);
 /// How long an unresolved landing token is kept.
@@ -165,6 +170,25 @@ impl Sessions {
         }
         HeaderValue::from_str(&sealed).map_err(|_| SessionTooLarge)
     }
+}
+
+/// The organization that the vendor's console sent this browser from.
+pub fn came_from(headers: &HeaderMap) -> Option<String> {
+    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut all = cookies.flat_map(Cookie::split_parse_encoded).flatten();
+    all.find(|cookie| cookie.name() == CAME_FROM).map(|cookie| cookie.value().to_owned())
+}
+
+/// The Set-Cookie header that remembers it; none if it is too long.
+pub fn remember(organization: &str) -> Option<HeaderValue> {
+    let cookie = Cookie::build((CAME_FROM, organization))
+        .path("/")
+        .secure(true)
+        .http_only(true)
+        .same_site(SameSite::Lax)
+        .max_age(cookie::time::Duration::seconds(SESSION_LIFE.as_secs()));
+    let text = cookie.build().encoded().to_string();
+    (organization.len() <= LONGEST_HINT).then(|| HeaderValue::from_str(&text).ok()).flatten()
 }
 
 #[cfg(test)]

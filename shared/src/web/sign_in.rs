@@ -101,6 +101,13 @@ impl SignIn {
         self.methods.iter().find(|(method, _)| method.id == id)
     }
 
+    /// The name of the method a person signed in with, where there are several.
+    pub fn method_of(&self, person: &Person) -> Option<String> {
+        let same = |issuer: &str| issuer.trim_end_matches('/') == person.issuer.trim_end_matches('/');
+        let used = self.methods.iter().find(|(method, _)| same(&method.issuer));
+        used.filter(|_| self.methods.len() > 1).map(|(method, _)| method.label.clone())
+    }
+
     async fn metadata(
         &self,
         method: &Method,

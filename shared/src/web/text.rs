@@ -46,6 +46,8 @@ pub enum Message {
     NoOrganization,
     /// The person does not belong to that organization.
     NotYourOrganization,
+    /// The person's role does not allow it.
+    RoleMissing,
     /// The form is not (any longer) of this session, or cookies are off.
     FormExpired,
     /// The form is too large.
@@ -95,6 +97,7 @@ impl Message {
             Self::SignInUnreachable => ("sign_in_unreachable", StatusCode::SERVICE_UNAVAILABLE),
             Self::NoOrganization => ("no_organization", StatusCode::OK),
             Self::NotYourOrganization => ("not_your_organization", StatusCode::FORBIDDEN),
+            Self::RoleMissing => ("role_missing", StatusCode::FORBIDDEN),
             Self::FormExpired => ("form_expired", StatusCode::FORBIDDEN),
             Self::TooLarge => ("too_large", StatusCode::PAYLOAD_TOO_LARGE),
             Self::NotFound => ("not_found", StatusCode::NOT_FOUND),
@@ -118,6 +121,7 @@ impl Message {
             Self::BuyerSignInFailed
             | Self::PurchaseNotYet
             | Self::NotYourOrganization
+            | Self::RoleMissing
             | Self::FormExpired
             | Self::NotFound
             | Self::MethodNotAllowed
@@ -180,6 +184,13 @@ pub struct Text {
     // Choosing.
     pub choose_title: &'static str,
     pub choose_lead: &'static str,
+    pub pick_title: &'static str,
+    pub pick_lead: &'static str,
+    pub pick_legend: &'static str,
+    pub pick_new: &'static str,
+    pub pick: &'static str,
+    pub cannot_be_picked: &'static str,
+    pub signed_in_by: &'static str,
     pub link: &'static str,
     pub link_this: &'static str,
     pub linking: &'static str,
@@ -194,6 +205,8 @@ pub struct Text {
     pub contact: &'static str,
     pub contact_hint: &'static str,
     pub contact_wrong: &'static str,
+    pub optional: &'static str,
+    pub answer_wrong: &'static str,
     pub choose_another: &'static str,
     pub not_you: &'static str,
     // Refused.
@@ -216,6 +229,9 @@ pub struct Text {
     pub failed_text: &'static str,
     pub unlinked_title: &'static str,
     pub unlinked_text: &'static str,
+    pub kept_text: &'static str,
+    pub taken_off_title: &'static str,
+    pub taken_off_text: &'static str,
     pub see_billing: &'static str,
     pub session_over: &'static str,
     pub close: &'static str,
@@ -230,7 +246,30 @@ pub struct Text {
     pub subscription: &'static str,
     pub since: &'static str,
     pub manage: &'static str,
+    pub edit: &'static str,
     pub edit_payment: &'static str,
+    pub toast_syncing: &'static str,
+    pub toast_linked: &'static str,
+    pub toast_failed: &'static str,
+    // Going to a marketplace.
+    pub connect_title: &'static str,
+    pub connect_lead: &'static str,
+    pub continue_title: &'static str,
+    pub continue_lead: &'static str,
+    pub continue_to: &'static str,
+    pub another_marketplace: &'static str,
+    // Moving a link, and taking it off.
+    pub move_link: &'static str,
+    pub move_title: &'static str,
+    pub move_lead: &'static str,
+    pub move_none: &'static str,
+    pub move_to: &'static str,
+    pub take_off: &'static str,
+    pub take_off_title: &'static str,
+    pub take_off_lead: &'static str,
+    pub take_off_plan: &'static str,
+    pub take_off_button: &'static str,
+    pub leave_it: &'static str,
     pub entitlements: &'static str,
     pub dimension: &'static str,
     pub value: &'static str,
@@ -254,6 +293,8 @@ pub struct Text {
     pub refusal: fn(Refusal) -> (&'static str, &'static str),
     /// The same as a condition, for who has not tried yet.
     pub condition: fn(&Refusal) -> &'static str,
+    /// A word with its article.
+    pub a: fn(&str) -> String,
     /// A marketplace's name.
     pub marketplace: fn(&Provider) -> &'static str,
     /// The button there that leads here, and where it is: what `{set_up}` and `{manage}` stand for.

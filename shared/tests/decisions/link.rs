@@ -1,5 +1,7 @@
 //! Why a link is refused, all reasons at once, and what counts as a contact address.
 
+use std::collections::BTreeMap;
+
 use tradepost::link::{Candidate, Contact, Link, LinkState, Refusal, refusals};
 use tradepost::organization::{BillingFacts, Organization, Role};
 use tradepost::person::PersonId;
@@ -34,6 +36,7 @@ fn link_of(organization: &str) -> Link {
         state: LinkState::Linked { since: t(NOW) },
         person: PersonId { issuer: "i".to_owned(), subject: "s".to_owned() },
         contact: Contact::parse("p@example.com").unwrap(),
+        answers: BTreeMap::new(),
         came_after: None,
         confirm_by: None,
         created_at: t(NOW),

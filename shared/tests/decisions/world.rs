@@ -99,6 +99,7 @@ impl World {
             state: LinkState::Syncing,
             person: PersonId { issuer: "https://id.example".to_owned(), subject: "p".to_owned() },
             contact: Contact::parse("p@example.com").unwrap(),
+            answers: BTreeMap::new(),
             came_after: None,
             confirm_by: Some(tradepost::retry::Attempts::at(tradepost::retry::later(now, self.policy.confirmation()))),
             created_at: now,
@@ -148,7 +149,7 @@ impl World {
     /// An end that comes at the same moment finds no link yet: whoever puts an active link on a subscription names
     /// the version of the subscription it believes in.
     fn links_name_their_subscriptions(&self, touched: &BTreeSet<Key>) {
-        for key in touched.iter().filter(|key| self.items.get(key).is_some_and(|item| kind(item) == Link::KIND)) {
+        for key in touched.iter().filter(|key| self.items.get(key).is_some_and(is_a::<Link>)) {
             let active = self.items.get(key).is_some_and(|item| read::<Link>(item).doc.state.is_active());
             let subscription = Key::new(key.pk.clone(), key.sk.replacen("LINK#", "SUBSCRIPTION#", 1));
             assert!(!active || touched.contains(&subscription), "{key} is active, {subscription} is not named");
@@ -188,6 +189,7 @@ impl World {
             Effect::StopOrganization { ended_at, .. } => Some(ended_at),
             Effect::ResumeOrganization { .. }
             | Effect::SetPlan { .. }
+            | Effect::Downgrade { .. }
             | Effect::Activate { .. }
             | Effect::Acknowledge { .. } => None,
         };
@@ -238,11 +240,7 @@ impl World {
     }
 
     fn all<T: Document>(&self) -> Vec<Row<T>> {
-        self.items
-            .values()
-            .filter(|item| item.get("kind") == Some(&AttributeValue::S(T::KIND.to_owned())))
-            .map(read)
-            .collect()
+        self.items.values().filter(|item| is_a::<T>(item)).map(read).collect()
     }
 
     fn apply(&mut self, writes: Vec<Write>) -> BTreeSet<Key> {
@@ -312,6 +310,10 @@ fn continued(home: &Home) -> Option<String> {
 fn read<T: Document>(item: &Item) -> Row<T> {
     let version = item["version"].as_n().unwrap().parse().unwrap();
     Row { version, doc: serde_dynamo::from_attribute_value(item["doc"].clone()).unwrap() }
+}
+
+fn is_a<T: Document>(item: &Item) -> bool {
+    item.get("kind") == Some(&AttributeValue::S(T::KIND.to_owned()))
 }
 
 fn key_of(item: &Item) -> Key {

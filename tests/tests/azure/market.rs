@@ -224,8 +224,14 @@ impl Azure {
     pub async fn link_to(&self, token: &str, key: &str, organization: &str) -> anyhow::Result<Connected> {
         let (registration, link_id, person) = (self.land(token).await?, self.fresh("link"), self.person(key));
         let contact = Contact::parse("buyer@demo.example").context("a contact")?;
-        let wish =
-            Wish { registration: &registration, person: &person, organization, contact: &contact, link_id: &link_id };
+        let wish = Wish {
+            registration: &registration,
+            person: &person,
+            organization,
+            contact: &contact,
+            answers: &std::collections::BTreeMap::new(),
+            link_id: &link_id,
+        };
         let (worker, now) = (self.worker(), self.world.now());
         let connected = connect(worker.ledger, worker.policy, worker.control_plane, wish, now).await?;
         if let Connected::Linked { wake, .. } = &connected {

@@ -60,8 +60,16 @@ pub const ENGLISH: Text = Text {
     bought_by: "Bought by",
     account_number: "{marketplace} account {account}",
     pays_for: "Pays for",
-    choose_title: "Choose the {word} for {product}",
+    choose_title: "Select {a_word} to link to your {marketplace} account",
     choose_lead: "The purchase pays for one {word}. These are the ones you belong to.",
+    pick_title: "Connect {product}",
+    pick_lead: "Choose which {word} the purchase pays for.",
+    pick_legend: "Select {a_word}",
+    pick_new: "Create a new {word}",
+    pick: "Connect to {vendor}",
+    cannot_be_picked: "Cannot be connected",
+    signed_in_by: "You signed in with \u{201c}{method}\u{201d}. What was made with another method is not listed here: use the method of \
+                   your existing {word}.",
     link: "Link",
     link_this: "Link {name}",
     linking: "Linking…",
@@ -75,6 +83,8 @@ pub const ENGLISH: Text = Text {
     contact: "Contact e-mail",
     contact_hint: "Where we reach the buyer about this purchase.",
     contact_wrong: "Enter an e-mail address, such as you@example.com.",
+    optional: "(optional)",
+    answer_wrong: "Fill this in, with 200 characters at most.",
     choose_another: "Choose another {word}",
     not_you: "Not you? Use another account",
     refused_title: "This purchase cannot be linked to {organization}",
@@ -102,6 +112,10 @@ pub const ENGLISH: Text = Text {
                   marketplace account and subscribe again, or open a ticket.",
     unlinked_title: "The subscription has ended",
     unlinked_text: "{organization} is no longer linked to {product}. Billing shows what follows from that, and when.",
+    kept_text: "{organization} is no longer linked to {product}. Nothing was stopped or deleted: resources and data stay, and {vendor} \
+                charges for them by your own payment method there.",
+    taken_off_title: "Not linked any more",
+    taken_off_text: "{organization} is no longer linked to {product}. Nothing was stopped or deleted.",
     see_billing: "See Billing",
     session_over: "Your session is over. Reload the page to go on.",
     close: "Close",
@@ -114,7 +128,30 @@ pub const ENGLISH: Text = Text {
     subscription: "Subscription",
     since: "on",
     manage: "Manage in {marketplace}",
-    edit_payment: "The payment method is managed in {marketplace} as long as the {word} is linked.",
+    edit: "Edit",
+    edit_payment: "The payment method is managed in {marketplace} as long as the {word} is linked. To change it, cancel the \
+                   subscription there.",
+    toast_syncing: "Your {word} is being synced with your {marketplace} account.",
+    toast_linked: "Your {word} is linked to your {marketplace} account.",
+    toast_failed: "{marketplace} did not confirm the purchase, so nothing is linked.",
+    connect_title: "Connect to a cloud marketplace",
+    connect_lead: "Subscribe in a marketplace and it bills what you use in {vendor}. Select where you want to pay:",
+    continue_title: "Continue in {marketplace}",
+    continue_lead: "Subscribe there, then press \u{201c}{set_up}\u{201d}: it brings you back to {vendor}, to connect the purchase.",
+    continue_to: "Continue to marketplace",
+    another_marketplace: "Select another marketplace",
+    move_link: "Move to another {word}",
+    move_title: "Move the link of {organization}",
+    move_lead: "{product} then pays for the {word} you choose, at once and without a gap. Nothing is stopped or deleted.",
+    move_none: "You belong to no other {word}.",
+    move_to: "Move to {name}",
+    take_off: "Unlink",
+    take_off_title: "Unlink {organization}",
+    take_off_lead: "{product} then no longer pays for this {word}. Nothing is stopped or deleted. The purchase itself goes on in \
+                    {marketplace} until you cancel it there; from there it can be linked again.",
+    take_off_plan: "The {word} is put on the plan {plan}.",
+    take_off_button: "Unlink it",
+    leave_it: "Leave it as it is",
     entitlements: "Entitlements",
     dimension: "Dimension",
     value: "Value",
@@ -135,6 +172,7 @@ pub const ENGLISH: Text = Text {
     message,
     refusal,
     condition,
+    a,
     marketplace,
     ways,
     term,
@@ -215,6 +253,9 @@ fn message(message: Message) -> (&'static str, &'static str) {
         Message::NotYourOrganization => {
             ("You do not belong to that account", "Choose one of your own, or ask its owner to add you.")
         }
+        Message::RoleMissing => {
+            ("Your role does not allow that", "Nothing was changed. Ask an owner to do it or to change your role.")
+        }
         Message::FormExpired => (
             "This form is no longer valid",
             "Nothing was changed. The session is over, or another tab has gone on since: start over to see how things stand. If \
@@ -285,6 +326,11 @@ fn condition(refusal: &Refusal) -> &'static str {
         Refusal::PurchaseEnded => "comes after the end of the purchase.",
         Refusal::PurchaseFailed => "is linked to a purchase that was not confirmed.",
     }
+}
+
+fn a(word: &str) -> String {
+    let vowel = word.starts_with(['a', 'e', 'i', 'o', 'u', 'A', 'E', 'I', 'O', 'U']);
+    format!("{} {word}", if vowel { "an" } else { "a" })
 }
 
 fn marketplace(provider: &Provider) -> &'static str {

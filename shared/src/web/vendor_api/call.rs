@@ -8,14 +8,16 @@ use serde_json::{Map, Value};
 
 use super::{Operation, Refusal};
 
-/// The longest id, in bytes. Far from what a key of the ledger takes.
+/// The longest id, in characters: at most half of what a partition key takes.
 const LONGEST_ID: usize = 256;
-/// The longest place in a list, in bytes: a key's, without what is put before it.
-const LONGEST_PLACE: usize = 1000;
+/// The longest place in a list, in characters.
+const LONGEST_PLACE: usize = 500;
+/// What a sort key takes, in bytes, without what is put before a place.
+const PLACE_IN_KEY: usize = 1000;
 /// How much of a parser's complaint is told.
 const LONGEST_COMPLAINT: usize = 200;
 
-/// The vendor's or our own id of something: 1 to 256 bytes, no control characters.
+/// The vendor's or our own id of something: 1 to 256 characters, no control characters.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub(super) struct Id(String);
@@ -49,13 +51,16 @@ impl TryFrom<String> for Place {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        bounded(text, LONGEST_PLACE).map(Self)
+        // One that no key could hold is cut: it lies between the same neighbours.
+        let mut place = bounded(text, LONGEST_PLACE)?;
+        place.truncate(place.floor_char_boundary(PLACE_IN_KEY));
+        Ok(Self(place))
     }
 }
 
 fn bounded(text: String, longest: usize) -> Result<String, String> {
-    let sane = (1..=longest).contains(&text.len()) && !text.chars().any(char::is_control);
-    if sane { Ok(text) } else { Err(format!("a text must have 1 to {longest} bytes and no control characters")) }
+    let sane = (1..=longest).contains(&text.chars().count()) && !text.chars().any(char::is_control);
+    if sane { Ok(text) } else { Err(format!("a text must have 1 to {longest} characters, no control characters")) }
 }
 
 /// A call about an organization.
@@ -117,12 +122,13 @@ mod tests {
     }
 
     #[test]
-    fn ids_end_at_256_bytes() {
+    fn ids_end_at_256_characters_and_places_fit_into_a_key() {
         for (length, fits) in [(1, true), (256, true), (257, false)] {
-            let body = format!(r#"{{"operation":"list_links","organization":"{}"}}"#, "x".repeat(length));
+            let body = format!(r#"{{"operation":"list_links","organization":"{}"}}"#, "é".repeat(length));
             assert_eq!(code(&body).is_none(), fits, "{length}");
         }
-        let wide = format!(r#"{{"operation":"list_links","organization":"{}"}}"#, "é".repeat(129));
-        assert_eq!(code(&wide), Some("call_not_understood"));
+        assert_eq!(Place::try_from("\u{1f600}".repeat(500)).unwrap().as_str().len(), PLACE_IN_KEY);
+        assert_eq!(Place::try_from("\u{20ac}".repeat(500)).unwrap().as_str().len(), 999);
+        assert!(Place::try_from("x".repeat(501)).is_err());
     }
 }

@@ -1,5 +1,7 @@
 //! `list_links` and `list_refused_links`: what became of an organization's links, and which were never made and why.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::json;
@@ -34,6 +36,9 @@ pub(super) struct LinkView {
     state: LinkState,
     person: PersonId,
     contact: Contact,
+    /// What the policy asked for when it was linked.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    answers: BTreeMap<String, String>,
     created_at: Instant,
 }
 
@@ -53,6 +58,7 @@ impl LinkView {
             state: link.state,
             person: link.person,
             contact: link.contact,
+            answers: link.answers,
             created_at: link.created_at.into(),
         }
     }

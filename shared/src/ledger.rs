@@ -76,12 +76,35 @@ impl Ledger {
         after: Option<&str>,
         limit: i32,
     ) -> Result<Page<Found>, LedgerError> {
+        self.page(pk, prefix, after, limit, true).await
+    }
+
+    /// The same from the last sort key backwards: `before` continues in front of that sort key. One Query.
+    pub async fn partition_backwards(
+        &self,
+        pk: &str,
+        prefix: &str,
+        before: Option<&str>,
+        limit: i32,
+    ) -> Result<Page<Found>, LedgerError> {
+        self.page(pk, prefix, before, limit, false).await
+    }
+
+    async fn page(
+        &self,
+        pk: &str,
+        prefix: &str,
+        after: Option<&str>,
+        limit: i32,
+        forward: bool,
+    ) -> Result<Page<Found>, LedgerError> {
         let start = after.map(|sk| Key::new(pk, sk).attributes());
         let request = self
             .client
             .query()
             .table_name(&self.table)
             .consistent_read(true)
+            .scan_index_forward(forward)
             .limit(limit)
             .set_exclusive_start_key(start);
         let request = if prefix.is_empty() {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use askama::Template;
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -25,6 +25,7 @@ enum Body {
     Json(Value),
     Redirect(String),
     Asset { kind: &'static str, text: Cow<'static, str> },
+    Nothing,
 }
 
 /// The pages that show data.
@@ -55,6 +56,7 @@ pub struct Answer {
     body: Body,
     status: StatusCode,
     session: Option<Session>,
+    headers: Vec<(HeaderName, HeaderValue)>,
     remembers: Option<String>,
     /// Rows that can be worked on at once.
     pub wake: Vec<Key>,
@@ -64,7 +66,7 @@ pub struct Answer {
 
 impl Answer {
     fn new(body: Body, status: StatusCode, outcome: &'static str) -> Self {
-        Self { body, status, session: None, remembers: None, wake: Vec::new(), outcome }
+        Self { body, status, session: None, headers: Vec::new(), remembers: None, wake: Vec::new(), outcome }
     }
 
     /// A page that only explains.
@@ -99,9 +101,20 @@ impl Answer {
         Self::new(Body::Asset { kind, text: text.into() }, StatusCode::OK, "asset")
     }
 
+    /// No content.
+    pub fn nothing(outcome: &'static str) -> Self {
+        Self::new(Body::Nothing, StatusCode::NO_CONTENT, outcome)
+    }
+
     /// Answers with that status.
     pub fn with_status(self, status: StatusCode) -> Self {
         Self { status, ..self }
+    }
+
+    /// Adds a header.
+    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
     }
 
     /// Replaces the browser's session.
@@ -275,6 +288,7 @@ pub(super) fn respond(app: &App, visit: &Visit, answer: Answer) -> Result<Respon
         Body::Page(page) if visit.json => (JSON, serde_json::to_string(page)?),
         Body::Page(page) => (HTML, page.html(&Frame::new(app, &session), TEXT)?),
         Body::Json(value) => (JSON, value.to_string()),
+        Body::Nothing => (JSON, String::new()),
         Body::Redirect(to) => {
             let to = if to.starts_with('/') { format!("{}{to}", app.base_path()) } else { to.clone() };
             response = response.header(header::LOCATION, to);
@@ -295,6 +309,7 @@ pub(super) fn respond(app: &App, visit: &Visit, answer: Answer) -> Result<Respon
     for (name, value) in SECURITY_HEADERS {
         headers.insert(*name, HeaderValue::from_static(value));
     }
+    headers.extend(answer.headers);
     if app.public_url.starts_with("https://") {
         headers.insert("strict-transport-security", HeaderValue::from_static("max-age=31536000"));
     }

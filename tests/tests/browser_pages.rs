@@ -398,21 +398,19 @@ async fn ours_with_several_organizations() -> Outcome {
     let policy = EMQX.replacen("choosing = \"implied\"", listed, 1);
     let pages: &[Page] = &[
         ("organizations", 200, |s| Box::pin(async move { s.ready("owner").await.map(|_| ()) })),
-        ("link-confirm-chosen", 200, |s| Box::pin(s.browser.press("Link", &[]))),
+        ("link-syncing-chosen", 200, |s| Box::pin(s.browser.press("Link", &[]))),
         ("linked-several", 200, |s| Box::pin(two_linked(s))),
         ("organizations-none", 200, |s| Box::pin(anew(s, "fresh"))),
-        ("link-confirm-created", 200, |s| Box::pin(s.browser.press("Create", &[("name", "New Co")]))),
+        ("organizations-created", 200, |s| Box::pin(s.browser.press("Create", &[("name", "New Co")]))),
     ];
     look_at(Stage::with(&policy, Taste::default()).await?, pages).await
 }
 
 /// Two of the person's organizations are linked; a fresh browser has to choose which to look at.
 async fn two_linked(stage: &mut Stage) -> Outcome {
-    stage.browser.submit("form#link-form", &[]).await?;
     stage.browser = Chromium::fresh().await?;
     stage.ready("owner").await?;
     stage.browser.press("Link", &[]).await?;
-    stage.browser.submit("form#link-form", &[]).await?;
     stage.browser = Chromium::fresh().await?;
     stage.ours("/sign-in/demo").await?;
     sign_in(&mut stage.browser, "owner").await

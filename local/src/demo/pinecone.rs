@@ -176,6 +176,11 @@ async fn from_the_console<B: Browse>(play: &mut Play, browser: &mut B) -> anyhow
         browser.follow("a#to-billing").await
     })
     .await?;
+    play.step("Note. Only an owner can connect an organization: to a member it says so", async {
+        ensure!(!browser.has(&format!("#connect-{MEMBER}")).await?, "a member can");
+        browser.text_of(&format!("#no-connect-{MEMBER}")).await.map(|_| ())
+    })
+    .await?;
     play.step("2. In the Billing contact section, click Connect to cloud marketplace", async {
         expect(browser, "Billing contact").await?;
         let link = format!("a#connect-{STARTER}");

@@ -120,9 +120,7 @@ if cargo nextest --version >/dev/null 2>&1; then
 else
     step test-all cargo test --workspace --locked --no-fail-fast
 fi
-step demo-emqx-cloud cargo run --locked -- demo emqx-cloud-aws
-step demo-emqx-platform cargo run --locked -- demo emqx-platform-aws
-step demo-emqx-azure cargo run --locked -- demo emqx-cloud-azure
+step demo cargo run --locked -- demo --all
 step schemathesis fetch_schemathesis
 step schemathesis-api schemathesis api
 step schemathesis-control-plane schemathesis control-plane

@@ -74,6 +74,17 @@ pub struct Config {
     pub start_url: String,
     /// Every listing.
     pub products: Vec<Product>,
+    /// Listings that a search finds beside them and a buyer takes for them.
+    pub look_alikes: Vec<LookAlike>,
+}
+
+/// Somebody else's listing with nearly the same name. It cannot be bought here.
+#[derive(Clone, Debug)]
+pub struct LookAlike {
+    /// The last part of its page's address.
+    pub code: String,
+    /// Its title.
+    pub title: String,
 }
 
 /// One listing.

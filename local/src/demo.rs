@@ -1,6 +1,7 @@
 //! Plays a vendor's page as a person with a browser would: with cookies, forms and links, against a fresh stack in
 //! memory. Each step of the page and each of its warnings is a step here; a scenario holds only if all do.
 
+mod atlas;
 mod aws_steps;
 mod azure_moments;
 mod azure_steps;
@@ -9,9 +10,12 @@ mod browse;
 mod browser;
 mod emqx;
 mod moments;
+mod pinecone;
 mod play;
 mod steps;
 
+use std::future::Future;
+use std::pin::Pin;
 use std::time::Instant;
 
 use tradepost::ledger::Provider;
@@ -32,10 +36,36 @@ pub struct Scenario {
     pub about: &'static str,
     /// The preset it plays.
     pub policy: &'static str,
+    page: Page,
     /// Where it is bought.
     pub marketplace: Provider,
     /// The code of the listing that is bought.
     pub listing: &'static str,
+}
+
+/// One part of a scenario, on a stack of its own.
+type Part = for<'a> fn(&'a mut Play) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send + 'a>>;
+
+/// Whose page a scenario plays.
+#[derive(Clone, Copy, Debug)]
+enum Page {
+    Emqx,
+    Atlas,
+    /// Upgrade and connect.
+    Pinecone,
+    /// Create a new organization.
+    PineconeNew,
+}
+
+impl Scenario {
+    fn parts<B: Browse + 'static>(&self) -> Vec<(&'static str, Part)> {
+        match self.page {
+            Page::Emqx => emqx::parts::<B>(self.marketplace),
+            Page::Atlas => atlas::parts::<B>(),
+            Page::Pinecone => pinecone::parts::<B>(),
+            Page::PineconeNew => pinecone::parts_from_the_listing::<B>(),
+        }
+    }
 }
 
 /// All of them.
@@ -44,6 +74,7 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "emqx-cloud-aws",
         about: "EMQX Cloud through AWS Marketplace: link, refuse, cancel, stop, delete after three days",
         policy: include_str!("../../policies/emqx.toml"),
+        page: Page::Emqx,
         marketplace: Provider::Aws,
         listing: "emqxcloudpaygo0000000000a1",
     },
@@ -51,6 +82,7 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "emqx-platform-aws",
         about: "EMQX Platform through AWS Marketplace: the same page under the product's newer name",
         policy: include_str!("../../policies/emqx.toml"),
+        page: Page::Emqx,
         marketplace: Provider::Aws,
         listing: "emqxplatformpaygo00000000b2",
     },
@@ -58,8 +90,33 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "emqx-cloud-azure",
         about: "EMQX Cloud through Azure Marketplace: link, refuse, renew, cancel, stop, delete after three days",
         policy: include_str!("../../policies/emqx.toml"),
+        page: Page::Emqx,
         marketplace: Provider::Azure,
         listing: "emqx-cloud",
+    },
+    Scenario {
+        name: "atlas-aws",
+        about: "MongoDB Atlas through AWS Marketplace: choose an organization, sync, unlink; nothing is deleted",
+        policy: include_str!("../../policies/atlas.toml"),
+        page: Page::Atlas,
+        marketplace: Provider::Aws,
+        listing: "atlaspaygo000000000000000c3",
+    },
+    Scenario {
+        name: "pinecone-azure",
+        about: "Pinecone through Azure Marketplace: from the console, upgrade an organization and connect it",
+        policy: include_str!("../../policies/pinecone.toml"),
+        page: Page::Pinecone,
+        marketplace: Provider::Azure,
+        listing: "pineconesaas",
+    },
+    Scenario {
+        name: "pinecone-azure-new-organization",
+        about: "Pinecone through Azure Marketplace: from the listing, create an organization on the way",
+        policy: include_str!("../../policies/pinecone.toml"),
+        page: Page::PineconeNew,
+        marketplace: Provider::Azure,
+        listing: "pineconesaas",
     },
 ];
 
@@ -88,7 +145,7 @@ pub async fn play_all(scenarios: &[Scenario], terminal: Terminal) -> anyhow::Res
 pub async fn play_in<B: Browse + 'static>(scenarios: &[Scenario], terminal: Terminal) -> anyhow::Result<bool> {
     let (began, mut tally) = (Instant::now(), Tally::default());
     for scenario in scenarios {
-        for (title, part) in emqx::parts::<B>(scenario.marketplace) {
+        for (title, part) in scenario.parts::<B>() {
             let title = format!("{}: {title}", scenario.name);
             terminal.waiting(&title);
             let mut play = Play::begin(scenario, &title, terminal).await?;

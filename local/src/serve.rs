@@ -27,6 +27,7 @@ mod page;
 mod start_page;
 #[cfg(test)]
 mod tests;
+mod tour;
 
 /// Lambda takes six megabytes; so do we.
 const LARGEST_BODY: usize = 6 * 1024 * 1024;

@@ -14,7 +14,7 @@ use kept::{Kept, kept, restore};
 pub use microsoft::Microsoft;
 use microsoft::{Party, Timer, azure_config};
 pub use parties::{Addresses, loopback_client};
-use parties::{aws_config, on_this_machine, sdk_config, sqs, vendor_config};
+use parties::{aws_config, issuers, on_this_machine, sdk_config, sign_in, sqs, vendor_config};
 pub use waiting::{Coming, Waiting};
 
 use std::path::PathBuf;
@@ -50,7 +50,6 @@ const SWEEP_EVERY: SignedDuration = SignedDuration::from_mins(15);
 /// How often it runs while much time passes at once, until the last hours.
 const SWEEP_EVERY_ON_LONG_PUSHES: SignedDuration = SignedDuration::from_hours(2);
 const LAST_HOURS: SignedDuration = SignedDuration::from_hours(6);
-const METHOD: &str = "demo";
 
 /// Where everything is, and where it is kept.
 #[derive(Clone, Debug)]
@@ -121,8 +120,8 @@ impl Stack {
         };
         let ledger = dynamo.ledger().await?;
         let aws = AwsMarketplace::new(aws_config(&policy, &at), clock.clone());
-        let secrets = kept.secrets(METHOD);
-        let vendor = Vendor::new(vendor_config(&policy, &at, METHOD, &secrets), clock.clone());
+        let secrets = kept.secrets(&policy);
+        let vendor = Vendor::new(vendor_config(&policy, &at, &secrets), clock.clone());
         let (notices, work_queue) = (Queue::new("notices", clock.clone()), Queue::new("work", clock.clone()));
         let market = AzureMarketplace::new(azure_config(&policy, &at, &kept), clock.clone());
         restore(&kept, &aws, &market, &vendor, &notices, &work_queue)?;
@@ -135,12 +134,8 @@ impl Stack {
             policy: Arc::clone(&policy),
             public_url: at.tradepost.clone(),
             control_plane_url: format!("{}/control-plane", at.vendor),
-            sign_in: vec![tradepost::web::sign_in::Method {
-                id: METHOD.to_owned(),
-                label: format!("Sign in to {} or sign up", policy.vendor),
-                issuer: at.vendor.clone(),
-                client_id: "tradepost".to_owned(),
-            }],
+            events_url: Some(format!("{}/events", at.vendor).parse()?),
+            sign_in: sign_in(&policy, &issuers(&policy, &at, &secrets)),
             deletions: true,
             deletion_cap: 100,
         };
@@ -148,6 +143,7 @@ impl Stack {
         let party = Party { market, core: &settings, secrets: &secrets, kept: &kept, at: &at };
         let azure = Microsoft::new(party, ledger.clone(), Arc::clone(&outbound), clock.clone())?;
         let control_plane = Arc::new(settings.control_plane(&secrets, Arc::clone(&outbound), random)?);
+        let outlets = settings.outlets(&secrets, Arc::clone(&outbound))?;
         Ok(Self {
             landing: Landing {
                 app: settings.app(Provider::Aws, &secrets, ledger.clone(), outbound, random)?,
@@ -165,6 +161,7 @@ impl Stack {
                 policy: Arc::clone(&policy),
                 control_plane,
                 marketplace: AwsClients::new(&sdk),
+                outlets,
                 queue,
             },
             driving: Mutex::new(Driven {
@@ -328,6 +325,7 @@ impl Stack {
             cookie_key: self.secrets.cookie_key.clone(),
             control_plane: self.secrets.control_plane.clone(),
             vendor_api: self.secrets.vendor_api.clone(),
+            events: self.secrets.events.clone(),
             client_secret: self.secrets.client_secret.clone(),
             azure_client_secret: self.secrets.azure_client_secret.clone(),
             azure_sign_in_secret: self.secrets.azure_sign_in_secret.clone(),
@@ -349,12 +347,13 @@ impl Stack {
         Ok(())
     }
 
-    /// Rows of the ledger that wait for an operator: parked tasks, notices and deployments.
+    /// Rows of the ledger that wait for an operator: parked tasks, notices, deployments and events.
     pub async fn parked(&self) -> anyhow::Result<usize> {
         let notices = self.ledger.all_listed::<tradepost::notice::RawNotice>("parked").await?.len();
         let tasks = self.ledger.all_listed::<tradepost::task::Task>("parked").await?.len();
         let deployments = self.ledger.all_listed::<tradepost::deployment::Deployment>("parked").await?.len();
-        Ok(notices + tasks + deployments)
+        let events = self.ledger.all_listed::<tradepost::event::Event>("parked").await?.len();
+        Ok(notices + tasks + deployments + events)
     }
 }
 

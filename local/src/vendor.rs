@@ -21,10 +21,12 @@ mod demo_people;
 mod deployment;
 mod deployments_page;
 mod discovery;
+mod events;
 mod faults;
 mod grant;
 mod idempotency;
 mod index_page;
+mod issuer;
 mod linking_modal;
 mod marketplace_standing;
 mod organization;
@@ -61,7 +63,11 @@ use axum::Router;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use tradepost::policy::{After, EndFamily};
+
 use crate::clock::Clock;
+pub use issuer::Issuer;
+pub(crate) use issuer::ONLY_METHOD;
 use signed_call::Receiver;
 use signing_key::SigningKey;
 use state::State;
@@ -78,6 +84,7 @@ struct Shared {
     clock: Clock,
     key: SigningKey,
     receiver: Receiver,
+    events: Receiver,
     tradepost: TradepostClient,
     state: Mutex<State>,
 }
@@ -95,31 +102,40 @@ pub struct Config {
     pub listings: Vec<(String, String)>,
     /// Tradepost as a client of the identity provider.
     pub client_id: String,
-    /// Its secret.
-    pub client_secret: String,
+    /// The ways to sign in; the ready-made people use the first.
+    pub issuers: Vec<Issuer>,
     /// Where it may be sent back to; compared as text.
     pub redirect_uris: Vec<String>,
     /// The Standard Webhooks secret (`whsec_…`) that signs control plane calls.
     pub control_plane_secret: String,
     /// The Standard Webhooks secret that signs what this vendor asks of Tradepost.
     pub api_secret: String,
+    /// The Standard Webhooks secret that signs Tradepost's events.
+    pub events_secret: String,
     /// The start page of the local stack, without a trailing slash.
     pub start_url: String,
     /// Colours and logo, as on Tradepost's pages.
     pub brand: tradepost::brand::Brand,
     /// Where people write for help.
     pub support_email: String,
+    /// What the vendor calls an organization.
+    pub organization_word: String,
+    /// Where the linking is shown: as a modal on the index page, or in a corner of Billing.
+    pub after: After,
+    /// What the end of a marketplace subscription does.
+    pub end: EndFamily,
 }
 
 impl Vendor {
     /// A vendor with its ready-made people. Its ID token key is made anew each time and never kept.
     pub fn new(config: Config, clock: Clock) -> Self {
-        let state = Mutex::new(demo_people::state(to_millisecond(clock.now())));
+        let state = Mutex::new(demo_people::state(to_millisecond(clock.now()), &config));
         let receiver = Receiver::new(&config.control_plane_secret);
+        let events = Receiver::new(&config.events_secret);
         let http = crate::stack::loopback_client().ok();
         let tradepost = TradepostClient::new(&config.tradepost_url, &config.api_secret, http);
         let key = SigningKey::generate();
-        Self { shared: Arc::new(Shared { config, clock, key, receiver, tradepost, state }) }
+        Self { shared: Arc::new(Shared { config, clock, key, receiver, events, tradepost, state }) }
     }
 
     /// Everything the vendor serves: pages, identity provider, control plane and test bench.
@@ -133,16 +149,15 @@ impl Vendor {
                     .merge(billing_page::router())
                     .merge(tickets_page::router())
                     .merge(console_page::router())
+                    .merge(events::router())
                     .merge(sign_in::router())
                     .merge(sign_up::router())
                     .merge(sim::router()),
                 self,
             ))
             .merge(assets::router())
-            .merge(discovery::router())
-            .merge(authorize::router())
-            .merge(token::router())
-            .merge(userinfo::router())
+            .merge(provider())
+            .nest("/idp/{method}", provider())
             .merge(control_plane::router())
             .fallback(page::not_found)
             .with_state(self.clone())
@@ -172,6 +187,10 @@ impl Vendor {
         &self.shared.receiver
     }
 
+    fn events(&self) -> &Receiver {
+        &self.shared.events
+    }
+
     fn tradepost(&self) -> &TradepostClient {
         &self.shared.tradepost
     }
@@ -188,6 +207,11 @@ impl Vendor {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What every identity provider serves.
+fn provider() -> Router<Vendor> {
+    discovery::router().merge(authorize::router()).merge(token::router()).merge(userinfo::router())
 }
 
 /// Instants go over the wire and come back to be compared, so they carry no more than everybody keeps.

@@ -13,9 +13,10 @@ use crate::audit::AuditLine;
 use crate::control_plane::{ControlPlaneError, VendorDeployment, VendorState};
 use crate::deployment::{Deployment, DeploymentState, Stop};
 use crate::ending::{Standing, confirmed_stop, pays_otherwise, standing, void, write_alone, write_under};
+use crate::event::telling::deployment_events;
 use crate::home::Home;
 use crate::ledger::{Document, Ledger, LedgerError, Row, Write};
-use crate::link::Slot;
+use crate::link::{EndedLink, Slot};
 use crate::marketplace::Marketplace;
 use crate::policy::SHORTEST_RETENTION_HOURS;
 use crate::retry::{Attempts, later};
@@ -133,12 +134,12 @@ async fn execute<M: Marketplace>(worker: &Worker<'_, M>, due: Due, now: Timestam
         return Ok(Ran::done(Deployment::KIND, "left for the next run: the cap is reached"));
     }
     let attempt = Deployment { state: DeploymentState::Deleting(stop.clone()), held: None, ..row.doc.clone() };
-    write_under(worker, &row, &slot, &attempt).await?;
+    write_under(worker, &row, &slot, &attempt, now).await?;
     let row = Row { version: row.version.saturating_add(1), doc: attempt };
     let deployment = &row.doc;
     let key =
         format!("delete:{}:{}:{}:{}", deployment.organization, deployment.id, deployment.generation, stop.vendor_since);
-    match sent(worker, &row, &stop, &key, now).await {
+    match sent(worker, &row, &stop, slot.doc.ended.as_ref(), &key, now).await {
         Ok(ran) => Ok(ran),
         // The row has moved on since it was claimed: the failure is written where it stands now.
         Err(error) => Ok(failed(worker.ledger, row, &error, now).await?),
@@ -150,6 +151,7 @@ async fn sent<M: Marketplace>(
     worker: &Worker<'_, M>,
     row: &Row<Deployment>,
     stop: &Stop,
+    ended: Option<&EndedLink>,
     key: &str,
     now: Timestamp,
 ) -> Result<Ran, WorkError> {
@@ -160,8 +162,11 @@ async fn sent<M: Marketplace>(
             let gone = deployment.becomes(DeploymentState::Deleted { at: now }, now);
             let subject = format!("organization {organization}");
             let line = AuditLine::new(subject, now, key, format!("deployment {} deleted", deployment.id));
-            worker.ledger.transact(vec![Write::replace(row, &gone), Write::create(&line)]).await?;
-            Ok(Ran::done(Deployment::KIND, "deleted"))
+            let events = deployment_events(Some(deployment), &gone, ended, now);
+            let mut writes = vec![Write::replace(row, &gone), Write::create(&line)];
+            writes.extend(events.iter().map(Write::create));
+            worker.ledger.transact(writes).await?;
+            Ok(Ran::done(Deployment::KIND, "deleted").waking(events.iter().map(Document::key).collect()))
         }
         Err(ControlPlaneError::Conflict(_)) => otherwise(worker, row, now).await,
         Err(error) => Err(error.into()),
@@ -236,8 +241,11 @@ pub async fn warn<M: Marketplace>(
     );
     let warned = row.doc.becomes(DeploymentState::Stopped(Stop { warned: true, ..stop }), now);
     let check = Write::check(Some(&slot), Slot::row_key(&row.doc.organization));
-    worker.ledger.transact(vec![check, Write::replace(row, &warned), Write::create(&line)]).await?;
-    Ok(Ran::done(Deployment::KIND, "warned"))
+    let events = deployment_events(Some(&row.doc), &warned, slot.doc.ended.as_ref(), now);
+    let mut writes = vec![check, Write::replace(row, &warned), Write::create(&line)];
+    writes.extend(events.iter().map(Write::create));
+    worker.ledger.transact(writes).await?;
+    Ok(Ran::done(Deployment::KIND, "warned").waking(events.iter().map(Document::key).collect()))
 }
 
 /// Whether the buyer whose subscription ended holds another live purchase that nothing is linked to.

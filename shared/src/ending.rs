@@ -10,7 +10,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::control_plane::{ControlPlaneError, StopReason, VendorDeployment, VendorState};
 use crate::deployment::{Deployment, DeploymentState, Stop};
-use crate::ledger::{Document, Ledger, LedgerError, Row, Write};
+use crate::event::Event;
+use crate::event::telling::deployment_events;
+use crate::ledger::{Document, Key, Ledger, LedgerError, Row, Write};
 use crate::link::{Link, LinkState, Slot};
 use crate::marketplace::Marketplace;
 use crate::policy::{Policy, Trials};
@@ -18,7 +20,7 @@ use crate::retry::{Attempts, later};
 use crate::task::{Effect, Task};
 use crate::work::{Ran, WorkError, Worker};
 
-/// Rows written in one transaction, beside the task and the slot's check (DynamoDB: 100 items).
+/// Rows written in one transaction, each with an event, beside the task and the slot's check (DynamoDB: 100 items).
 const CHUNK: usize = 40;
 /// How soon to look again at a stop the vendor has taken but not finished.
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(20);
@@ -89,7 +91,7 @@ pub async fn stop_organization<M: Marketplace>(
             }
             Err(error) => return Err(error.into()),
         };
-        let mut writes = Vec::new();
+        let mut chunk = Vec::new();
         let mut seen = BTreeSet::new();
         for listed in list.items.iter().filter(|listed| seen.insert(listed.id.as_str())) {
             let key = Deployment::row_key(&organization, &listed.id);
@@ -105,19 +107,22 @@ pub async fn stop_organization<M: Marketplace>(
             if matches!(fresh.state, DeploymentState::Stopping { .. }) {
                 wake.push(key);
             }
-            writes.push(Write::save(known.as_ref(), &fresh));
+            let events = deployment_events(known.as_ref().map(|row| &row.doc), &fresh, slot.doc.ended.as_ref(), now);
+            chunk.push((Write::save(known.as_ref(), &fresh), events));
         }
-        rows += writes.len();
+        rows += chunk.len();
         let last = list.next.is_none() || list.next == page;
         page = list.next;
-        while writes.len() > CHUNK {
-            let rest = writes.split_off(CHUNK);
+        while chunk.len() > CHUNK {
+            let rest = chunk.split_off(CHUNK);
+            let mut writes = flattened(chunk, &mut wake);
             writes.push(Write::check(Some(&slot), Slot::row_key(&organization)));
             worker.ledger.transact(writes).await?;
-            writes = rest;
+            chunk = rest;
         }
         let effect = Effect::StopOrganization { ended_at, page: page.clone() };
         let next = if last { task.doc.done() } else { Task { effect, ..task.doc.clone() } };
+        let mut writes = flattened(chunk, &mut wake);
         writes.push(Write::check(Some(&slot), Slot::row_key(&organization)));
         writes.push(Write::replace(&task, &next));
         worker.ledger.transact(writes).await?;
@@ -126,6 +131,17 @@ pub async fn stop_organization<M: Marketplace>(
             return Ok(Ran::done(Task::KIND, format!("{} deployments concerned", rows)).waking(wake));
         }
     }
+}
+
+/// The writes of rows and their events, which are woken.
+fn flattened(rows: Vec<(Write, Vec<Event>)>, wake: &mut Vec<Key>) -> Vec<Write> {
+    let mut writes = Vec::new();
+    for (row, events) in rows {
+        writes.push(row);
+        wake.extend(events.iter().map(Document::key));
+        writes.extend(events.iter().map(Write::create));
+    }
+    writes
 }
 
 /// What the end means for one listed deployment. Pure.
@@ -186,15 +202,21 @@ async fn finish(ledger: &Ledger, task: &Row<Task>, outcome: &str) -> Result<Ran,
     Ok(Ran::done(Task::KIND, outcome))
 }
 
-/// Writes a deployment's next state, if its organization still stands as it was read.
+/// Writes a deployment's next state with what is told of it, if its organization still stands as it was read. Gives what
+/// can be worked on at once.
 pub async fn write_under<M: Marketplace>(
     worker: &Worker<'_, M>,
     row: &Row<Deployment>,
     slot: &Row<Slot>,
     next: &Deployment,
-) -> Result<(), LedgerError> {
+    now: Timestamp,
+) -> Result<Vec<Key>, LedgerError> {
+    let events = deployment_events(Some(&row.doc), next, slot.doc.ended.as_ref(), now);
     let check = Write::check(Some(slot), Slot::row_key(&row.doc.organization));
-    worker.ledger.transact(vec![check, Write::replace(row, next)]).await
+    let mut writes = vec![check, Write::replace(row, next)];
+    writes.extend(events.iter().map(Write::create));
+    worker.ledger.transact(writes).await?;
+    Ok(events.iter().map(Document::key).collect())
 }
 
 /// Writes a deployment's next state whatever its organization does.
@@ -206,8 +228,16 @@ pub async fn write_alone<M: Marketplace>(
     now: Timestamp,
 ) -> Result<Ran, WorkError> {
     let next = row.doc.becomes(state, now);
-    let wake = if next.due().is_some_and(|(_, at)| at <= now) { vec![next.key()] } else { Vec::new() };
-    worker.ledger.replace(row, next).await?;
+    let mut wake = if next.due().is_some_and(|(_, at)| at <= now) { vec![next.key()] } else { Vec::new() };
+    let events = deployment_events(Some(&row.doc), &next, None, now);
+    if events.is_empty() {
+        worker.ledger.replace(row, next).await?;
+    } else {
+        wake.extend(events.iter().map(Document::key));
+        let mut writes = vec![Write::replace(row, &next)];
+        writes.extend(events.iter().map(Write::create));
+        worker.ledger.transact(writes).await?;
+    }
     Ok(Ran::done(Deployment::KIND, outcome).waking(wake))
 }
 
@@ -288,8 +318,8 @@ pub async fn stop_deployment<M: Marketplace>(
             Deployment { attempts: Attempts::at(later(now, LOOK_AGAIN)), ..deployment.becomes(waiting, now) }
         }
     };
-    write_under(worker, row, &slot, &next).await?;
-    Ok(Ran::done(Deployment::KIND, format!("stopping -> {}", next.state.name())))
+    let wake = write_under(worker, row, &slot, &next, now).await?;
+    Ok(Ran::done(Deployment::KIND, format!("stopping -> {}", next.state.name())).waking(wake))
 }
 
 /// A trial's end has come: it is stopped like the rest if nothing pays by now.
@@ -314,7 +344,7 @@ pub async fn trial_ended<M: Marketplace>(
         Some(_) => DeploymentState::Stopping { reason: StopReason::TrialEnded, asked: false },
     };
     let next = deployment.becomes(next, now);
-    let wake = if matches!(next.state, DeploymentState::Stopping { .. }) { vec![next.key()] } else { Vec::new() };
-    write_under(worker, row, &slot, &next).await?;
+    let mut wake = write_under(worker, row, &slot, &next, now).await?;
+    wake.extend(matches!(next.state, DeploymentState::Stopping { .. }).then(|| next.key()));
     Ok(Ran::done(Deployment::KIND, format!("trial -> {}", next.state.name())).waking(wake))
 }

@@ -21,6 +21,7 @@ pub use table::{DUE_INDEX, LISTING_INDEX};
 pub use write::Write;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::query::QueryOutput;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 
 use self::item::decode;
@@ -78,8 +79,8 @@ impl Ledger {
         self.page(pk, prefix, after, limit, true).await
     }
 
-    /// The same from the last sort key backwards: `before` continues in front of that sort key. One Query.
-    pub async fn partition_backwards(
+    /// The same from the greatest sort key down: `before` continues below that sort key. One Query.
+    pub async fn newest(
         &self,
         pk: &str,
         prefix: &str,
@@ -118,9 +119,7 @@ impl Ledger {
             .send()
             .await
             .map_err(LedgerError::from_sdk)?;
-        let next = answer.last_evaluated_key.as_ref().map(item::key_of).transpose()?.map(|key| key.sk);
-        let items = answer.items.unwrap_or_default().into_iter().map(Found::from_item).collect::<Result<_, _>>()?;
-        Ok(Page { items, next })
+        page_of(answer)
     }
 
     /// Every row of a partition with that prefix, page after page. Only for partitions that stay small.
@@ -187,4 +186,10 @@ impl Ledger {
             .map(|_| ())
             .map_err(LedgerError::from_sdk)
     }
+}
+
+fn page_of(answer: QueryOutput) -> Result<Page<Found>, LedgerError> {
+    let next = answer.last_evaluated_key.as_ref().map(item::key_of).transpose()?.map(|key| key.sk);
+    let items = answer.items.unwrap_or_default().into_iter().map(Found::from_item).collect::<Result<_, _>>()?;
+    Ok(Page { items, next })
 }

@@ -19,6 +19,7 @@ pub mod deployment;
 pub mod disposition;
 pub mod ending;
 pub mod entitlement;
+pub mod event;
 pub mod home;
 pub mod landing;
 pub mod ledger;

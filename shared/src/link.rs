@@ -55,8 +55,8 @@ pub enum UnlinkCause {
 }
 
 impl UnlinkCause {
-    /// The cause's name, as in JSON.
-    pub fn name(&self) -> &'static str {
+    /// The code, as in JSON.
+    pub fn code(&self) -> &'static str {
         match self {
             Self::SubscriptionEnded => "subscription_ended",
             Self::PurchaseFailed => "purchase_failed",

@@ -7,6 +7,7 @@
 //! | `TRADEPOST_POLICY` | path of the policy file; default `policy.toml` beside the binary |
 //! | `TRADEPOST_PUBLIC_URL` | where the pages are served, `https://…` without a trailing slash |
 //! | `TRADEPOST_CONTROL_PLANE_URL` | the vendor's control plane |
+//! | `TRADEPOST_EVENTS_URL` | where events go, `https://…`; without it they are kept and not sent |
 //! | `TRADEPOST_SIGN_IN` | JSON list of sign-in methods: `id`, `label`, `issuer`, `client_id` |
 //! | `TRADEPOST_DELETIONS` | `on` or `off` (the kill switch); default `on` |
 //! | `TRADEPOST_DELETION_CAP` | deletions in one run of the sweeper; default 100 |
@@ -18,8 +19,10 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
+use url::Url;
 
 use crate::control_plane::ControlPlane;
+use crate::event::delivery::Endpoint;
 use crate::ledger::{Ledger, Provider};
 use crate::outbound::Outbound;
 use crate::policy::{Policy, PolicyError};
@@ -27,6 +30,7 @@ use crate::web::App;
 use crate::web::session::Sessions;
 use crate::web::sign_in::{Method, SignIn};
 use crate::web::vendor_api::VendorKey;
+use crate::work::Outlets;
 
 /// Settings that nothing can be made from. Names what to change, never a secret.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +77,9 @@ pub struct Secrets {
     /// Signs what the vendor's servers ask of us: `whsec_…`, not the one above. Without it they can ask nothing.
     #[serde(default)]
     pub vendor_api: Option<String>,
+    /// Signs events: `whsec_…`, neither of those above. Needed where events are sent.
+    #[serde(default)]
+    pub events: Option<String>,
     /// The client secret of each sign-in method, by its id.
     #[serde(default)]
     pub sign_in: BTreeMap<String, String>,
@@ -99,6 +106,8 @@ pub struct Settings {
     pub public_url: String,
     /// The vendor's control plane.
     pub control_plane_url: String,
+    /// Where events go.
+    pub events_url: Option<Url>,
     /// The ways to sign in.
     pub sign_in: Vec<Method>,
     /// Whether anything may be deleted.
@@ -128,6 +137,13 @@ impl Settings {
             policy: Arc::new(policy),
             public_url: needed(&get, "TRADEPOST_PUBLIC_URL")?.trim_end_matches('/').to_owned(),
             control_plane_url: needed(&get, "TRADEPOST_CONTROL_PLANE_URL")?,
+            events_url: match get("TRADEPOST_EVENTS_URL").filter(|text| !text.is_empty()) {
+                None => None,
+                Some(text) => Some(web_address(&text).ok_or(SettingsError::Wrong {
+                    name: "TRADEPOST_EVENTS_URL",
+                    expected: "an address (https://…)",
+                })?),
+            },
             sign_in: serde_json::from_str(&methods)
                 .map_err(|_| SettingsError::Wrong { name: "TRADEPOST_SIGN_IN", expected: "a JSON list of methods" })?,
             deletions: match get("TRADEPOST_DELETIONS").as_deref() {
@@ -173,6 +189,28 @@ impl Settings {
             .map_err(|error| SettingsError::Secret(format!("control_plane: {error}")))
     }
 
+    /// Through which others are told.
+    ///
+    /// # Errors
+    /// If something is to be sent and the secret lacks what that needs.
+    pub fn outlets(&self, secrets: &Secrets, outbound: Arc<Outbound>) -> Result<Outlets, SettingsError> {
+        let wrong = |what: &str| SettingsError::Secret(what.to_owned());
+        let events = match (&self.events_url, &secrets.events) {
+            (None, _) => None,
+            (Some(_), None) => return Err(wrong("there is no events, and TRADEPOST_EVENTS_URL is set")),
+            (Some(_), Some(secret))
+                if *secret == secrets.control_plane || Some(secret) == secrets.vendor_api.as_ref() =>
+            {
+                return Err(wrong("events is the same as another secret; each needs its own"));
+            }
+            (Some(url), Some(secret)) => {
+                let endpoint = Endpoint::new(url.clone(), secret, outbound);
+                Some(endpoint.ok_or_else(|| wrong("events is not a Standard Webhooks secret"))?)
+            }
+        };
+        Ok(Outlets { events })
+    }
+
     /// The pages, where the buyers of `marketplace` land.
     ///
     /// # Errors
@@ -214,6 +252,10 @@ impl Settings {
             random,
         })
     }
+}
+
+fn web_address(text: &str) -> Option<Url> {
+    Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"))
 }
 
 /// A variable that must be there.

@@ -10,6 +10,8 @@
 use jiff::Timestamp;
 
 use crate::audit::AuditLine;
+use crate::event::Event;
+use crate::event::telling::{link_synced, link_unlinked, subscription_carried_on, subscription_events};
 use crate::ledger::{Document, Key, Row, Write};
 use crate::link::history::LinkRecord;
 use crate::link::{ActiveLink, EndedLink, Link, LinkState, Slot, UnlinkCause};
@@ -37,6 +39,12 @@ impl Changes {
     pub fn task(&mut self, task: &Task) {
         self.wake.push(task.key());
         self.writes.push(Write::create(task));
+    }
+
+    /// Adds an event and wakes its worker.
+    pub fn event(&mut self, event: &Event) {
+        self.wake.push(event.key());
+        self.writes.push(Write::create(event));
     }
 
     /// Adds an audit line.
@@ -76,11 +84,19 @@ pub fn subscription_becomes(
     let line = format!("subscription {came_from} -> {}", after.state.name());
     changes.audit(&AuditLine::new(&after.key, occasion.now, occasion.cause, line));
     if let Some(link) = link {
-        changes.and(link_follows(occasion, after, link, slot));
+        let follows = link_follows(occasion, after, link, slot);
+        // A purchase concerns the vendor as long as an organization is linked with it, and as it comes and goes.
+        if !follows.writes.is_empty() {
+            for event in subscription_events(occasion, before.map(|row| &row.doc), after, &link.doc) {
+                changes.event(&event);
+            }
+        }
+        changes.and(follows);
     }
     changes
 }
 
+/// What becomes of a subscription's link; nothing at all of one that is over and does not come back.
 fn link_follows(occasion: Occasion<'_>, after: &Subscription, link: &Row<Link>, slot: Option<&Row<Slot>>) -> Changes {
     let now = occasion.now;
     if !link.doc.state.is_active() {
@@ -97,6 +113,7 @@ fn link_follows(occasion: Occasion<'_>, after: &Subscription, link: &Row<Link>, 
             let linked = link.doc.in_state(LinkState::Linked { since: now });
             let mut changes = shown(occasion, Some(link), &linked, after);
             changes.audit(&organization_line(occasion, &linked, "link syncing -> linked"));
+            changes.event(&link_synced(occasion, &linked, after));
             changes.and(linked_effects(occasion, &linked));
             changes
         }
@@ -149,6 +166,7 @@ fn link_comes_back(occasion: Occasion<'_>, after: &Subscription, link: &Row<Link
     let mut changes = shown(occasion, Some(link), &linked, after);
     changes.write(Write::replace(slot, &taken));
     changes.audit(&organization_line(occasion, &linked, "link failed -> linked"));
+    changes.event(&link_synced(occasion, &linked, after));
     changes.and(linked_effects(occasion, &linked));
     changes
 }
@@ -174,6 +192,9 @@ pub(crate) fn freed(
     let slot = Slot { organization: over.organization.clone(), generation: over.generation, active: None, ended };
     changes.write(Write::replace_version(link.doc.slot_version, &slot));
     changes.audit(&organization_line(occasion, &over, &format!("link {} -> unlinked", link.doc.state.name())));
+    if let Some(event) = link_unlinked(occasion, &over, subscription) {
+        changes.event(&event);
+    }
     changes
 }
 
@@ -247,8 +268,10 @@ pub fn carried_on(occasion: Occasion<'_>, old: &Row<Link>, new: &Subscription, o
     changes.write(Write::project(&LinkRecord::of(&over, &new.product)));
     changes.write(Write::replace_version(old.doc.slot_version, &slot));
     changes.audit(&organization_line(occasion, &link, "link carried on by a renewal"));
+    changes.event(&subscription_carried_on(occasion, &old.doc.subscription, new, &link));
     // A link that was still syncing comes into force with it.
     if old.doc.state == LinkState::Syncing {
+        changes.event(&link_synced(occasion, &link, new));
         changes.and(linked_effects(occasion, &link));
     }
     changes

@@ -12,6 +12,8 @@ use crate::deletion;
 use crate::deployment::{Deployment, DeploymentState};
 use crate::disposition::{Dispose, Disposition, chain};
 use crate::ending;
+use crate::event::Event;
+use crate::event::delivery::{self, Endpoint};
 use crate::ledger::{Document, Found, Key, Ledger, LedgerError, Row};
 use crate::lifecycle::{InterpretError, interpret};
 use crate::link::Link;
@@ -81,7 +83,7 @@ impl Ran {
     }
 
     /// Nothing was tried now.
-    fn left(kind: &str, outcome: &str) -> Self {
+    pub(crate) fn left(kind: &str, outcome: &str) -> Self {
         Self { left: true, ..Self::done(kind, outcome) }
     }
 
@@ -115,6 +117,15 @@ pub struct Worker<'a, M> {
     pub read_notice: fn(&RawNotice) -> Result<Notice, NotUnderstood>,
     /// What bounds deletions.
     pub rails: &'a Rails,
+    /// Through which others are told; none where that is left to a later run, so that nobody waits for it.
+    pub outlets: Option<&'a Outlets>,
+}
+
+/// Through which others are told what happened.
+#[derive(Debug, Default)]
+pub struct Outlets {
+    /// The vendor's back end; without it events are kept and not sent.
+    pub events: Option<Endpoint>,
 }
 
 impl<M: Marketplace> Worker<'_, M> {
@@ -136,8 +147,21 @@ impl<M: Marketplace> Worker<'_, M> {
                     review::unconfirmed_link(self.ledger, self.policy, self.marketplace, &row, now).await,
                 )
             }
+            Event::KIND => match self.outlets {
+                Some(outlets) => delivery::deliver(self.ledger, outlets.events.as_ref(), found.read()?, now).await,
+                None => Ok(Ran::left(Event::KIND, "left to a later run")),
+            },
             other => Ok(Ran::done(other, "nothing to do")),
         }
+    }
+
+    /// Takes the next row to run. Telling others comes last, and not at all where it is left to a later run.
+    fn next_of(&self, keys: &mut Vec<Key>) -> Option<Key> {
+        if self.outlets.is_none() {
+            keys.retain(|key| !Event::is_at(key));
+        }
+        let effect = keys.iter().rposition(|key| !Event::is_at(key));
+        effect.map(|position| keys.remove(position)).or_else(|| keys.pop())
     }
 
     /// Runs rows and what they wake, `most` of them in all. Each leaves its line in the log.
@@ -147,7 +171,7 @@ impl<M: Marketplace> Worker<'_, M> {
     pub async fn follow(&self, keys: Vec<Key>, most: usize, now: Timestamp) -> Result<Followed, LedgerError> {
         let mut followed = Followed { left: keys, failed: Vec::new() };
         for _ in 0..most {
-            let Some(key) = followed.left.pop() else { break };
+            let Some(key) = self.next_of(&mut followed.left) else { break };
             let ran = self.run(&key, now).await?;
             match ran.failed {
                 Some(Disposition::Page | Disposition::Reject) => {
@@ -253,7 +277,7 @@ impl<M: Marketplace> Worker<'_, M> {
 }
 
 /// Whether the row itself (not an index) says that its time has come.
-fn is_due<T: Document>(doc: &T, now: Timestamp) -> bool {
+pub(crate) fn is_due<T: Document>(doc: &T, now: Timestamp) -> bool {
     doc.due().is_some_and(|(_, at)| at <= now)
 }
 
@@ -327,7 +351,11 @@ impl Tried for Subscription {
 }
 
 /// Takes the lease; none if somebody else did first.
-async fn claim<T: Tried>(ledger: &Ledger, row: Row<T>, now: Timestamp) -> Result<Option<Row<T>>, LedgerError> {
+pub(crate) async fn claim<T: Tried>(
+    ledger: &Ledger,
+    row: Row<T>,
+    now: Timestamp,
+) -> Result<Option<Row<T>>, LedgerError> {
     let claimed = row.doc.with(row.doc.attempts().claimed(now));
     match ledger.replace(&row, claimed).await {
         Ok(row) => Ok(Some(row)),

@@ -10,6 +10,8 @@ mod change;
 mod deletion;
 #[path = "decisions/deployment.rs"]
 mod deployment;
+#[path = "decisions/events.rs"]
+mod events;
 #[path = "decisions/link.rs"]
 mod link;
 #[path = "decisions/order.rs"]

@@ -160,6 +160,7 @@ async fn run_at(world: &World, marketplace: &Says, at: &Key, now: Timestamp) -> 
         marketplace,
         read_notice: usual.read_notice,
         rails: &rails,
+        outlets: None,
     };
     Ok(worker.run(at, now).await?)
 }

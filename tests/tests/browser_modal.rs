@@ -15,7 +15,7 @@ async fn it_turns_to_linked_while_one_looks_at_it() -> Outcome {
     let before = stage.browser.text_of("#status").await?;
     stage.browser.watch().await?;
     stage.world.pass(120).await?;
-    stage.browser.turns("linked").await?;
+    stage.browser.turns("#status", "linked").await?;
     let after = stage.browser.text_of("#status").await?;
     ensure!(before != after && after.contains("AWS Marketplace Subscription"), "it says: {after}");
     // A screen reader hears of it.

@@ -80,7 +80,7 @@ async fn without_scripts_the_whole_way_works() -> Outcome {
     stage.browser.watch().await?;
     stage.world.pass(120).await?;
     // The page looks again by itself: it is loaded anew, which a page with scripts is not.
-    let anew = stage.browser.turns("linked").await;
+    let anew = stage.browser.turns("#status", "linked").await;
     ensure!(anew.is_err_and(|error| error.to_string().contains("loaded anew")), "scripts run all the same");
     stage.browser.appears("#status[data-state=linked]").await?;
     stage.ours("/billing").await?;

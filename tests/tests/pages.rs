@@ -269,7 +269,6 @@ async fn somebody_with_several_accounts_sees_the_linked_one_and_chooses_among_mo
     let world = World::new().await?;
     let mut first = world.ready(&world.buy().await?.token, "owner").await?;
     first.press("Link", &[]).await?;
-    first.submit("form#link-form", &[]).await?;
     world.pass(120).await?;
     let mut fresh = Browser::new()?;
     fresh.open(&format!("{}/sign-in/demo", world.at.tradepost)).await?;
@@ -278,7 +277,6 @@ async fn somebody_with_several_accounts_sees_the_linked_one_and_chooses_among_mo
     // A second one is linked: now there is something to choose.
     let mut second = world.ready(&world.buy().await?.token, "owner").await?;
     second.press("Link", &[]).await?;
-    second.submit("form#link-form", &[]).await?;
     let mut fresh = Browser::new()?;
     fresh.open(&format!("{}/sign-in/demo", world.at.tradepost)).await?;
     world.sign_in(&mut fresh, "owner").await?;

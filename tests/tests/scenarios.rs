@@ -24,3 +24,18 @@ async fn emqx_platform_aws() {
 async fn emqx_cloud_azure() {
     holds("emqx-cloud-azure").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn atlas_aws() {
+    holds("atlas-aws").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pinecone_azure() {
+    holds("pinecone-azure").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pinecone_azure_new_organization() {
+    holds("pinecone-azure-new-organization").await;
+}

@@ -287,6 +287,7 @@ async fn a_dimension_that_has_run_out_is_not_reviewed_for_ever() -> anyhow::Resu
         marketplace: &marketplace,
         read_notice: usual.read_notice,
         rails: &rails,
+        outlets: None,
     };
     let later = world.now() + SignedDuration::from_hours(25);
     worker.run(&bought.key().key(), later).await?;

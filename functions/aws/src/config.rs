@@ -81,11 +81,13 @@ pub async fn landing(sdk: &SdkConfig, settings: &Settings) -> anyhow::Result<Lan
 /// What worker and sweeper are made from, with the secret fetched.
 pub async fn work(sdk: &SdkConfig, settings: &Settings) -> anyhow::Result<Work<AwsMarketplace>> {
     let secrets = secrets(sdk, &settings.secret_id).await?;
+    let outbound = Arc::new(Outbound::default());
     Ok(Work {
         ledger: ledger(sdk, settings),
         policy: Arc::clone(&settings.core.policy),
-        control_plane: Arc::new(settings.core.control_plane(&secrets, Arc::new(Outbound::default()), random)?),
+        control_plane: Arc::new(settings.core.control_plane(&secrets, Arc::clone(&outbound), random)?),
         marketplace: AwsMarketplace::new(sdk),
+        outlets: settings.core.outlets(&secrets, outbound)?,
         queue: work_queue(sdk, settings),
     })
 }

@@ -15,7 +15,7 @@ use tradepost::ledger::{Key, Ledger};
 use tradepost::marketplace::Marketplace;
 use tradepost::policy::Policy;
 use tradepost::sweeper::Rails;
-use tradepost::work::Worker;
+use tradepost::work::{Outlets, Worker};
 
 use crate::event::read;
 use crate::notifications::{BatchResponse, NotABatch, records};
@@ -32,6 +32,8 @@ pub struct Work<M> {
     pub control_plane: Arc<ControlPlane>,
     /// AWS Marketplace.
     pub marketplace: M,
+    /// Through which others are told.
+    pub outlets: Outlets,
     /// Takes what is too much for one run.
     pub queue: WorkQueue,
 }
@@ -49,6 +51,7 @@ impl<M: Marketplace> Work<M> {
             marketplace: &self.marketplace,
             read_notice: read,
             rails,
+            outlets: Some(&self.outlets),
         }
     }
 

@@ -14,7 +14,7 @@ use tradepost::marketplace::Marketplace;
 use tradepost::policy::Policy;
 use tradepost::retry::later;
 use tradepost::sweeper::{Rails, Report, Span, SweepError, asked};
-use tradepost::work::Worker;
+use tradepost::work::{Outlets, Worker};
 
 use crate::marketplace::AzureMarketplace;
 use crate::notice::read;
@@ -38,6 +38,8 @@ pub struct Work {
     pub control_plane: Arc<ControlPlane>,
     /// The Microsoft marketplace.
     pub marketplace: AzureMarketplace,
+    /// Through which others are told. Only the timers do: no request waits for the vendor's back end.
+    pub outlets: Outlets,
     /// Whether anything may be deleted.
     pub deletions: bool,
     /// Deletions in one run of the sweeper.
@@ -47,7 +49,7 @@ pub struct Work {
 }
 
 impl Work {
-    /// A worker within `rails`.
+    /// A worker within `rails` that tells nobody.
     pub fn within<'a>(&'a self, rails: &'a Rails) -> Worker<'a, AzureMarketplace> {
         Worker {
             ledger: &self.ledger,
@@ -56,6 +58,7 @@ impl Work {
             marketplace: &self.marketplace,
             read_notice: read,
             rails,
+            outlets: None,
         }
     }
 
@@ -84,7 +87,8 @@ impl Work {
 
     async fn sweep_within(&self, rails: &Rails, event: &Value, clock: &Clock) -> Result<Report, SweepError> {
         let span = Span { provider: Provider::Azure, until: later(clock(), RUN) };
-        asked(&self.within(rails), span, event, || clock()).await
+        let worker = Worker { outlets: Some(&self.outlets), ..self.within(rails) };
+        asked(&worker, span, event, || clock()).await
     }
 }
 

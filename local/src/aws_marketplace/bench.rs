@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 
 use super::lifecycle::Order;
 use super::seller_call::{ApiError, Caller, Operation};
-use super::{AwsMarketplace, Config, Desk, Model, Product};
+use super::{AwsMarketplace, Config, Desk, LookAlike, Model, Product};
 use crate::clock::Clock;
 
 pub(super) const SELLER: &str = "111122223333";
@@ -42,7 +42,14 @@ pub(super) fn market_with(clock: Clock) -> AwsMarketplace {
     let start_url = "http://localhost:8080".to_owned();
     let seller_name = "Simulated Seller".to_owned();
     AwsMarketplace::new(
-        Config { publisher_account: SELLER.to_owned(), base_url, start_url, seller_name, products },
+        Config {
+            publisher_account: SELLER.to_owned(),
+            base_url,
+            start_url,
+            seller_name,
+            products,
+            look_alikes: vec![LookAlike { code: "broker-for-aws".to_owned(), title: "Broker for AWS".to_owned() }],
+        },
         clock,
     )
 }

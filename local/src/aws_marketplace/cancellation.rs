@@ -1,6 +1,7 @@
 //! The way out: cancelling with a typed confirmation, and for a contract, which runs to its end, whether it renews.
 //!
-//! To cancel, the buyer types the product's title; its case and its spaces do not matter.
+//! To cancel, the buyer types the product's title; its case and its spaces do not matter. AWS also has a dialog with a
+//! box to tick; a switch of the test bench chooses it.
 
 use askama::Template;
 use axum::extract::{Form, Path, State};
@@ -22,15 +23,20 @@ struct CancelPage<'a> {
     frame: Frame<'a>,
     agreement: &'a str,
     title: &'a str,
-    /// What was typed instead of the title.
+    /// Whether a box is ticked rather than the title typed.
+    checkbox: bool,
+    /// What was typed instead of the title, or sent without the tick.
     mistyped: Option<&'a str>,
 }
 
 pub(super) async fn ask(State(market): State<AwsMarketplace>, buyer: Buyer, Path(id): Path<String>) -> Response {
     market.desk(|desk| {
         let frame = Frame::of(desk.config, &buyer);
+        let checkbox = desk.state.switches.cancel_by_checkbox;
         match desk.cancellable(&buyer, &id) {
-            Ok(title) => page(StatusCode::OK, &CancelPage { frame, agreement: &id, title: &title, mistyped: None }),
+            Ok(title) => {
+                page(StatusCode::OK, &CancelPage { frame, agreement: &id, title: &title, checkbox, mistyped: None })
+            }
             Err(refusal) => refused(frame, refusal, "/subscriptions"),
         }
     })
@@ -40,6 +46,8 @@ pub(super) async fn ask(State(market): State<AwsMarketplace>, buyer: Buyer, Path
 pub(super) struct Confirmation {
     #[serde(default)]
     confirmation: String,
+    /// A ticked box sends something, an empty one nothing.
+    understood: Option<String>,
 }
 
 pub(super) async fn cancel(
@@ -54,8 +62,11 @@ pub(super) async fn cancel(
             Ok(title) => title,
             Err(refusal) => return refused(frame, refusal, "/subscriptions"),
         };
-        if folded(&form.confirmation) != folded(&title) {
-            let page_again = CancelPage { frame, agreement: &id, title: &title, mistyped: Some(&form.confirmation) };
+        let checkbox = desk.state.switches.cancel_by_checkbox;
+        let confirmed = if checkbox { form.understood.is_some() } else { folded(&form.confirmation) == folded(&title) };
+        if !confirmed {
+            let mistyped = Some(form.confirmation.as_str());
+            let page_again = CancelPage { frame, agreement: &id, title: &title, checkbox, mistyped };
             return page(StatusCode::UNPROCESSABLE_ENTITY, &page_again);
         }
         match desk.end(&id, Status::Cancelled, desk.now) {

@@ -1,5 +1,7 @@
 //! What can be bought: search, a product's overview, its purchase options, and the purchase itself.
 //!
+//! A search finds what has every word in its title, and, as searches do, look-alikes that have some of them.
+//!
 //! The prices and descriptions are the simulation's own. A listing as sellers make them today can be bought again
 //! beside a running agreement; a legacy listing only once at a time.
 
@@ -10,11 +12,11 @@ use http::StatusCode;
 use serde::Deserialize;
 
 use super::buyer::Buyer;
-use super::frame::{Frame, page};
+use super::frame::{Frame, Words, message, page};
 use super::lifecycle::{Order, Refusal};
 use super::pages::refused;
 use super::state::{Agreement, Status};
-use super::{AwsMarketplace, Desk, Model, Product};
+use super::{AwsMarketplace, Desk, LookAlike, Model, Product};
 
 /// One listing as a page shows it.
 pub(super) struct Listing<'a> {
@@ -71,6 +73,7 @@ struct SearchPage<'a> {
     frame: Frame<'a>,
     q: &'a str,
     found: Vec<Listing<'a>>,
+    look_alikes: Vec<&'a LookAlike>,
 }
 
 #[derive(Template)]
@@ -111,12 +114,20 @@ pub(super) async fn search(
         wanted.split_whitespace().all(|word| title.contains(word))
     };
     let found = market.config().products.iter().filter(matches).map(Listing::of).collect();
-    page(StatusCode::OK, &SearchPage { frame: Frame::of(market.config(), &buyer), q, found })
+    let alike = |other: &&LookAlike| {
+        let title = other.title.to_lowercase();
+        wanted.is_empty() || wanted.split_whitespace().any(|word| title.split_whitespace().any(|its| its == word))
+    };
+    let look_alikes = market.config().look_alikes.iter().filter(alike).collect();
+    page(StatusCode::OK, &SearchPage { frame: Frame::of(market.config(), &buyer), q, found, look_alikes })
 }
 
 pub(super) async fn product(State(market): State<AwsMarketplace>, buyer: Buyer, Path(code): Path<String>) -> Response {
     market.desk(|desk| {
         let frame = Frame::of(desk.config, &buyer);
+        if let Some(other) = desk.config.look_alikes.iter().find(|other| other.code == code) {
+            return message(StatusCode::OK, frame, another(other));
+        }
         let Some(product) = desk.product(&code) else { return refused(frame, Refusal::UnknownProduct, "/") };
         let publisher = &desk.config.publisher_account;
         page(StatusCode::OK, &ProductPage { frame, product: Listing::of(product), publisher })
@@ -140,6 +151,16 @@ pub(super) async fn options(State(market): State<AwsMarketplace>, buyer: Buyer, 
         };
         page(StatusCode::OK, &options)
     })
+}
+
+/// What a look-alike's page says.
+fn another(other: &LookAlike) -> Words<'_> {
+    Words {
+        heading: &other.title,
+        message: "This is another product. It is sold by private offer only and cannot be subscribed to here.",
+        advice: "Go back to the search and select the listing that you were told to.",
+        next: ("Back to the search", "/"),
+    }
 }
 
 #[derive(Deserialize)]

@@ -36,6 +36,8 @@ pub(super) struct Switches {
     pub empty_pages: EmptyPages,
     /// Regions whose metering API is switched off.
     pub disabled_regions: Vec<String>,
+    /// To cancel, a box is ticked instead of the product's title typed.
+    pub cancel_by_checkbox: bool,
     /// Calls without a signature are taken, for a person with a command line.
     pub allow_unsigned: bool,
 }
@@ -66,6 +68,7 @@ impl Default for Switches {
             identical_is_duplicate: false,
             empty_pages: EmptyPages::Sometimes,
             disabled_regions: Vec::new(),
+            cancel_by_checkbox: false,
             allow_unsigned: false,
         }
     }

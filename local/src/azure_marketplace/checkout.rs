@@ -1,4 +1,5 @@
-//! The marketplace: search, an offer with its plans, and the purchase in three steps: Basics, Tags, Review.
+//! The marketplace: search, an offer with its plans, and the purchase in three steps: Basics, Tags, Review. An offer has
+//! a second page, outside the portal, with "Get it now".
 //!
 //! The three steps are one form. What was typed on the other steps is carried along in hidden fields, so that nothing
 //! is kept before "Subscribe". Resource groups are made up: any name will do.
@@ -32,6 +33,13 @@ struct OfferPage<'a> {
     plans: Vec<&'a Plan>,
     /// What this account has of it already.
     owned: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "azure/storefront.html")]
+struct Storefront<'a> {
+    frame: Frame<'a>,
+    offer: &'a Offer,
 }
 
 #[derive(Template)]
@@ -113,6 +121,19 @@ pub(super) async fn offer(State(market): State<AzureMarketplace>, buyer: Buyer, 
         let Some(offer) = desk.offer(&id) else { return refused(frame, Refusal::UnknownOffer, "/") };
         let owned = desk.live(buyer, &id);
         page(StatusCode::OK, &OfferPage { frame, offer, plans: public(offer), owned })
+    })
+}
+
+/// The offer as the web shows it to everybody, before anybody signs in to the portal.
+pub(super) async fn storefront(
+    State(market): State<AzureMarketplace>,
+    buyer: Buyer,
+    Path(id): Path<String>,
+) -> Response {
+    market.desk(|desk| {
+        let frame = Frame::of(desk.config, &buyer);
+        let Some(offer) = desk.offer(&id) else { return refused(frame, Refusal::UnknownOffer, "/") };
+        page(StatusCode::OK, &Storefront { frame, offer })
     })
 }
 

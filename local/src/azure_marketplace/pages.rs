@@ -18,6 +18,7 @@ use super::{AzureMarketplace, checkout, resource_changes, resources, webhook_log
 pub(super) fn router(market: AzureMarketplace) -> Router {
     Router::new()
         .route("/", get(checkout::search))
+        .route("/apps/{offer}", get(checkout::storefront))
         .route("/offer/{offer}", get(checkout::offer))
         .route("/offer/{offer}/subscribe", get(checkout::begin).post(checkout::go_on))
         .route("/saas", get(resources::list))

@@ -8,16 +8,9 @@ use super::steps::{expect, find};
 
 /// Steps 1 to 5 of linking: the purchase. Leaves the browser at the green banner.
 pub(super) async fn subscribe<B: Browse>(play: &mut Play, browser: &mut B) -> anyhow::Result<()> {
-    let (aws, title) = (play.at.aws.clone(), play.listing.title.clone());
+    let title = play.listing.title.clone();
     let link = format!("a#product-{}", play.listing.code);
-    play.step("1. Sign in to your AWS account", async {
-        browser.open(&format!("{aws}/")).await?;
-        let account = browser.value_of("#account-id").await?;
-        ensure!(account.len() == 12, "the account is {account}");
-        Ok(())
-    })
-    .await?;
-    find(play, browser, "a#nav-search", &link).await?;
+    search(play, browser, &link).await?;
     play.step("4. On the product overview page, click View purchase options", async {
         browser.follow(&link).await?;
         expect(browser, "Product overview").await?;
@@ -34,9 +27,27 @@ pub(super) async fn subscribe<B: Browse>(play: &mut Play, browser: &mut B) -> an
     .await
 }
 
+/// Steps 1 to 3: signed in, at the search that has found `link`.
+pub(super) async fn search<B: Browse>(play: &mut Play, browser: &mut B, link: &str) -> anyhow::Result<()> {
+    let aws = play.at.aws.clone();
+    play.step("1. Sign in to your AWS account", async {
+        browser.open(&format!("{aws}/")).await?;
+        let account = browser.value_of("#account-id").await?;
+        ensure!(account.len() == 12, "the account is {account}");
+        Ok(())
+    })
+    .await?;
+    find(play, browser, "a#nav-search", link).await
+}
+
 /// Step 6.
 pub(super) async fn set_up<B: Browse>(play: &mut Play, browser: &mut B) -> anyhow::Result<()> {
-    play.step("6. In the green banner, click Set Up Your Account", async {
+    press_set_up(play, browser, "6. In the green banner, click Set Up Your Account").await
+}
+
+/// From the banner with the button to the vendor.
+pub(super) async fn press_set_up<B: Browse>(play: &mut Play, browser: &mut B, what: &str) -> anyhow::Result<()> {
+    play.step(what, async {
         browser.text_of("#banner-subscribed").await?;
         browser.submit("form#set-up-your-account", &[]).await?;
         let url = browser.url().await?;
@@ -46,8 +57,8 @@ pub(super) async fn set_up<B: Browse>(play: &mut Play, browser: &mut B) -> anyho
     .await
 }
 
-/// The steps of unlinking: cancel in the marketplace with the typed confirmation.
-pub(super) async fn cancel<B: Browse>(play: &mut Play, browser: &mut B) -> anyhow::Result<()> {
+/// The first steps of unlinking, up to the dialog.
+pub(super) async fn ask_to_cancel<B: Browse>(play: &mut Play, browser: &mut B) -> anyhow::Result<()> {
     let (aws, title) = (play.at.aws.clone(), play.listing.title.clone());
     play.step("1., 2. Sign in to your AWS account, navigate to AWS Marketplace", async {
         browser.open(&format!("{aws}/")).await
@@ -67,7 +78,13 @@ pub(super) async fn cancel<B: Browse>(play: &mut Play, browser: &mut B) -> anyho
         browser.click("Cancel subscription").await?;
         browser.text_of("#cancel-dialog").await.map(|_| ())
     })
-    .await?;
+    .await
+}
+
+/// The steps of unlinking: cancel in the marketplace with the typed confirmation.
+pub(super) async fn cancel<B: Browse>(play: &mut Play, browser: &mut B) -> anyhow::Result<()> {
+    ask_to_cancel(play, browser).await?;
+    let title = play.listing.title.clone();
     play.step("7. A confirmation that is not the product's name is refused", async {
         browser.press("Yes, cancel subscription", &[("confirmation", "something else")]).await?;
         let status = browser.status().await?;
@@ -79,7 +96,12 @@ pub(super) async fn cancel<B: Browse>(play: &mut Play, browser: &mut B) -> anyho
         browser.press("Yes, cancel subscription", &[("confirmation", &title)]).await
     })
     .await?;
-    play.step("7. A green banner says that it is cancelled", async {
+    cancelled(play, browser).await
+}
+
+/// The end of the last step, however it was confirmed.
+pub(super) async fn cancelled<B: Browse>(play: &mut Play, browser: &mut B) -> anyhow::Result<()> {
+    play.step("A green banner says that it is cancelled", async {
         let url = browser.url().await?;
         ensure!(url.path() == "/subscriptions", "it led to {url}: {}", browser.text().await?);
         browser.text_of("#banner-cancelled").await.map(|_| ())

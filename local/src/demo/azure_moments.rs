@@ -79,7 +79,8 @@ pub(super) async fn activation_fails<B: Browse>(play: &mut Play) -> anyhow::Resu
     modal(play, &browser, "It is still syncing", "syncing").await?;
     play.bench.azure("switches", json!({"fail_5xx": 0})).await?;
     play.push(HOUR, "8. Wait for system to finish syncing").await?;
-    play.step("8. The modal turns to linked, without a reload", async { browser.turns("linked").await }).await?;
+    play.step("8. The modal turns to linked, without a reload", async { browser.turns("#status", "linked").await })
+        .await?;
     pays(play, &browser, "and the marketplace pays").await?;
     portal_says(play, &mut browser, "The portal shows Subscribed", "#status", "Subscribed").await
 }

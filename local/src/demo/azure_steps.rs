@@ -84,9 +84,9 @@ pub(super) async fn configure<B: Browse>(play: &mut Play, browser: &mut B, what:
     })
     .await?;
     if !browser.has("a#sign-in-microsoft").await? {
-        return play.holds("8. Microsoft knows you already and is silent", Ok(true));
+        return play.holds("Microsoft knows you already and is silent", Ok(true));
     }
-    play.step("8. Sign in with the Microsoft account you bought with", async {
+    play.step("Sign in with the Microsoft account you bought with", async {
         browser.follow("a#sign-in-microsoft").await?;
         let url = browser.url().await?;
         ensure!(url.host_str() == Some("entra.localhost"), "the sign-in led to {url}");

@@ -54,6 +54,25 @@ impl Bench {
         self.state(&self.at.vendor).await
     }
 
+    /// The id of an organization as the vendor has it, by name.
+    pub async fn organization(&self, name: &str) -> anyhow::Result<String> {
+        let found = self.of_organization("name", name).await?;
+        Ok(found.get("id").and_then(Value::as_str).context("it has no id")?.to_owned())
+    }
+
+    /// The plan of an organization in the vendor's books, by id; empty if it has none.
+    pub async fn plan(&self, id: &str) -> anyhow::Result<String> {
+        let found = self.of_organization("id", id).await?;
+        Ok(found.pointer("/billing/plan").and_then(Value::as_str).unwrap_or_default().to_owned())
+    }
+
+    async fn of_organization(&self, member: &str, value: &str) -> anyhow::Result<Value> {
+        let state = self.vendor_state().await?;
+        let all = state.get("organizations").and_then(Value::as_array).context("the vendor lists no organizations")?;
+        let found = all.iter().find(|one| one.get(member).and_then(Value::as_str) == Some(value));
+        found.cloned().with_context(|| format!("there is no organization {value}"))
+    }
+
     async fn state(&self, party: &str) -> anyhow::Result<Value> {
         let text = self.client.get(format!("{party}/sim/state")).send().await?.text().await?;
         Ok(serde_json::from_str(&text)?)

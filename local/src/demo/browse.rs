@@ -28,6 +28,13 @@ pub trait Browse: Sized + Send + Sync {
     /// Fills in the form that has a button with this text, and presses it.
     fn press(&mut self, button: &str, fill: &[(&str, &str)]) -> impl Future<Output = anyhow::Result<()>> + Send;
 
+    /// Fills in the form of the button that `css` selects, and presses that button.
+    fn press_on(&mut self, css: &str, fill: &[(&str, &str)]) -> impl Future<Output = anyhow::Result<()>> + Send;
+
+    /// Goes to what `css` selects with the Tab key, and reads what is said of it there: its description, which can be
+    /// seen then.
+    fn described(&mut self, css: &str) -> impl Future<Output = anyhow::Result<String>> + Send;
+
     /// Fills in the form that `form` selects, and presses its button.
     fn submit(&mut self, form: &str, fill: &[(&str, &str)]) -> impl Future<Output = anyhow::Result<()>> + Send;
 
@@ -61,7 +68,7 @@ pub trait Browse: Sized + Send + Sync {
     /// From now on the page is watched: see `turns`.
     fn watch(&mut self) -> impl Future<Output = anyhow::Result<()>> + Send;
 
-    /// Waits until `#status[data-state]` is this; fails if the page was loaded anew since `watch`. A browser without
-    /// scripts asks once what the page's script would ask.
-    fn turns(&mut self, state: &str) -> impl Future<Output = anyhow::Result<()>> + Send;
+    /// Waits until the `data-state` of what `css` selects is this; fails if the page was loaded anew since `watch`. A
+    /// browser without scripts asks once what the page's script would ask.
+    fn turns(&mut self, css: &str, state: &str) -> impl Future<Output = anyhow::Result<()>> + Send;
 }

@@ -97,12 +97,45 @@ impl Browser {
             };
             page.select(&forms).enumerate().find_map(|(number, form)| Some((number, pressed(form)?)))
         };
-        let (number, (name, value)) = found
+        let pressed = found
             .ok_or_else(|| anyhow!("there is no button \u{201c}{button}\u{201d} on {} ({})", self.url, self.status))?;
+        self.send_with(pressed, fill).await
+    }
+
+    /// Sends the form of this number with the name and value of the button that was pressed.
+    async fn send_with(
+        &mut self,
+        (number, (name, value)): (usize, (String, String)),
+        fill: &[(&str, &str)],
+    ) -> anyhow::Result<()> {
         let (to, method, mut fields) = self.numbered_form(number, fill)?;
         // A button with a name is sent with its form.
         fields.extend((!name.is_empty()).then_some((name, value)));
         self.send(to, &method, fields).await
+    }
+
+    /// Presses the button that `css` selects.
+    async fn press_on(&mut self, css: &str, fill: &[(&str, &str)]) -> anyhow::Result<()> {
+        let found = {
+            let page = Html::parse_document(&self.html);
+            let (forms, buttons) = (selector("form")?, selector(css)?);
+            let button = page.select(&buttons).find(|button| button.value().attr("aria-disabled") != Some("true"));
+            let attribute = |button: ElementRef<'_>, name| button.value().attr(name).unwrap_or_default().to_owned();
+            button.and_then(|button| {
+                let around = |form: &ElementRef<'_>| button.ancestors().any(|above| above.id() == form.id());
+                let number = page.select(&forms).position(|form| around(&form))?;
+                Some((number, (attribute(button, "name"), attribute(button, "value"))))
+            })
+        };
+        let pressed = found.ok_or_else(|| anyhow!("there is no button {css} on {} ({})", self.url, self.status))?;
+        self.send_with(pressed, fill).await
+    }
+
+    /// The text of everything that describes what `css` selects.
+    fn description(&self, css: &str) -> anyhow::Result<String> {
+        let ids = self.attribute(css, "aria-describedby")?;
+        let texts = ids.split_whitespace().map(|id| self.text_of(&format!("[id='{id}']")));
+        Ok(texts.collect::<anyhow::Result<Vec<_>>>()?.join(" "))
     }
 
     /// Posts fields to an address of the present page's site.
@@ -282,6 +315,14 @@ impl Browse for Browser {
         Self::press(self, button, fill).await
     }
 
+    async fn press_on(&mut self, css: &str, fill: &[(&str, &str)]) -> anyhow::Result<()> {
+        Self::press_on(self, css, fill).await
+    }
+
+    async fn described(&mut self, css: &str) -> anyhow::Result<String> {
+        self.description(css)
+    }
+
     async fn submit(&mut self, form: &str, fill: &[(&str, &str)]) -> anyhow::Result<()> {
         Self::submit(self, form, fill).await
     }
@@ -326,8 +367,8 @@ impl Browse for Browser {
         Ok(())
     }
 
-    async fn turns(&mut self, state: &str) -> anyhow::Result<()> {
-        let status = Self::fetch(self, &self.attribute("#status", "data-poll")?).await?;
+    async fn turns(&mut self, css: &str, state: &str) -> anyhow::Result<()> {
+        let status = Self::fetch(self, &self.attribute(css, "data-poll")?).await?;
         let told = status.get("state").and_then(serde_json::Value::as_str).unwrap_or_default();
         ensure!(told == state, "the page is told that it is {told}, not {state}");
         Ok(())

@@ -2,13 +2,11 @@
 //! which linking fails, unlinking and what it stops and deletes. The numbered steps are in `steps`; what a page does not
 //! say but a buyer may do, in `moments` and `azure_moments`.
 
-use std::future::Future;
-use std::pin::Pin;
-
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use tradepost::ledger::Provider;
 use tradepost::policy::Listing;
 
+use super::Part;
 use super::browse::Browse;
 use super::moments::{Arrival, bad_tokens, buy_again, notice_at, payment_fails};
 use super::play::Play;
@@ -17,7 +15,7 @@ use super::steps::{
     subscribe, wait_for_sync,
 };
 
-type Part = for<'a> fn(&'a mut Play) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send + 'a>>;
+const ONE_MARKETPLACE: &str = "the policy lists the product in one marketplace only";
 
 /// The parts of the scenario, each on a stack of its own.
 pub(super) fn parts<B: Browse + 'static>(marketplace: Provider) -> Vec<(&'static str, Part)> {
@@ -200,13 +198,14 @@ async fn buys_another<B: Browse>(play: &mut Play, browser: &mut B, listing: &Lis
 async fn second_purchase<B: Browse>(play: &mut Play) -> anyhow::Result<()> {
     let mut browser = B::fresh().await?;
     linked(play, &mut browser, "clean").await?;
-    let other = play.other.clone();
+    let other = play.other.clone().context("the policy has no second listing there")?;
     buys_another(play, &mut browser, &other).await
 }
 
 async fn linked_elsewhere<B: Browse>(play: &mut Play) -> anyhow::Result<()> {
     let (mut browser, here) = (B::fresh().await?, play.listing.clone());
-    play.turn_to(&play.elsewhere.clone());
+    let elsewhere = play.elsewhere.clone().context(ONE_MARKETPLACE)?;
+    play.turn_to(&elsewhere);
     linked(play, &mut browser, "clean").await?;
     buys_another(play, &mut browser, &here).await
 }
@@ -214,6 +213,6 @@ async fn linked_elsewhere<B: Browse>(play: &mut Play) -> anyhow::Result<()> {
 async fn linked_here<B: Browse>(play: &mut Play) -> anyhow::Result<()> {
     let mut browser = B::fresh().await?;
     linked(play, &mut browser, "clean").await?;
-    let elsewhere = play.elsewhere.clone();
+    let elsewhere = play.elsewhere.clone().context(ONE_MARKETPLACE)?;
     buys_another(play, &mut browser, &elsewhere).await
 }

@@ -46,7 +46,7 @@ pub(super) async fn notice_at<B: Browse>(play: &mut Play, arrival: Arrival) -> a
         modal(play, &browser, "It is still syncing", "syncing").await?;
     }
     play.push(300, "The notices have come").await?;
-    play.step("The modal shows linked", async { browser.turns("linked").await }).await?;
+    play.step("The modal shows linked", async { browser.turns("#status", "linked").await }).await?;
     pays(play, &browser, "and the marketplace pays").await
 }
 
@@ -99,7 +99,7 @@ pub(super) async fn buy_again<B: Browse>(play: &mut Play) -> anyhow::Result<()> 
     browser.watch().await?;
     let what = format!("{} knows of the new purchase", play.words().company);
     play.push(300, &what).await?;
-    play.step("It is linked again", async { browser.turns("linked").await }).await?;
+    play.step("It is linked again", async { browser.turns("#status", "linked").await }).await?;
     all_are(play, "What had been stopped runs again", &running, Some("running")).await?;
     all_are(play, "What the user had stopped stays stopped", &archive, Some("stopped")).await?;
     play.push(5 * DAY, "Five days later").await?;

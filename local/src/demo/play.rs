@@ -25,10 +25,10 @@ pub struct Play {
     pub at: Addresses,
     /// What is bought, until [`Play::turn_to`] something else.
     pub listing: Listing,
-    /// Another listing of the vendor in the same marketplace.
-    pub other: Listing,
-    /// One of the same product in another marketplace.
-    pub elsewhere: Listing,
+    /// Another listing of the vendor in the same marketplace, if it has one.
+    pub other: Option<Listing>,
+    /// One of the same product in another marketplace, if there is one.
+    pub elsewhere: Option<Listing>,
     part: String,
     terminal: Terminal,
     server: tokio::task::JoinHandle<()>,
@@ -54,8 +54,7 @@ impl Play {
         let here = |other: &&Listing| other.marketplace == listing.marketplace;
         let other = listings.iter().filter(here).find(|other| other.code != listing.code);
         let elsewhere = listings.iter().filter(|other| !here(other)).find(|other| other.product == listing.product);
-        let other = other.context("the policy has no second listing there")?.clone();
-        let elsewhere = elsewhere.context("the policy lists the product in one marketplace only")?.clone();
+        let (other, elsewhere) = (other.cloned(), elsewhere.cloned());
         Ok(Self {
             bench: Bench::new(stack.addresses())?,
             at: stack.addresses(),

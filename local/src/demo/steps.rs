@@ -183,8 +183,10 @@ pub(super) async fn wait_for_sync<B: Browse>(play: &mut Play, browser: &mut B) -
             at_the_vendor(play, browser, "8. The vendor's own index page shows it too", "syncing", "Syncing").await?;
             browser.watch().await?;
             play.push(120, "8. Wait for AWS to finish syncing").await?;
-            play.step("8. The modal turns to linked, without a reload", async { browser.turns("linked").await })
-                .await?;
+            play.step("8. The modal turns to linked, without a reload", async {
+                browser.turns("#status", "linked").await
+            })
+            .await?;
         }
         // Microsoft is asked to activate the purchase while the browser waits for its answer.
         Provider::Azure => modal(play, browser, "8. The modal displays the status: linked at once", "linked").await?,

@@ -4,10 +4,10 @@ use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
-use tradepost::ledger::Provider;
 
 use super::Desk;
 use super::page::{Frame, for_people, show};
+use super::tour::{Person, Step, at_the_end, people, steps};
 
 #[derive(Template)]
 #[template(path = "desk/start.html")]
@@ -16,15 +16,12 @@ struct StartPage {
     now: String,
     now_for_people: String,
     steps: [Step; 6],
-    people: &'static [(&'static str, &'static str, &'static str)],
+    people: &'static [Person],
+    vendor: String,
+    several_methods: bool,
+    /// What Tradepost does at the end of a subscription.
+    at_the_end: &'static str,
     parties: [Party; 6],
-}
-
-struct Step {
-    title: String,
-    text: &'static str,
-    /// What its buttons say, and where they lead.
-    ways: Vec<(&'static str, String)>,
 }
 
 struct Party {
@@ -34,68 +31,10 @@ struct Party {
     real: bool,
 }
 
-/// Key, who that is, what linking does.
-const PEOPLE: &[(&str, &str, &str)] = &[
-    ("clean", "Owns Clean Co: three deployments and a trial", "Links"),
-    ("second", "Owns Second Co: two deployments", "Links"),
-    ("card", "Owns Card Co, with a card on file", "Refused: a credit card is set up"),
-    ("credits", "Owns Credits Co, with 250.00 of credits", "Refused: credits are available"),
-    ("owner", "Owns three organizations", "Asks which one; two of them are refused"),
-    ("member", "Only a member of Member Co", "Refused: an owner or billing person has to"),
-    ("fresh", "Has no organization yet", "Asks to make one first"),
-];
-
 pub(super) async fn get(State(desk): State<Desk>) -> Response {
     let at = desk.stack.addresses();
     let now = desk.stack.clock.now();
-    let listing = |marketplace| desk.stack.policy.listings.iter().find(move |one| one.marketplace == marketplace);
-    let way = |marketplace, words| listing(marketplace).map(|listing| (words, listing.url.clone()));
-    let title = desk.stack.policy.listings.first().map(|listing| listing.title.as_str()).unwrap_or_default();
-    let ways = [way(Provider::Aws, "Open the listing on AWS"), way(Provider::Azure, "Open the listing on Azure")];
-    let steps = [
-        Step {
-            title: format!("Buy {title} and link it"),
-            text: "View purchase options, Subscribe, Set up your account; on Azure Subscribe, Configure account now, and pick the same Microsoft account. Continue as clean@demo.example and press Link.",
-            ways: ways.into_iter().flatten().collect(),
-        },
-        Step {
-            title: "Watch the modal turn from syncing to linked".to_owned(),
-            text: "It does by itself when AWS confirms, about a minute after the purchase; in a hurry, push the clock two minutes. On Azure it is linked at once.",
-            ways: vec![
-                ("Tradepost\u{2019}s page on AWS", format!("{}/", at.tradepost)),
-                ("Tradepost\u{2019}s page on Azure", format!("{}/", at.tradepost_azure)),
-            ],
-        },
-        Step {
-            title: "Try a refusal".to_owned(),
-            text: "Buy on the other marketplace too: an account is linked to one purchase only. Or in a private window, where nobody is signed in, take another account, buy there, and continue as card@demo.example or credits@demo.example.",
-            ways: vec![
-                ("Take another AWS account", format!("{}/account?id=444455556666", at.aws)),
-                ("Take another Azure account", format!("{}/account?id=ben", at.azure)),
-            ],
-        },
-        Step {
-            title: "Cancel".to_owned(),
-            text: "Open the subscription and cancel it; AWS wants the product\u{2019}s name typed. Once the marketplace has told, the running deployments of Clean Co stop; the trial goes on.",
-            ways: vec![
-                ("Manage subscriptions on AWS", format!("{}/subscriptions", at.aws)),
-                ("SaaS on Azure", format!("{}/saas", at.azure)),
-            ],
-        },
-        Step {
-            title: "Push the clock three days and an hour".to_owned(),
-            text: "The last warnings go out on the way; after the hour exactly the stopped deployments are gone. The page says line by line what happened.",
-            ways: vec![("Open the clock", "/clock".to_owned())],
-        },
-        Step {
-            title: "Buy again within the three days".to_owned(),
-            text: "Cancelled and bought again in time, what was stopped starts again and nothing is deleted. The logs show every notice with its raw JSON.",
-            ways: vec![
-                ("AWS\u{2019}s order log", format!("{}/orders", at.aws)),
-                ("Microsoft\u{2019}s webhooks", format!("{}/webhooks", at.azure)),
-            ],
-        },
-    ];
+    let policy = &desk.stack.policy;
     let parties = [
         Party {
             name: "Tradepost on AWS",
@@ -135,12 +74,15 @@ pub(super) async fn get(State(desk): State<Desk>) -> Response {
         },
     ];
     let page = StartPage {
-        frame: Frame { at, here: "/" },
         now: now.to_string(),
         now_for_people: for_people(now),
-        steps,
-        people: PEOPLE,
+        steps: steps(policy, &at),
+        people: people(policy),
+        vendor: policy.vendor.clone(),
+        at_the_end: at_the_end(policy),
+        several_methods: policy.link.sign_in.len() > 1,
         parties,
+        frame: Frame { at, here: "/" },
     };
     show(StatusCode::OK, &page)
 }

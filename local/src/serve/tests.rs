@@ -5,7 +5,11 @@ use crate::stack::Options;
 use serde_json::Value;
 
 async fn stack() -> (Arc<Stack>, Router) {
-    let policy = include_str!("../../../policies/emqx.toml").to_owned();
+    stack_of(include_str!("../../../policies/emqx.toml")).await
+}
+
+async fn stack_of(policy: &str) -> (Arc<Stack>, Router) {
+    let policy = policy.to_owned();
     let stack = Arc::new(Stack::new(Options { port: 8080, data: None, policy }).await.unwrap());
     stack.keep_journal().await.unwrap();
     (Arc::clone(&stack), parties(stack))
@@ -47,6 +51,19 @@ async fn both_names_show_the_pages_with_a_strict_policy() {
     assert_eq!(ask(&router, "GET", "/favicon.svg", &[], "").await.0, 200);
     let start = ask(&router, "GET", "/", &[], "").await.2;
     assert_eq!(start.matches("id=\"try-").count(), 6);
+}
+
+#[tokio::test]
+async fn the_start_page_makes_sense_with_every_preset() {
+    for (policy, vendor, person) in [
+        (include_str!("../../../policies/atlas.toml"), "MongoDB Atlas", "several"),
+        (include_str!("../../../policies/pinecone.toml"), "Pinecone", "plans"),
+    ] {
+        let (_, router) = stack_of(policy).await;
+        let start = ask(&router, "GET", "/", &[], "").await.2;
+        assert!(start.contains(vendor) && start.contains(&format!("{person}@demo.example")), "{start}");
+        assert!(!start.contains("stops and deletes"), "{start}");
+    }
 }
 
 #[tokio::test]

@@ -6,9 +6,11 @@ use anyhow::{Context, anyhow};
 use base64::Engine as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tradepost::policy::Policy;
 use tradepost::settings::Secrets;
 use tradepost_aws::config::random;
 
+use super::parties::sign_in_methods;
 use crate::aws_marketplace::AwsMarketplace;
 use crate::azure_marketplace::AzureMarketplace;
 use crate::queue::Queue;
@@ -25,6 +27,8 @@ pub(super) struct Kept {
     pub control_plane: String,
     #[serde(default)]
     pub vendor_api: String,
+    #[serde(default)]
+    pub events: String,
     #[serde(default)]
     pub client_secret: String,
     #[serde(default)]
@@ -52,8 +56,10 @@ impl Kept {
             self.control_plane = format!("whsec_{}", base64::engine::general_purpose::STANDARD.encode(random()));
             self.client_secret = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(random());
         }
-        if self.vendor_api.is_empty() {
-            self.vendor_api = format!("whsec_{}", base64::engine::general_purpose::STANDARD.encode(random()));
+        for secret in [&mut self.vendor_api, &mut self.events] {
+            if secret.is_empty() {
+                *secret = format!("whsec_{}", base64::engine::general_purpose::STANDARD.encode(random()));
+            }
         }
         // State kept before there was a Microsoft side has none of these.
         for secret in [&mut self.azure_client_secret, &mut self.azure_sign_in_secret] {
@@ -65,12 +71,14 @@ impl Kept {
     }
 
     /// The functions' secrets.
-    pub(super) fn secrets(&self, method: &str) -> Secrets {
+    pub(super) fn secrets(&self, policy: &Policy) -> Secrets {
+        let methods = sign_in_methods(policy).into_iter();
         Secrets {
             cookie_key: self.cookie_key.clone(),
             control_plane: self.control_plane.clone(),
             vendor_api: Some(self.vendor_api.clone()),
-            sign_in: [(method.to_owned(), self.client_secret.clone())].into(),
+            events: Some(self.events.clone()),
+            sign_in: methods.map(|id| (id.clone(), format!("{}.{id}", self.client_secret))).collect(),
         }
     }
 }

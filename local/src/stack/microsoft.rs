@@ -177,6 +177,11 @@ pub(super) fn azure_config(policy: &Policy, at: &Addresses, secrets: &Kept) -> C
     }
 }
 
+/// What the metered plan is called: as the listing, where that names nothing else.
+fn pay_as_you_go(title: &str) -> &str {
+    if title.ends_with(" - Pay As You Go") { title } else { "Pay as you go" }
+}
+
 fn offer(number: usize, listing: &Listing, at: &Addresses) -> Offer {
     let plan = |id: &str, name: &str, description: &str, monthly_cents| Plan {
         id: id.to_owned(),
@@ -189,7 +194,7 @@ fn offer(number: usize, listing: &Listing, at: &Addresses) -> Offer {
         terms: vec![TermUnit::P1M, TermUnit::P1Y],
     };
     let mut plans = vec![
-        plan("payg", "Pay as you go", "What is used is charged by the hour.", 0),
+        plan("payg", pay_as_you_go(&listing.title), "What is used is charged by the hour.", 0),
         plan("professional", "Professional", "A base of a hundred connections, and what is used beyond.", 19_900),
         Plan {
             auto_activate: true,

@@ -10,11 +10,12 @@ use tower::ServiceExt as _;
 use tradepost::ledger::Provider;
 use tradepost::policy::{Listing, Policy};
 use tradepost::settings::Secrets;
+use tradepost::web::sign_in::Method;
 
-use crate::aws_marketplace::{AwsMarketplace, Config as AwsConfig, Model, Product};
+use crate::aws_marketplace::{AwsMarketplace, Config as AwsConfig, LookAlike, Model, Product};
 use crate::connector::{Wire, client};
 use crate::queue::Queue;
-use crate::vendor::Config as VendorConfig;
+use crate::vendor::{Config as VendorConfig, Issuer, ONLY_METHOD};
 
 /// Every name but `localhost`.
 const NAMES: [&str; 6] = [
@@ -25,6 +26,8 @@ const NAMES: [&str; 6] = [
     "entra.localhost",
     "tradepost-azure.localhost",
 ];
+/// Tradepost's id at the vendor's identity providers.
+const CLIENT: &str = "tradepost";
 /// The seller's account in the simulated AWS.
 const SELLER: &str = "111122223333";
 
@@ -48,7 +51,7 @@ pub struct Addresses {
 }
 
 impl Addresses {
-    pub(super) fn new(port: u16) -> Self {
+    pub(crate) fn new(port: u16) -> Self {
         let at = |name: &str| format!("http://{name}:{port}");
         Self {
             start: at("localhost"),
@@ -109,29 +112,75 @@ pub(super) fn aws_config(policy: &Policy, at: &Addresses) -> AwsConfig {
         seller_name: policy.vendor.clone(),
         start_url: at.start.clone(),
         products: products.collect(),
+        look_alikes: look_alikes(policy),
     }
 }
 
-pub(super) fn vendor_config(policy: &Policy, at: &Addresses, method: &str, secrets: &Secrets) -> VendorConfig {
+/// Listings of AWS Marketplace that a vendor's own page warns of.
+fn look_alikes(policy: &Policy) -> Vec<LookAlike> {
+    let known = [("MongoDB Atlas", "atlas-for-aws", "MongoDB Atlas for AWS")];
+    let of_the_vendor = known.into_iter().filter(|(vendor, ..)| *vendor == policy.vendor);
+    of_the_vendor.map(|(_, code, title)| LookAlike { code: code.to_owned(), title: title.to_owned() }).collect()
+}
+
+/// The ids of the sign-in methods: the policy's, or the demo vendor's own one.
+pub(super) fn sign_in_methods(policy: &Policy) -> Vec<String> {
+    if policy.link.sign_in.is_empty() { vec![ONLY_METHOD.to_owned()] } else { policy.link.sign_in.clone() }
+}
+
+/// The identity providers at the vendor's.
+pub(super) fn issuers(policy: &Policy, at: &Addresses, secrets: &Secrets) -> Vec<Issuer> {
+    let methods = sign_in_methods(policy).into_iter();
+    let issuer = |id: String| {
+        let secret = secrets.sign_in.get(&id).cloned().unwrap_or_default();
+        match id.as_str() {
+            ONLY_METHOD => Issuer::alone(&at.vendor, &policy.vendor, secret),
+            several => Issuer::of_several(&at.vendor, several, secret),
+        }
+    };
+    methods.map(issuer).collect()
+}
+
+/// The same as Tradepost's settings have them.
+pub(super) fn sign_in(policy: &Policy, issuers: &[Issuer]) -> Vec<Method> {
+    let label = |issuer: &Issuer| match issuers {
+        [_] => format!("Sign in to {} or sign up", policy.vendor),
+        _ => format!("Continue with {}", issuer.label),
+    };
+    let method = |issuer: &Issuer| Method {
+        id: issuer.id.clone(),
+        label: label(issuer),
+        issuer: issuer.url.clone(),
+        client_id: CLIENT.to_owned(),
+    };
+    issuers.iter().map(method).collect()
+}
+
+pub(super) fn vendor_config(policy: &Policy, at: &Addresses, secrets: &Secrets) -> VendorConfig {
     let label = |listing: &Listing| match listing.marketplace {
         Provider::Aws => format!("AWS Marketplace: {}", listing.title),
         Provider::Azure => format!("Azure Marketplace: {}", listing.title),
     };
+    let home = |listing: &Listing| at.tradepost_of(listing.marketplace);
     let tradeposts = [&at.tradepost, &at.tradepost_azure];
     let product = policy.listings.first().map_or_else(|| policy.vendor.clone(), |listing| listing.product.clone());
     VendorConfig {
         product_name: product,
         base_url: at.vendor.clone(),
-        tradepost_url: at.tradepost.clone(),
+        tradepost_url: policy.listings.first().map_or(&*at.tradepost, home).to_owned(),
         listings: policy.listings.iter().map(|listing| (label(listing), listing.url.clone())).collect(),
-        client_id: "tradepost".to_owned(),
-        client_secret: secrets.sign_in.get(method).cloned().unwrap_or_default(),
+        client_id: CLIENT.to_owned(),
+        issuers: issuers(policy, at, secrets),
         redirect_uris: tradeposts.map(|tradepost| format!("{tradepost}/sign-in/callback")).to_vec(),
         control_plane_secret: secrets.control_plane.clone(),
         api_secret: secrets.vendor_api.clone().unwrap_or_default(),
+        events_secret: secrets.events.clone().unwrap_or_default(),
         start_url: at.start.clone(),
         brand: policy.brand.clone(),
         support_email: policy.support.email.clone(),
+        organization_word: policy.organization_word.clone(),
+        after: policy.link.after,
+        end: policy.end.family,
     }
 }
 

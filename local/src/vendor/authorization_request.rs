@@ -12,6 +12,9 @@ use super::Config;
 /// A request that may be answered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct AuthorizationRequest {
+    /// The sign-in method whose provider was asked.
+    #[serde(default)]
+    pub method: String,
     pub return_to: ReturnTo,
     pub scopes: Vec<String>,
     pub nonce: Option<String>,
@@ -67,16 +70,17 @@ pub(super) fn parameters(encoded: &[u8]) -> Option<BTreeMap<String, String>> {
 
 impl AuthorizationRequest {
     /// Reads the query of an authorization request.
-    pub fn parse(query: &[u8], config: &Config) -> Result<Self, BadRequest> {
+    pub fn parse(query: &[u8], config: &Config, method: &str) -> Result<Self, BadRequest> {
         let parameters =
             parameters(query).ok_or(BadRequest::ForThePerson("A parameter of the request is given twice."))?;
         let return_to = return_to(&parameters, config)?;
-        Self::checked(&parameters, return_to.clone())
+        Self::checked(&parameters, method, return_to.clone())
             .map_err(|(code, description)| BadRequest::ForTheClient(return_to, code, description))
     }
 
     fn checked(
         parameters: &BTreeMap<String, String>,
+        method: &str,
         return_to: ReturnTo,
     ) -> Result<Self, (&'static str, &'static str)> {
         let get = |name: &str| parameters.get(name).map(String::as_str);
@@ -110,6 +114,7 @@ impl AuthorizationRequest {
             Some(_) => return Err(("invalid_request", "The max_age is not a number of seconds.")),
         };
         Ok(Self {
+            method: method.to_owned(),
             return_to,
             scopes,
             nonce: get("nonce").map(str::to_owned),
@@ -167,7 +172,7 @@ mod tests {
         let mut parameters: BTreeMap<&str, &str> = GOOD.into_iter().collect();
         parameters.extend(change.iter().copied());
         let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
-        AuthorizationRequest::parse(query.as_bytes(), &bench::config())
+        AuthorizationRequest::parse(query.as_bytes(), &bench::config(), "demo")
     }
 
     #[test]
@@ -188,7 +193,10 @@ mod tests {
             assert!(matches!(parse(&[change]), Err(BadRequest::ForThePerson(_))), "{change:?}");
         }
         let twice = b"client_id=tradepost&client_id=tradepost";
-        assert!(matches!(AuthorizationRequest::parse(twice, &bench::config()), Err(BadRequest::ForThePerson(_))));
+        assert!(matches!(
+            AuthorizationRequest::parse(twice, &bench::config(), "demo"),
+            Err(BadRequest::ForThePerson(_))
+        ));
     }
 
     #[test]

@@ -16,6 +16,7 @@ use url::Url;
 use super::Vendor;
 use super::authorization_request::{AuthorizationRequest, BadRequest, Prompt, ReturnTo};
 use super::grant::Grant;
+use super::issuer::Issuer;
 use super::page;
 use super::session::Session;
 use super::state::State;
@@ -24,28 +25,34 @@ pub(super) fn router() -> Router<Vendor> {
     Router::new().route("/oidc/authorize", get(by_query).post(by_form))
 }
 
-async fn by_query(Shared(vendor): Shared<Vendor>, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
-    authorize(&vendor, &headers, query.unwrap_or_default().as_bytes())
+async fn by_query(
+    Shared(vendor): Shared<Vendor>,
+    issuer: Issuer,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Response {
+    authorize(&vendor, &issuer, &headers, query.unwrap_or_default().as_bytes())
 }
 
-async fn by_form(Shared(vendor): Shared<Vendor>, headers: HeaderMap, body: Bytes) -> Response {
-    authorize(&vendor, &headers, &body)
+async fn by_form(Shared(vendor): Shared<Vendor>, issuer: Issuer, headers: HeaderMap, body: Bytes) -> Response {
+    authorize(&vendor, &issuer, &headers, &body)
 }
 
-fn authorize(vendor: &Vendor, headers: &HeaderMap, parameters: &[u8]) -> Response {
-    let issuer = &vendor.config().base_url;
-    let request = match AuthorizationRequest::parse(parameters, vendor.config()) {
+fn authorize(vendor: &Vendor, issuer: &Issuer, headers: &HeaderMap, parameters: &[u8]) -> Response {
+    let request = match AuthorizationRequest::parse(parameters, vendor.config(), &issuer.id) {
         Ok(request) => request,
         Err(BadRequest::ForThePerson(why)) => {
             return page::problem(vendor, http::StatusCode::BAD_REQUEST, "You cannot sign in from there", why);
         }
-        Err(BadRequest::ForTheClient(to, code, description)) => return refuse(&to, issuer, code, description),
+        Err(BadRequest::ForTheClient(to, code, description)) => return refuse(&to, &issuer.url, code, description),
     };
     vendor.at_desk(|state, now| {
-        let session = state.session(headers, now).cloned();
+        // Whoever is signed in by another method is nobody this provider knows.
+        let known = |session: &&Session| state.person(&session.person).is_some_and(|one| one.method == issuer.id);
+        let session = state.session(headers, now).filter(known).cloned();
         match next_step(&request, session, now) {
-            Step::PassThrough(session) => finish(state, issuer, request, session.person, session.auth_time, now),
-            Step::Refuse => refuse(&request.return_to, issuer, "login_required", "Nobody is signed in."),
+            Step::PassThrough(session) => finish(state, &issuer.url, request, session.person, session.auth_time, now),
+            Step::Refuse => refuse(&request.return_to, &issuer.url, "login_required", "Nobody is signed in."),
             Step::SignIn => page::see_other(&format!("/sign-in?request={}", state.wait(request, now))),
             Step::SignUp => page::see_other(&format!("/sign-up?request={}", state.wait(request, now))),
         }

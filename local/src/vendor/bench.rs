@@ -17,9 +17,11 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 use standardwebhooks::Webhook;
 use tokio::net::TcpListener;
+use tradepost::policy::{After, EndFamily};
 use tradepost::web::vendor_api::VendorKey;
 
 use super::control_plane::{Answer, handle};
+use super::issuer::Issuer;
 use super::{Config, Vendor, to_millisecond};
 use crate::clock::Clock;
 
@@ -36,13 +38,17 @@ pub(super) fn config() -> Config {
         tradepost_url: "http://tradepost.localhost:8080".to_owned(),
         listings: vec![("AWS Marketplace".to_owned(), "http://aws.localhost:8080/listing?a=1&b=2".to_owned())],
         client_id: "tradepost".to_owned(),
-        client_secret: "a secret+more".to_owned(),
+        issuers: vec![Issuer::alone("http://vendor.localhost:8080", "Demo <Cloud>", "a secret+more".to_owned())],
         redirect_uris: vec![CALLBACK.to_owned()],
         control_plane_secret: SECRET.to_owned(),
         api_secret: "whsec_YW5vdGhlciBzZWNyZXQgYWx0b2dldGhlcg==".to_owned(),
+        events_secret: "whsec_dGhlIHNlY3JldCB0aGF0IHNpZ25zIGV2ZW50cw==".to_owned(),
         start_url: "http://localhost:8080".to_owned(),
         brand: tradepost::brand::Brand::default(),
         support_email: "support@demo.example".to_owned(),
+        organization_word: "organization".to_owned(),
+        after: After::Index,
+        end: EndFamily::StopAndDelete,
     }
 }
 
@@ -107,7 +113,19 @@ impl Bench {
         let base_url = format!("http://{}", listener.local_addr().unwrap());
         let tradepost = StandIn::default();
         let tradepost_url = tradepost.serve().await;
-        let bench = Self { tradepost, ..Self::with(Config { base_url, tradepost_url, ..config() }) };
+        let issuers = vec![Issuer::alone(&base_url, "Demo <Cloud>", "a secret+more".to_owned())];
+        let bench = Self { tradepost, ..Self::with(Config { base_url, tradepost_url, issuers, ..config() }) };
+        let router = bench.vendor.router();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        bench
+    }
+
+    /// The same with several sign-in methods.
+    pub async fn served_with(methods: &[&str]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base_url = format!("http://{}", listener.local_addr().unwrap());
+        let issuers = methods.iter().map(|id| Issuer::of_several(&base_url, id, format!("secret of {id}"))).collect();
+        let bench = Self::with(Config { base_url, issuers, ..config() });
         let router = bench.vendor.router();
         tokio::spawn(async move { axum::serve(listener, router).await });
         bench

@@ -1,20 +1,22 @@
 //! `/billing`: the Payment Method of each organization, what the end of its marketplace subscription stops or deletes
 //! and when, and the vendor's own books, with a card to put on file or take away (no card number is asked for,
-//! nothing is charged).
+//! nothing is charged). From "Billing contact" the way leads to the marketplaces.
 //!
 //! While a marketplace pays, a card cannot be added: the organization would pay in two ways. If Tradepost cannot be
 //! asked, it can, for a card too many does no harm and one too few might.
 
 use askama::Template;
 use axum::Router;
-use axum::extract::{Form, State as Shared};
+use axum::extract::{Form, Query, State as Shared};
 use axum::response::Response;
 use axum::routing::{get, post};
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use serde::Deserialize;
+use tradepost::policy::{After, EndFamily};
 
 use super::Vendor;
+use super::linking_modal::{Closing, Modal};
 use super::marketplace_standing::{Next, Standings, link_state, link_word, payment_method};
 use super::organization::{Organization, Role};
 use super::page::{self, Frame, Here, Instant};
@@ -32,12 +34,18 @@ struct Billing {
     organizations: Vec<Account>,
     /// Tradepost could not be asked about everything.
     incomplete: bool,
+    /// The pop-up in the corner.
+    toast: Option<Modal>,
+    /// What the end of a marketplace subscription does.
+    end: EndFamily,
 }
 
 struct Account {
     id: String,
     name: String,
     payment_method: String,
+    /// Who is written to about bills.
+    contact: String,
     link: String,
     link_word: &'static str,
     marketplace: Option<InMarketplace>,
@@ -56,7 +64,7 @@ struct InMarketplace {
     label: &'static str,
     product: String,
     updated_at: Instant,
-    is_linked: bool,
+    state: LinkState,
     concerned: Vec<Row>,
     /// Not all of them are here.
     more: bool,
@@ -81,7 +89,7 @@ impl From<&MarketplaceBilling> for InMarketplace {
             label: billing.marketplace.label(),
             product: billing.product.clone(),
             updated_at: billing.updated_at.into(),
-            is_linked: billing.state == LinkState::Linked,
+            state: billing.state,
             concerned: billing.concerned.iter().map(Row::from).collect(),
             more: billing.next.is_some(),
         }
@@ -96,12 +104,17 @@ impl InMarketplace {
 }
 
 impl Account {
-    fn new(organization: &Organization, role: Role, told: &Told) -> Self {
+    fn new(organization: &Organization, role: Role, state: &State, told: &Told, after: After) -> Self {
         let books = &organization.billing;
         Self {
             id: organization.id.clone(),
             name: organization.name.clone(),
-            payment_method: payment_method(books, told),
+            payment_method: payment_method(books, told, after),
+            contact: organization
+                .owner()
+                .and_then(|id| state.person(id))
+                .map(|one| one.email.clone())
+                .unwrap_or_default(),
             link: link_state(told),
             link_word: link_word(told),
             marketplace: told.billing().map(InMarketplace::from),
@@ -115,24 +128,43 @@ impl Account {
         }
     }
 
+    /// Through which marketplace it paid until its link ended.
+    fn paid_before(&self) -> Option<&'static str> {
+        self.marketplace.as_ref().filter(|marketplace| marketplace.state == LinkState::Unlinked).map(|one| one.label)
+    }
+
     /// Through which marketplace the organization pays, if it does.
     fn paid_through(&self) -> Option<&'static str> {
-        self.marketplace.as_ref().filter(|marketplace| marketplace.is_linked).map(|marketplace| marketplace.label)
+        self.marketplace
+            .as_ref()
+            .filter(|marketplace| marketplace.state == LinkState::Linked)
+            .map(|marketplace| marketplace.label)
     }
 }
 
-async fn billing(Shared(vendor): Shared<Vendor>, headers: HeaderMap) -> Response {
-    let standings = Standings::of_signed_in(&vendor, &headers).await;
+async fn billing(Shared(vendor): Shared<Vendor>, headers: HeaderMap, Query(closing): Query<Closing>) -> Response {
+    if closing.is_done(&vendor, &headers) {
+        return page::see_other("/billing");
+    }
+    let (standings, config) = (Standings::of_signed_in(&vendor, &headers).await, vendor.config());
     vendor.at_desk(|state, now| {
         let Some(person) = state.signed_in(&headers, now) else {
             return page::see_other("/sign-in");
         };
         let organizations = state.organizations_of(&person.id);
-        let organizations = organizations
-            .map(|(organization, role)| Account::new(organization, role, standings.of(&organization.id)))
+        let organizations: Vec<Account> = organizations
+            .map(|(organization, role)| {
+                Account::new(organization, role, state, standings.of(&organization.id), config.after)
+            })
             .collect();
         let frame = Frame::new(&vendor, Some(&person.name)).at(Here::Billing);
-        page::show(StatusCode::OK, &Billing { frame, organizations, incomplete: standings.is_incomplete() })
+        let own: Vec<_> = organizations.iter().map(|account| (account.id.clone(), account.name.clone())).collect();
+        let toast = match config.after {
+            After::Billing => state.modal(&headers, &own, &standings, now),
+            After::Index => None,
+        };
+        let (incomplete, end) = (standings.is_incomplete(), config.end);
+        page::show(StatusCode::OK, &Billing { frame, organizations, incomplete, toast, end })
     })
 }
 

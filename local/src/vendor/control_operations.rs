@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use super::Config;
 use super::control_plane::{Call, Refusal};
 use super::deployment::{Deployment, DeploymentView, NotDeleted, StoppedBy};
 use super::organization::{Organization, OrganizationView, valid_name};
@@ -67,12 +68,12 @@ impl Operation {
     }
 }
 
-/// Does what the call asks; `issuer` is the vendor's own identity provider.
-pub(super) fn perform(state: &mut State, call: &Call, issuer: &str, now: Timestamp) -> Result<Value, Refusal> {
+/// Does what the call asks; `config` names the identity providers whose people are known.
+pub(super) fn perform(state: &mut State, call: &Call, config: &Config, now: Timestamp) -> Result<Value, Refusal> {
     match call.operation {
-        Operation::ListOrganizations => list_organizations(state, call, issuer),
+        Operation::ListOrganizations => list_organizations(state, call, config),
         Operation::GetOrganization => get_organization(state, call),
-        Operation::CreateOrganization => create_organization(state, call, issuer),
+        Operation::CreateOrganization => create_organization(state, call, config),
         Operation::SetPlan => set_plan(state, call),
         Operation::ListDeployments => list_deployments(state, call),
         Operation::StopDeployment => stop_deployment(state, call, now),
@@ -87,7 +88,7 @@ struct PersonMember {
     subject: String,
 }
 
-fn list_organizations(state: &State, call: &Call, issuer: &str) -> Result<Value, Refusal> {
+fn list_organizations(state: &State, call: &Call, config: &Config) -> Result<Value, Refusal> {
     #[derive(Deserialize)]
     struct Members {
         person: PersonMember,
@@ -96,7 +97,7 @@ fn list_organizations(state: &State, call: &Call, issuer: &str) -> Result<Value,
     let members: Members = members(call)?;
     let person = named_person(call, &members.person)?;
     // Another provider's subjects are other people, even when they are spelled the same.
-    let known = members.person.issuer == issuer;
+    let known = is_known(state, config, &members.person);
     let all = state
         .organizations_of(person)
         .filter(|_| known)
@@ -111,7 +112,7 @@ fn get_organization(state: &State, call: &Call) -> Result<Value, Refusal> {
     Ok(organization_answer(organization))
 }
 
-fn create_organization(state: &mut State, call: &Call, issuer: &str) -> Result<Value, Refusal> {
+fn create_organization(state: &mut State, call: &Call, config: &Config) -> Result<Value, Refusal> {
     #[derive(Deserialize)]
     struct Members {
         person: PersonMember,
@@ -121,7 +122,7 @@ fn create_organization(state: &mut State, call: &Call, issuer: &str) -> Result<V
     let person = named_person(call, &members.person)?;
     let name = valid_name(&members.name)
         .ok_or(Refusal::bad("bad_name", "A name has 1 to 100 characters, none of them control characters."))?;
-    if members.person.issuer != issuer || state.person(person).is_none() {
+    if !is_known(state, config, &members.person) {
         return Err(Refusal::new(StatusCode::NOT_FOUND, "person_not_found", "There is no such person."));
     }
     let id = state.found_organization(name, person);
@@ -216,6 +217,12 @@ fn named_person<'a>(call: &Call, person: &'a PersonMember) -> Result<&'a str, Re
         return Err(Refusal::bad("bad_request", "The target must be the subject of the person."));
     }
     Ok(&person.subject)
+}
+
+/// Whether this subject signed up with this provider.
+fn is_known(state: &State, config: &Config, person: &PersonMember) -> bool {
+    let method = state.person(&person.subject).map(|known| known.method.as_str());
+    method.and_then(|method| config.issuer(method)).is_some_and(|issuer| issuer.url == person.issuer)
 }
 
 fn named_deployment<'a>(state: &'a mut State, call: &Call, organization: &str) -> Result<&'a mut Deployment, Refusal> {

@@ -204,13 +204,13 @@ fn answer_with_faults(
 }
 
 fn perform_once(vendor: &Vendor, state: &mut State, call: &Call, line: &mut Received, now: Timestamp) -> Answer {
-    let issuer = &vendor.config().base_url;
+    let config = vendor.config();
     if call.operation.reads() {
-        return perform(state, call, issuer, now).into();
+        return perform(state, call, config, now).into();
     }
     match state.answered_before(&call.key, &call.request) {
         Known::New => {
-            let answer = Answer::from(perform(state, call, issuer, now));
+            let answer = Answer::from(perform(state, call, config, now));
             state.keep_answer(&call.key, call.request.clone(), answer.status.as_u16(), answer.body.clone(), now);
             answer
         }

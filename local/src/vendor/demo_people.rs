@@ -1,8 +1,10 @@
 //! The ready-made people of the demo vendor: one for each thing that can stand in the way of linking a purchase, or
 //! happen when one ends. Their ids are fixed so that a scenario can name them. Everybody's password is `demo`.
+//! They sign in by the vendor's first method; where there is a second, somebody has the same e-mail address there.
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::Config;
 use super::deployment::{Condition, Deployment, StoppedBy};
 use super::organization::{Billing, Membership, Organization, Role};
 use super::person::Person;
@@ -23,17 +25,30 @@ pub(super) fn label(key: &str) -> &'static str {
         "member" => "Member only",
         "fresh" => "No organization",
         "second" => "Ready to link, too",
+        "several" => "One can be linked",
+        "plans" => "Several plans",
+        "twin" => "Same e-mail, other method",
         _ => "Made up",
     }
 }
 
 /// The vendor as it is at the start and after a reset.
-pub(super) fn state(now: Timestamp) -> State {
+pub(super) fn state(now: Timestamp, config: &Config) -> State {
     let mut state = State::default();
     with_clean(&mut state, now);
     with_other_ways_to_pay(&mut state);
     with_owner_of_three(&mut state);
     with_others(&mut state);
+    with_owners_of_a_choice(&mut state);
+    let mut methods = config.issuers.iter().map(|issuer| issuer.id.as_str());
+    if let Some(first) = methods.next() {
+        for person in &mut state.people {
+            first.clone_into(&mut person.method);
+        }
+    }
+    if let Some(second) = methods.next() {
+        with_twin(&mut state, second);
+    }
     state
 }
 
@@ -122,6 +137,45 @@ fn with_others(state: &mut State) {
     state.deployments.extend([deployment("second", "web"), deployment("second", "worker")]);
 }
 
+/// People whose organizations differ in whether they can be linked.
+fn with_owners_of_a_choice(state: &mut State) {
+    add_person(
+        state,
+        "several",
+        "Selma Several",
+        "Owns one organization that can be linked and one with an unpaid invoice; in a third she is only a member.",
+    );
+    let unpaid = Billing { unpaid_invoices: 1, ..Billing::default() };
+    add_organization(state, "org-several-ready", "Several Ready", "several", Role::Owner, Billing::default());
+    add_organization(state, "org-several-unpaid", "Several Unpaid", "several", Role::Billing, unpaid);
+    add_organization(state, "org-several-member", "Several Member", "several", Role::Member, Billing::default());
+    add_person(
+        state,
+        "plans",
+        "Paula Plans",
+        "Owns one organization on the starter plan and one on the standard plan; in a third she is only a member.",
+    );
+    let standard = Billing { plan: Some("standard".to_owned()), ..Billing::default() };
+    add_organization(state, "org-plans-starter", "Plans Starter", "plans", Role::Owner, Billing::default());
+    add_organization(state, "org-plans-standard", "Plans Standard", "plans", Role::Owner, standard);
+    add_organization(state, "org-plans-member", "Plans Member", "plans", Role::Member, Billing::default());
+    let deployment = |id: &str, organization: &str, name: &str| Deployment::new(id, organization, name);
+    state.deployments.extend([
+        deployment("dep-several-catalog", "org-several-ready", "catalog"),
+        deployment("dep-several-sessions", "org-several-ready", "sessions"),
+        deployment("dep-plans-products", "org-plans-starter", "products"),
+        deployment("dep-plans-questions", "org-plans-starter", "questions"),
+    ]);
+}
+
+/// Somebody with Paula's e-mail address who signed up in another way.
+fn with_twin(state: &mut State, method: &str) {
+    let mut twin = Person::new("person-twin", "plans@demo.example", "Paula Plans", PASSWORD);
+    method.clone_into(&mut twin.method);
+    twin.demo = Some("Has Paula's e-mail address and belongs to no organization.".to_owned());
+    state.people.push(twin);
+}
+
 fn add_person(state: &mut State, key: &str, name: &str, about: &str) {
     let mut person = Person::new(&format!("person-{key}"), &format!("{key}@demo.example"), name, PASSWORD);
     person.demo = Some(about.to_owned());
@@ -144,11 +198,13 @@ fn days(now: Timestamp, days: i64) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vendor::bench;
+    use crate::vendor::issuer::Issuer;
 
     #[test]
     fn everybody_is_as_described() {
         let now = Timestamp::from_second(1_795_000_000).unwrap();
-        let state = state(now);
+        let state = state(now, &bench::config());
         let clean: Vec<_> =
             state.deployments.iter().filter(|deployment| deployment.organization == "org-clean").collect();
         assert_eq!(clean.len(), 4);
@@ -161,12 +217,23 @@ mod tests {
         assert_eq!(state.organizations_of("person-fresh").count(), 0);
         assert_eq!(state.organization("org-credits").unwrap().billing.credits, 25_000);
         assert_eq!(state.organization("org-member").unwrap().role_of("person-member"), Some(Role::Member));
-        assert!(state.people.iter().all(|person| state.person_by_password(&person.email, PASSWORD).is_some()));
+        assert!(state.people.iter().all(|person| state.person_by_password("demo", &person.email, PASSWORD).is_some()));
+    }
+
+    #[test]
+    fn the_same_address_by_another_method_is_another_person() {
+        let issuers = ["google", "github"].map(|id| Issuer::of_several("http://v", id, String::new())).to_vec();
+        let state = state(Timestamp::UNIX_EPOCH, &Config { issuers, ..bench::config() });
+        let of = |method| state.person_by_password(method, "plans@demo.example", PASSWORD).unwrap().id.clone();
+        assert_eq!((of("google").as_str(), of("github").as_str()), ("person-plans", "person-twin"));
+        assert_eq!(state.organizations_of("person-plans").count(), 3);
+        assert_eq!(state.organizations_of("person-twin").count(), 0);
+        assert!(state.person_by_email("demo", "clean@demo.example").is_none());
     }
 
     #[test]
     fn no_id_is_used_twice() {
-        let state = state(Timestamp::UNIX_EPOCH);
+        let state = state(Timestamp::UNIX_EPOCH, &bench::config());
         let mut ids: Vec<_> = state.deployments.iter().map(|deployment| &deployment.id).collect();
         ids.extend(state.organizations.iter().map(|organization| &organization.id));
         let count = ids.len();

@@ -8,14 +8,14 @@ use axum::routing::get;
 use serde_json::{Value, json};
 
 use super::Vendor;
+use super::issuer::Issuer;
 use super::signing_key::ALGORITHM;
 
 pub(super) fn router() -> Router<Vendor> {
     Router::new().route("/.well-known/openid-configuration", get(configuration)).route("/oidc/jwks", get(keys))
 }
 
-async fn configuration(Shared(vendor): Shared<Vendor>) -> Json<Value> {
-    let issuer = &vendor.config().base_url;
+async fn configuration(Issuer { url: issuer, .. }: Issuer) -> Json<Value> {
     Json(json!({
         "issuer": issuer,
         "authorization_endpoint": format!("{issuer}/oidc/authorize"),

@@ -116,6 +116,7 @@ mod tests {
 
     fn grants() -> (Grants, String) {
         let request = AuthorizationRequest {
+            method: "demo".to_owned(),
             return_to: ReturnTo { redirect_uri: ADDRESS.to_owned(), state: None },
             scopes: vec!["openid".to_owned()],
             nonce: None,

@@ -7,15 +7,14 @@ use axum::extract::{Query, State as Shared};
 use axum::response::Response;
 use axum::routing::get;
 use http::{HeaderMap, StatusCode};
-use serde::Deserialize;
+use tradepost::policy::{After, EndFamily};
 
 use super::Vendor;
-use super::linking_modal::Modal;
+use super::linking_modal::{Closing, Modal};
 use super::marketplace_standing::{Standings, link_state, link_word, payment_method};
 use super::organization::{Organization, Role};
 use super::page::{self, Frame, Here};
 use super::state::State;
-use super::tradepost_client::LinkState;
 
 pub(super) fn router() -> Router<Vendor> {
     Router::new().route("/", get(index))
@@ -27,6 +26,8 @@ struct Index {
     frame: Frame,
     person: Option<Who>,
     modal: Option<Modal>,
+    /// What the end of a marketplace subscription does.
+    end: EndFamily,
     /// Tradepost could not be asked about everything.
     incomplete: bool,
 }
@@ -49,7 +50,7 @@ struct Belongs {
 }
 
 impl Belongs {
-    fn new(organization: &Organization, role: Role, state: &State, standings: &Standings) -> Self {
+    fn new(organization: &Organization, role: Role, state: &State, standings: &Standings, after: After) -> Self {
         let (books, told) = (&organization.billing, standings.of(&organization.id));
         let own = state.deployments.iter().filter(|deployment| deployment.organization == organization.id);
         Self {
@@ -58,39 +59,35 @@ impl Belongs {
             role,
             plan: books.plan.clone().unwrap_or_else(|| "none".to_owned()),
             running: own.filter(|deployment| deployment.state() == Some("running")).count(),
-            payment_method: payment_method(books, told),
+            payment_method: payment_method(books, told, after),
             link: link_state(told),
             link_word: link_word(told),
         }
     }
 }
 
-/// The modal of `closed` is closed while its link is in `state`.
-#[derive(Deserialize)]
-struct Closing {
-    closed: Option<String>,
-    state: Option<LinkState>,
-}
-
 async fn index(Shared(vendor): Shared<Vendor>, headers: HeaderMap, Query(closing): Query<Closing>) -> Response {
-    if let (Some(organization), Some(link)) = (&closing.closed, closing.state) {
-        vendor.at_desk(|state, now| state.close_modal(&headers, organization, link, now));
+    if closing.is_done(&vendor, &headers) {
         return page::see_other("/");
     }
-    let standings = Standings::of_signed_in(&vendor, &headers).await;
+    let (standings, config) = (Standings::of_signed_in(&vendor, &headers).await, vendor.config());
     vendor.at_desk(|state, now| {
         let person = state.signed_in(&headers, now).map(|person| Who {
             name: person.name.clone(),
             email: person.email.clone(),
             organizations: state
                 .organizations_of(&person.id)
-                .map(|(organization, role)| Belongs::new(organization, role, state, &standings))
+                .map(|(organization, role)| Belongs::new(organization, role, state, &standings, config.after))
                 .collect(),
         });
         let own = person.iter().flat_map(|person| &person.organizations);
         let own: Vec<_> = own.map(|organization| (organization.id.clone(), organization.name.clone())).collect();
-        let modal = state.modal(&headers, &own, &standings, now);
+        let modal = match config.after {
+            After::Index => state.modal(&headers, &own, &standings, now),
+            After::Billing => None,
+        };
         let frame = Frame::of(&vendor, state, &headers, now).at(Here::Home);
-        page::show(StatusCode::OK, &Index { frame, person, modal, incomplete: standings.is_incomplete() })
+        let end = config.end;
+        page::show(StatusCode::OK, &Index { frame, person, modal, end, incomplete: standings.is_incomplete() })
     })
 }

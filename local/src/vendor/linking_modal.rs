@@ -1,5 +1,6 @@
 //! The modal over the index page: how the linking of an organization to a marketplace stands. It is shown while an
-//! organization is syncing and for a day after its link changed, until the person closes it.
+//! organization is syncing and for a day after its link changed, until the person closes it. A vendor whose policy ends
+//! the linking on Billing shows the same there, as a pop-up in the corner.
 //!
 //! What is closed stays closed for that organization and that state, in that session; a new state shows again. While
 //! syncing, the page's script polls `/marketplace-status` and turns the modal in place; without scripts the page
@@ -106,6 +107,22 @@ impl State {
     }
 }
 
+/// The modal of `closed` is closed while its link is in `state`.
+#[derive(Deserialize)]
+pub(super) struct Closing {
+    closed: Option<String>,
+    state: Option<LinkState>,
+}
+
+impl Closing {
+    /// Whether that was asked for; then it is done.
+    pub fn is_done(&self, vendor: &Vendor, headers: &HeaderMap) -> bool {
+        let (Some(organization), Some(link)) = (&self.closed, self.state) else { return false };
+        vendor.at_desk(|state, now| state.close_modal(headers, organization, link, now));
+        true
+    }
+}
+
 #[derive(Deserialize)]
 struct Asked {
     organization: String,
@@ -128,7 +145,7 @@ async fn status(Shared(vendor): Shared<Vendor>, headers: HeaderMap, Query(asked)
     let body = json!({
         "state": link_word(&told),
         "link": link_state(&told),
-        "payment_method": payment_method(&books, &told),
+        "payment_method": payment_method(&books, &told, vendor.config().after),
     });
     (status, Json(body)).into_response()
 }

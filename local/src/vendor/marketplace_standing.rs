@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use http::HeaderMap;
+use tradepost::policy::After;
 
 use super::Vendor;
 use super::organization::Billing as Books;
@@ -39,8 +40,9 @@ impl Standings {
     }
 }
 
-/// The field Payment Method: what pays, or else what is about to.
-pub(super) fn payment_method(books: &Books, told: &Told) -> String {
+/// The field Payment Method: what pays, or else what is about to. On a page that shows the syncing beside it, it stays
+/// empty until something does.
+pub(super) fn payment_method(books: &Books, told: &Told, after: After) -> String {
     let own = if books.card_on_file {
         Some("Credit card")
     } else if books.pays_otherwise {
@@ -56,9 +58,10 @@ pub(super) fn payment_method(books: &Books, told: &Told) -> String {
             method => method.to_owned(),
         },
         (_, Some(own)) => own.to_owned(),
-        (Told::Billing(billing), None) if billing.state == LinkState::Syncing => {
-            format!("Syncing with {}…", billing.marketplace.label())
-        }
+        (Told::Billing(billing), None) if billing.state == LinkState::Syncing => match after {
+            After::Billing => String::new(),
+            After::Index => format!("Syncing with {}…", billing.marketplace.label()),
+        },
         (Told::NotNow, None) => "Cannot be shown just now".to_owned(),
         (Told::Billing(_) | Told::Nothing, None) => "None".to_owned(),
     }
@@ -149,8 +152,9 @@ mod tests {
             (&none, Told::Nothing, "None"),
             (&none, Told::NotNow, "Cannot be shown just now"),
         ] {
-            assert_eq!(payment_method(books, &told), expected, "{told:?}");
+            assert_eq!(payment_method(books, &told, After::Index), expected, "{told:?}");
         }
+        assert_eq!(payment_method(&none, &told("syncing"), After::Billing), "");
     }
 
     #[test]

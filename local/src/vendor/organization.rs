@@ -80,6 +80,11 @@ pub(super) struct Organization {
 }
 
 impl Organization {
+    /// The first of its owners.
+    pub fn owner(&self) -> Option<&str> {
+        self.members.iter().find(|member| member.role == Role::Owner).map(|member| member.person.as_str())
+    }
+
     pub fn role_of(&self, person: &str) -> Option<Role> {
         self.members.iter().find(|member| member.person == person).map(|member| member.role)
     }

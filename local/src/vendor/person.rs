@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::issuer::ONLY_METHOD;
 use super::state::State;
 
 /// Somebody with an account.
@@ -13,7 +14,10 @@ use super::state::State;
 pub(super) struct Person {
     /// The subject of their ID tokens.
     pub id: String,
-    /// Unique, compared without regard to case.
+    /// The sign-in method they signed up with.
+    #[serde(default = "only_method")]
+    pub method: String,
+    /// Unique among those of the method, compared without regard to case.
     pub email: String,
     /// For people to read.
     pub name: String,
@@ -22,10 +26,16 @@ pub(super) struct Person {
     pub demo: Option<String>,
 }
 
+fn only_method() -> String {
+    ONLY_METHOD.to_owned()
+}
+
 impl Person {
+    /// Somebody of the only sign-in method.
     pub fn new(id: &str, email: &str, name: &str, password: &str) -> Self {
         Self {
             id: id.to_owned(),
+            method: only_method(),
             email: email.to_owned(),
             name: name.to_owned(),
             password: digest(id, password),
@@ -48,13 +58,14 @@ impl State {
         self.people.iter().find(|person| person.id == id)
     }
 
-    pub fn person_by_email(&self, email: &str) -> Option<&Person> {
-        self.people.iter().find(|person| person.email.eq_ignore_ascii_case(email.trim()))
+    pub fn person_by_email(&self, method: &str, email: &str) -> Option<&Person> {
+        let of_the_method = self.people.iter().filter(|person| person.method == method);
+        of_the_method.into_iter().find(|person| person.email.eq_ignore_ascii_case(email.trim()))
     }
 
     /// Whose e-mail address and password these are.
-    pub fn person_by_password(&self, email: &str, password: &str) -> Option<&Person> {
-        self.person_by_email(email).filter(|person| person.knows(password))
+    pub fn person_by_password(&self, method: &str, email: &str, password: &str) -> Option<&Person> {
+        self.person_by_email(method, email).filter(|person| person.knows(password))
     }
 }
 
@@ -69,9 +80,9 @@ mod tests {
     #[test]
     fn an_e_mail_address_and_its_password_find_the_person() {
         let state = State { people: vec![Person::new("person-a", "a@demo.example", "A", "demo")], ..State::default() };
-        assert!(state.person_by_password(" A@Demo.example", "demo").is_some());
-        assert!(state.person_by_password("a@demo.example", "Demo").is_none());
-        assert!(state.person_by_password("b@demo.example", "demo").is_none());
+        assert!(state.person_by_password("demo", " A@Demo.example", "demo").is_some());
+        assert!(state.person_by_password("demo", "a@demo.example", "Demo").is_none());
+        assert!(state.person_by_password("demo", "b@demo.example", "demo").is_none());
     }
 
     #[test]

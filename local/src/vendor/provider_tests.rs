@@ -278,3 +278,50 @@ async fn fetch(client: Client, request: http::Request<Vec<u8>>) -> Result<http::
     *response.body_mut() = answer.bytes().await?.to_vec();
     Ok(response)
 }
+
+#[tokio::test]
+async fn each_of_several_methods_is_a_provider_of_its_own() {
+    let bench = Bench::served_with(&["google", "github"]).await;
+    let read = |path: &str| {
+        let address = bench.url(path);
+        async move {
+            let response = client().get(address).send().await.unwrap();
+            (response.status().as_u16(), response.text().await.unwrap())
+        }
+    };
+    let (status, told) = read("/idp/github/.well-known/openid-configuration").await;
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((status, &told["issuer"]), (200, &Value::from(bench.url("/idp/github"))));
+    assert_eq!(told["token_endpoint"], bench.url("/idp/github/oidc/token"));
+    for nowhere in ["/.well-known/openid-configuration", "/idp/gitlab/.well-known/openid-configuration"] {
+        assert_eq!(read(nowhere).await.0, 404, "{nowhere}");
+    }
+    assert!(read("/sign-in").await.1.contains("/sign-in?method=github"));
+
+    let ask = |method: &str| authorize(&bench, &[]).replace("/oidc/", &format!("/idp/{method}/oidc/"));
+    let page = location(&visit(ask("google"), None).await);
+    let credentials = |page: &str| {
+        let request = page.split_once("request=").unwrap().1.to_owned();
+        [("email", "plans@demo.example".to_owned()), ("password", "demo".to_owned()), ("request", request)]
+    };
+    let form = credentials(&page);
+    let form: Vec<_> = form.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let answer = submit(bench.url("/sign-in"), None, &form).await;
+    let (back, session) = (Url::parse(&location(&answer)).unwrap(), cookie(&answer));
+    let code = back.query_pairs().find(|(name, _)| name == "code").unwrap().1.into_owned();
+    assert!(back.query_pairs().any(|(name, value)| name == "iss" && value == bench.url("/idp/google")));
+    // Signed in with Google is not signed in with GitHub.
+    assert!(location(&visit(ask("google"), Some(&session)).await).starts_with(CALLBACK));
+    assert!(location(&visit(ask("github"), Some(&session)).await).starts_with("/sign-in?request="));
+    // A code is worth nothing at another provider.
+    let exchange = [
+        ("grant_type", "authorization_code"),
+        ("code", &code),
+        ("redirect_uri", CALLBACK),
+        ("code_verifier", VERIFIER),
+        ("client_id", "tradepost"),
+        ("client_secret", "secret of github"),
+    ];
+    let refused = submit(bench.url("/idp/github/oidc/token"), None, &exchange).await;
+    assert_eq!(refused.status(), 400);
+}

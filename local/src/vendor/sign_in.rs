@@ -1,6 +1,7 @@
 //! `/sign-in` and `/sign-out`. A sign-in that a client asked for waits as a `Pending` under an id that the forms of
 //! this page and of `/sign-up` carry; finishing it sends the browser back to the client with a code. Without one
-//! the browser goes to the vendor's own start page.
+//! the browser goes to the vendor's own start page. Where there are several sign-in methods, the request says which is
+//! meant; whoever comes without one chooses first.
 
 use askama::Template;
 use axum::Router;
@@ -11,14 +12,16 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::Vendor;
 use super::authorization_request::AuthorizationRequest;
 use super::authorize::finish;
 use super::demo_people;
+use super::issuer::Issuer;
 use super::page::{self, Frame};
+use super::person::Person;
 use super::random;
 use super::session::no_cookie;
 use super::state::State;
+use super::{Config, Vendor};
 
 /// A person may take their time, and a scenario may push the clock by an hour meanwhile.
 const PATIENCE: SignedDuration = SignedDuration::from_hours(24);
@@ -58,6 +61,17 @@ impl State {
 pub(super) struct For {
     #[serde(default)]
     pub request: String,
+    /// The sign-in method, where no request says it.
+    #[serde(default)]
+    pub method: String,
+}
+
+impl For {
+    /// The provider whose page this is; none while there are several and none was chosen.
+    pub fn issuer<'a>(&self, config: &'a Config, state: &State, now: Timestamp) -> Option<&'a Issuer> {
+        let asked = state.waiting(&self.request, now).map(|pending| pending.request.method.as_str());
+        config.issuer(asked.unwrap_or(&self.method)).or_else(|| config.only_issuer())
+    }
 }
 
 #[derive(Template)]
@@ -65,12 +79,24 @@ pub(super) struct For {
 struct SignIn {
     frame: Frame,
     request: String,
+    method: String,
+    /// What the sign-in method is called, where there are several.
+    by: Option<String>,
     /// The site that asked for the sign-in.
     client: Option<String>,
     email: String,
     error: Option<&'static str>,
     people: Vec<DemoPerson>,
     password: &'static str,
+}
+
+/// The choice between several sign-in methods.
+#[derive(Template)]
+#[template(path = "vendor/methods.html")]
+struct Methods {
+    frame: Frame,
+    /// Id and label.
+    methods: Vec<(String, String)>,
 }
 
 struct DemoPerson {
@@ -90,8 +116,13 @@ fn show_form(
     error: Option<&'static str>,
     now: Timestamp,
 ) -> Response {
+    let config = vendor.config();
+    let Some(issuer) = request.issuer(config, state, now) else {
+        let methods = config.issuers.iter().map(|issuer| (issuer.id.clone(), issuer.label.clone())).collect();
+        return page::show(StatusCode::OK, &Methods { frame: Frame::new(vendor, None), methods });
+    };
     let hint = state.waiting(&request.request, now).and_then(|pending| pending.request.login_hint.as_deref());
-    let people = state.people.iter().filter_map(|person| {
+    let people = state.people.iter().filter(|person| person.method == issuer.id).filter_map(|person| {
         Some(DemoPerson {
             id: person.id.clone(),
             key: person.key().to_owned(),
@@ -104,6 +135,8 @@ fn show_form(
     let page = SignIn {
         frame: Frame::new(vendor, None),
         request: request.request.clone(),
+        method: issuer.id.clone(),
+        by: config.only_issuer().is_none().then(|| issuer.label.clone()),
         client: client(state, request, now),
         email: email.or(hint).unwrap_or_default().to_owned(),
         error,
@@ -154,7 +187,9 @@ async fn by_password(Shared(vendor): Shared<Vendor>, headers: HeaderMap, Form(gi
         if !is_open(state, &given.request, now) {
             return too_late(&vendor);
         }
-        match state.person_by_password(&given.email, &given.password).map(|person| person.id.clone()) {
+        let method = given.request.issuer(vendor.config(), state, now).map(|issuer| issuer.id.as_str());
+        let person = state.person_by_password(method.unwrap_or_default(), &given.email, &given.password);
+        match person.map(|person| person.id.clone()) {
             Some(person) => signed_in(&vendor, state, &headers, &person, &given.request, now),
             None => {
                 let error = "E-mail address and password do not belong together.";
@@ -177,7 +212,9 @@ async fn as_demo_person(Shared(vendor): Shared<Vendor>, headers: HeaderMap, Form
             return too_late(&vendor);
         }
         // Only ready-made people have no secrets; whoever signed up has a password of their own.
-        match state.person(&given.person).filter(|person| person.demo.is_some()).map(|person| person.id.clone()) {
+        let method = given.request.issuer(vendor.config(), state, now).map(|issuer| issuer.id.as_str());
+        let ready_made = |person: &&Person| person.demo.is_some() && Some(person.method.as_str()) == method;
+        match state.person(&given.person).filter(ready_made).map(|person| person.id.clone()) {
             Some(person) => signed_in(&vendor, state, &headers, &person, &given.request, now),
             None => show_form(&vendor, state, &given.request, None, Some("There is no such ready-made person."), now),
         }
@@ -195,7 +232,10 @@ pub(super) fn signed_in(
 ) -> Response {
     let cookie = state.open_session(headers, person, now);
     let mut response = match state.pending.remove(&request.request) {
-        Some(pending) => finish(state, &vendor.config().base_url, pending.request, person.to_owned(), now, now),
+        Some(pending) => {
+            let issuer = vendor.config().issuer(&pending.request.method).map(|issuer| issuer.url.as_str());
+            finish(state, issuer.unwrap_or_default(), pending.request, person.to_owned(), now, now)
+        }
         None => page::see_other("/"),
     };
     if let Some(cookie) = cookie {

@@ -55,6 +55,9 @@ impl Errors {
 #[template(path = "vendor/sign_up.html")]
 struct SignUp<'a> {
     frame: Frame,
+    method: String,
+    /// What the sign-in method is called, where there are several.
+    by: Option<String>,
     client: Option<String>,
     given: &'a NewAccount,
     errors: Errors,
@@ -63,7 +66,12 @@ struct SignUp<'a> {
 fn show_form(vendor: &Vendor, state: &State, given: &NewAccount, errors: Errors, now: Timestamp) -> Response {
     let status = if errors.any() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
     let client = client(state, &given.request, now);
-    page::show(status, &SignUp { frame: Frame::new(vendor, None), client, given, errors })
+    let Some(issuer) = given.request.issuer(vendor.config(), state, now) else {
+        return page::see_other("/sign-in");
+    };
+    let by = vendor.config().only_issuer().is_none().then(|| issuer.label.clone());
+    let method = issuer.id.clone();
+    page::show(status, &SignUp { frame: Frame::new(vendor, None), method, by, client, given, errors })
 }
 
 async fn form(Shared(vendor): Shared<Vendor>, Query(request): Query<For>) -> Response {
@@ -80,22 +88,27 @@ async fn sign_up(Shared(vendor): Shared<Vendor>, headers: HeaderMap, Form(given)
         if !is_open(state, &given.request, now) {
             return too_late(&vendor);
         }
-        let errors = check(state, &given);
+        let Some(issuer) = given.request.issuer(vendor.config(), state, now) else {
+            return page::see_other("/sign-in");
+        };
+        let errors = check(state, &issuer.id, &given);
         if errors.any() {
             return show_form(&vendor, state, &given, errors, now);
         }
         let person = random::id("person");
-        state.people.push(Person::new(&person, given.email.trim(), given.name.trim(), &given.password));
+        let mut fresh = Person::new(&person, given.email.trim(), given.name.trim(), &given.password);
+        issuer.id.clone_into(&mut fresh.method);
+        state.people.push(fresh);
         state.found_organization(given.company.trim(), &person);
         signed_in(&vendor, state, &headers, &person, &given.request, now)
     })
 }
 
-fn check(state: &State, given: &NewAccount) -> Errors {
+fn check(state: &State, method: &str, given: &NewAccount) -> Errors {
     let mut errors = Errors::default();
     if !is_address(given.email.trim()) {
         errors.email = Some("Enter an e-mail address, such as you@example.com.");
-    } else if state.person_by_email(&given.email).is_some() {
+    } else if state.person_by_email(method, &given.email).is_some() {
         errors.email = Some("There is an account with this e-mail address. Sign in instead.");
     }
     if valid_name(&given.name).is_none() {
@@ -118,7 +131,7 @@ fn is_address(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vendor::demo_people;
+    use crate::vendor::{bench, demo_people};
 
     fn account(email: &str, name: &str, password: &str, company: &str) -> NewAccount {
         let [email, name, password, company] = [email, name, password, company].map(str::to_owned);
@@ -127,18 +140,18 @@ mod tests {
 
     #[test]
     fn everything_wrong_is_said_at_once() {
-        let state = demo_people::state(Timestamp::UNIX_EPOCH);
-        let errors = check(&state, &account("nobody", " ", "", ""));
+        let state = demo_people::state(Timestamp::UNIX_EPOCH, &bench::config());
+        let errors = check(&state, "demo", &account("nobody", " ", "", ""));
         assert!(
             errors.email.is_some() && errors.name.is_some() && errors.password.is_some() && errors.company.is_some()
         );
-        assert!(!check(&state, &account("new@example.com", "New", "x", "New Co")).any());
+        assert!(!check(&state, "demo", &account("new@example.com", "New", "x", "New Co")).any());
     }
 
     #[test]
     fn an_e_mail_address_has_one_account() {
-        let state = demo_people::state(Timestamp::UNIX_EPOCH);
-        assert!(check(&state, &account("Clean@Demo.Example", "C", "x", "C")).email.is_some());
+        let state = demo_people::state(Timestamp::UNIX_EPOCH, &bench::config());
+        assert!(check(&state, "demo", &account("Clean@Demo.Example", "C", "x", "C")).email.is_some());
     }
 
     #[test]

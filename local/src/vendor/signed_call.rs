@@ -26,6 +26,13 @@ pub(super) struct Signed {
     sent_at: Timestamp,
 }
 
+impl Signed {
+    /// Its `webhook-id`.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+}
+
 impl Receiver {
     pub fn new(secret: &str) -> Self {
         let webhook = Webhook::new(secret).ok();

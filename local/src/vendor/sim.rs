@@ -39,6 +39,7 @@ async fn everything(Shared(vendor): Shared<Vendor>) -> Json<Value> {
             "deployments": state.deployments.iter().filter_map(shown).collect::<Vec<_>>(),
             "deleted": state.deployments.iter().filter_map(buried).collect::<Vec<_>>(),
             "control_plane_calls": state.calls,
+            "events": state.events,
             "control_plane": state.faults,
             "stop_delay_seconds": state.stop_delay.as_secs(),
             "start_delay_seconds": state.start_delay.as_secs(),
@@ -181,7 +182,7 @@ async fn start_delay(Shared(vendor): Shared<Vendor>, Json(delay): Json<Delay>) -
 }
 
 async fn reset(Shared(vendor): Shared<Vendor>) -> Json<Value> {
-    vendor.at_desk(|state, now| *state = demo_people::state(now));
+    vendor.at_desk(|state, now| *state = demo_people::state(now, vendor.config()));
     Json(json!({}))
 }
 

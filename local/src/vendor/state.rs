@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::control_plane::Received;
 use super::deployment::Deployment;
+use super::events::Events;
 use super::faults::Faults;
 use super::grant::Grants;
 use super::idempotency::Answered;
@@ -37,6 +38,9 @@ pub(super) struct State {
     pub answered: BTreeMap<String, Answered>,
     /// Every control plane call, oldest first.
     pub calls: Vec<Received>,
+    /// What Tradepost told by itself.
+    #[serde(default)]
+    pub events: Events,
     /// How the control plane misbehaves just now.
     pub faults: Faults,
     /// How long a stop takes.

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use super::authorization_request::parameters;
 use super::grant::{Grant, TOKEN_LIFETIME};
+use super::issuer::Issuer;
 use super::person::Person;
 use super::signed_call::same;
 use super::signing_key::half_hash;
@@ -40,8 +41,8 @@ impl IntoResponse for Refused {
     }
 }
 
-async fn exchange(Shared(vendor): Shared<Vendor>, headers: HeaderMap, body: Bytes) -> Response {
-    let mut response = match tokens(&vendor, &headers, &body) {
+async fn exchange(Shared(vendor): Shared<Vendor>, issuer: Issuer, headers: HeaderMap, body: Bytes) -> Response {
+    let mut response = match tokens(&vendor, &issuer, &headers, &body) {
         Ok(tokens) => Json(tokens).into_response(),
         Err(refused) => refused.into_response(),
     };
@@ -49,10 +50,10 @@ async fn exchange(Shared(vendor): Shared<Vendor>, headers: HeaderMap, body: Byte
     response
 }
 
-fn tokens(vendor: &Vendor, headers: &HeaderMap, body: &[u8]) -> Result<Value, Refused> {
+fn tokens(vendor: &Vendor, issuer: &Issuer, headers: &HeaderMap, body: &[u8]) -> Result<Value, Refused> {
     let form =
         parameters(body).ok_or(Refused(StatusCode::BAD_REQUEST, "invalid_request", "A parameter is given twice."))?;
-    authenticate(vendor.config(), headers, &form)?;
+    authenticate(vendor.config(), issuer, headers, &form)?;
     match form.get("grant_type").map(String::as_str) {
         Some("authorization_code") => {}
         Some(_) => {
@@ -77,9 +78,12 @@ fn tokens(vendor: &Vendor, headers: &HeaderMap, body: &[u8]) -> Result<Value, Re
     vendor.at_desk(|state, now| {
         let invalid = |why| Refused(StatusCode::BAD_REQUEST, "invalid_grant", why);
         let grant = state.grants.redeem(code, redirect_uri, verifier, now).map_err(invalid)?;
+        if grant.request.method != issuer.id {
+            return Err(invalid("The code was issued by another provider."));
+        }
         let person = state.person(&grant.person).cloned().ok_or(invalid("The person is gone."))?;
         let access_token = state.grants.issue_access_token(grant.clone(), code, now);
-        let claims = id_token(vendor.config(), &grant, &person, &access_token, now);
+        let claims = id_token(vendor.config(), issuer, &grant, &person, &access_token, now);
         Ok(json!({
             "access_token": access_token,
             "token_type": "Bearer",
@@ -90,9 +94,16 @@ fn tokens(vendor: &Vendor, headers: &HeaderMap, body: &[u8]) -> Result<Value, Re
     })
 }
 
-fn id_token(config: &Config, grant: &Grant, person: &Person, access_token: &str, now: Timestamp) -> Value {
+fn id_token(
+    config: &Config,
+    issuer: &Issuer,
+    grant: &Grant,
+    person: &Person,
+    access_token: &str,
+    now: Timestamp,
+) -> Value {
     let mut claims = about(person, &grant.request.scopes);
-    claims.insert("iss", json!(config.base_url));
+    claims.insert("iss", json!(issuer.url));
     claims.insert("aud", json!(config.client_id));
     claims.insert("iat", json!(now.as_second()));
     claims.insert("exp", json!(now.as_second().saturating_add(TOKEN_LIFETIME.as_secs())));
@@ -118,7 +129,12 @@ pub(super) fn about(person: &Person, scopes: &[String]) -> BTreeMap<&'static str
     claims
 }
 
-fn authenticate(config: &Config, headers: &HeaderMap, form: &BTreeMap<String, String>) -> Result<(), Refused> {
+fn authenticate(
+    config: &Config,
+    issuer: &Issuer,
+    headers: &HeaderMap,
+    form: &BTreeMap<String, String>,
+) -> Result<(), Refused> {
     let (id, secret) = match (headers.get(header::AUTHORIZATION), form.get("client_secret")) {
         (Some(_), Some(_)) => {
             return Err(Refused(
@@ -132,7 +148,7 @@ fn authenticate(config: &Config, headers: &HeaderMap, form: &BTreeMap<String, St
         (None, None) => return Err(UNKNOWN_CLIENT),
     };
     // Both are always compared, so the time taken does not tell which was wrong.
-    if same(&id, &config.client_id) & same(&secret, &config.client_secret) { Ok(()) } else { Err(UNKNOWN_CLIENT) }
+    if same(&id, &config.client_id) & same(&secret, &issuer.client_secret) { Ok(()) } else { Err(UNKNOWN_CLIENT) }
 }
 
 /// Id and secret of an Authorization header, each form-encoded before they were joined (RFC 6749, section 2.3.1).
@@ -164,7 +180,8 @@ mod tests {
             headers.insert(header::AUTHORIZATION, format!("Basic {}", STANDARD.encode(pair)).parse().unwrap());
         }
         let form = form.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        authenticate(&bench::config(), &headers, &form).map_err(|refused| refused.1)
+        let config = bench::config();
+        authenticate(&config, &config.issuers[0], &headers, &form).map_err(|refused| refused.1)
     }
 
     #[test]

@@ -7,18 +7,19 @@ use axum::routing::get;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::Vendor;
+use super::issuer::Issuer;
 use super::token::about;
 
 pub(super) fn router() -> Router<Vendor> {
     Router::new().route("/oidc/userinfo", get(userinfo).post(userinfo))
 }
 
-async fn userinfo(Shared(vendor): Shared<Vendor>, headers: HeaderMap) -> Response {
+async fn userinfo(Shared(vendor): Shared<Vendor>, issuer: Issuer, headers: HeaderMap) -> Response {
     let Some(token) = bearer(&headers) else {
         return unauthorized("Bearer realm=\"oidc\"");
     };
     let claims = vendor.at_desk(|state, now| {
-        let grant = state.grants.allowed(token, now)?;
+        let grant = state.grants.allowed(token, now).filter(|grant| grant.request.method == issuer.id)?;
         Some(about(state.person(&grant.person)?, &grant.request.scopes))
     });
     match claims {

@@ -1,8 +1,8 @@
-// The modal that shows how the linking to a marketplace stands. While it is syncing: asks again and again, and turns
-// the modal to the new state in place. Escape closes it, as its link does.
+// The modal, or the pop-up on Billing, that shows how the linking to a marketplace stands. While it is syncing: asks again and again, and turns
+// it to the new state in place. Escape closes it, as its link does.
 (() => {
   "use strict";
-  const modal = document.getElementById("marketplace-modal");
+  const modal = document.querySelector("#marketplace-modal, #marketplace-toast");
   const close = document.getElementById("close-modal");
   if (!modal || !close) return;
 
@@ -27,6 +27,10 @@
     close.href = close.dataset.to + told.state;
     const { organization } = modal.dataset;
     put(document.getElementById(`payment-method-${organization}`), told.payment_method);
+    const paid = told.state === "linked" ? "linked" : "other";
+    for (const edit of document.querySelectorAll(`[data-edit="${CSS.escape(organization)}"]`)) {
+      edit.hidden = edit.dataset.when !== paid;
+    }
     const link = document.getElementById(`link-state-${organization}`);
     put(link, told.link);
     if (link) link.className = `badge ${told.state}`;

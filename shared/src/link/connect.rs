@@ -14,6 +14,7 @@ use crate::activation::activation_of;
 use crate::audit::AuditLine;
 use crate::control_plane::{ControlPlane, ControlPlaneError};
 use crate::disposition::{Dispose, Disposition};
+use crate::event::telling::{link_refused, link_synced, link_unlinked};
 use crate::home::Home;
 use crate::ledger::{Key, Ledger, LedgerError, Provider, Row, Write};
 use crate::organization::Organization;
@@ -183,6 +184,8 @@ pub enum Connected {
         purchase: Box<Subscription>,
         /// Why.
         reasons: Vec<Refusal>,
+        /// Rows that can be worked on at once.
+        wake: Vec<Key>,
     },
     /// The person does not belong to that organization (or it does not exist).
     NotYours,
@@ -232,8 +235,9 @@ pub async fn connect(
         };
         let reasons = refusals(policy, candidate);
         if !reasons.is_empty() {
-            remember_refusal(ledger, &purchase, &organization, wish.person, &reasons, now).await?;
-            return Ok(Connected::Refused { organization, purchase: Box::new(purchase.subscription), reasons });
+            let wake = remember_refusal(ledger, policy, &purchase, &organization, wish.person, &reasons, now).await?;
+            let purchase = Box::new(purchase.subscription);
+            return Ok(Connected::Refused { organization, purchase, reasons, wake });
         }
         let cause = format!("registration:{}", wish.link_id);
         let occasion = Occasion { policy, now, cause: &cause };
@@ -297,6 +301,7 @@ fn made(
     let what = if live { "nothing -> linked" } else { "nothing -> syncing" };
     changes.audit(&organization_line(occasion, &link, what));
     if live {
+        changes.event(&link_synced(occasion, &link, subscription));
         changes.and(linked_effects(occasion, &link));
     } else if subscription.key.provider() == Provider::Azure {
         // Microsoft waits for our word; AWS confirms by itself.
@@ -314,6 +319,9 @@ pub(super) fn place_taken(occasion: Occasion<'_>, place: &Place, taken: &Slot) -
         let over = old.doc.in_state(LinkState::Unlinked { at: occasion.now, cause });
         changes.write(Write::replace(old, &over));
         changes.write(Write::project(&LinkRecord::of(&over, &ended.product)));
+        if let Some(event) = link_unlinked(occasion, &over, ended) {
+            changes.event(&event);
+        }
         let what = format!("link gave way, its subscription is {}", ended.state.name());
         changes.audit(&AuditLine::new(&ended.key, occasion.now, occasion.cause, what));
     }
@@ -331,15 +339,17 @@ pub(super) fn came_after(place: &Place, now: Timestamp) -> Option<super::EndedLi
     }
 }
 
-/// Keeps a refusal for support, once for each landing; neither slot nor billing changes.
+/// Keeps a refusal for support and tells it, once for each landing; neither slot nor billing changes. Gives what can be
+/// worked on at once.
 pub async fn remember_refusal(
     ledger: &Ledger,
+    policy: &Policy,
     purchase: &Purchase,
     organization: &Organization,
     person: &Person,
     reasons: &[Refusal],
     now: Timestamp,
-) -> Result<(), LedgerError> {
+) -> Result<Vec<Key>, LedgerError> {
     let refused = RefusedLink {
         organization: organization.id.clone(),
         subscription: purchase.subscription.key.clone(),
@@ -348,8 +358,15 @@ pub async fn remember_refusal(
         person: person.id(),
         at: now,
     };
-    match ledger.transact(vec![Write::keep(&refused)]).await {
-        Ok(()) | Err(LedgerError::Conflict) => Ok(()),
+    let cause = format!("refused:{}", refused.registration);
+    let occasion = Occasion { policy, now, cause: &cause };
+    let mut changes = Changes::default();
+    changes.write(Write::create(&refused));
+    changes.event(&link_refused(occasion, &refused, &organization.name, &purchase.subscription));
+    match ledger.transact(changes.writes).await {
+        Ok(()) => Ok(changes.wake),
+        // It is kept already: the page was only asked for once more.
+        Err(LedgerError::Conflict) => Ok(Vec::new()),
         Err(error) => Err(error),
     }
 }

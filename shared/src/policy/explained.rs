@@ -1,6 +1,6 @@
 //! What a policy does, in plain words: for whoever writes one, and for whoever has to agree to it.
 
-use super::{Choosing, EndFamily, Model, Policy, RefusalRule, Trials};
+use super::{After, Choosing, EndFamily, MessageKind, Model, Policy, RefusalRule, Trials};
 use crate::ledger::Provider;
 use crate::organization::Role;
 use crate::web::text::english::ENGLISH;
@@ -26,6 +26,7 @@ pub fn explained(policy: &Policy) -> Vec<Part> {
         Part { title: "What refuses a link", lines: refused(policy) },
         Part { title: "Once linked", lines: linked(policy) },
         Part { title: "When the subscription ends", lines: ended(policy) },
+        Part { title: "Who is told", lines: told(policy) },
         Part { title: "To look at", lines: remarks(policy) },
     ]
     .into_iter()
@@ -76,7 +77,48 @@ fn who(policy: &Policy) -> Vec<String> {
     if link.create_organization {
         lines.push(format!("A new {word} can be created on the way."));
     }
+    if !link.sign_in.is_empty() {
+        let methods: Vec<&str> = link.sign_in.iter().map(String::as_str).collect();
+        lines.push(format!("People sign in by {}.", one_of(&methods)));
+    }
+    let asked = link.ask.iter().map(|ask| format!("{}{}", ask.label, if ask.optional { " (optional)" } else { "" }));
+    let asked: Vec<String> = asked.collect();
+    if !asked.is_empty() {
+        lines.push(format!("Whoever links is also asked for: {}.", asked.join(", ")));
+    }
     lines
+}
+
+fn told(policy: &Policy) -> Vec<String> {
+    let rules = &policy.messages;
+    let mut lines = Vec::new();
+    match &rules.from {
+        None => lines.push("No e-mails go out: messages.from is missing.".to_owned()),
+        Some(from) => {
+            for (who, kinds) in [("Buyers", &rules.buyer), ("Operators", &rules.operators)] {
+                let kinds: Vec<&str> = kinds.iter().map(|kind| occasion(*kind)).collect();
+                if !kinds.is_empty() {
+                    lines.push(format!("{who} get an e-mail from {from} {}.", kinds.join(", ")));
+                }
+            }
+        }
+    }
+    if !policy.console.origins.is_empty() {
+        let origins = policy.console.origins.join(", ");
+        lines.push(format!("Pages of {origins} may show how {} stands.", (ENGLISH.a)(&policy.organization_word)));
+    }
+    lines
+}
+
+fn occasion(kind: MessageKind) -> &'static str {
+    match kind {
+        MessageKind::Linked => "when a purchase is linked",
+        MessageKind::Refused => "when one is refused",
+        MessageKind::Ended => "when a subscription ends",
+        MessageKind::Stopped => "when deployments are stopped",
+        MessageKind::Warning => "before they are deleted",
+        MessageKind::Deleted => "when they are deleted",
+    }
 }
 
 fn role_name(role: Role) -> &'static str {
@@ -122,6 +164,17 @@ fn linked(policy: &Policy) -> Vec<String> {
     }
     if let Some(plan) = &link.plan_after {
         lines.push(format!("The {word} is put on the plan {plan}."));
+    }
+    if link.after == After::Billing {
+        lines.push(format!("The person is shown the billing page of the {word}."));
+    }
+    if link.may_move {
+        lines.push(format!("The link can be moved to another {word} of the same person, without a gap."));
+    }
+    if link.may_unlink {
+        lines.push(
+            "The link can be taken off without cancelling the purchase; that stops and deletes nothing.".to_owned(),
+        );
     }
     lines.push(format!(
         "A purchase that is not confirmed within {} fails, and nothing is linked.",
@@ -199,6 +252,9 @@ fn remarks(policy: &Policy) -> Vec<String> {
         if market == Provider::Azure && deletes && policy.retention(market).as_hours() < MICROSOFT_ASKS_HOURS {
             lines.push("Microsoft asks to keep a customer's data for 7 days after the end; end.retention_hours.azure is shorter.".to_owned());
         }
+    }
+    if !deletes && !policy.end.retention_hours.is_empty() {
+        lines.push("end.retention_hours has no effect: nothing is deleted.".to_owned());
     }
     if policy.brand.console_url.is_none() {
         lines.push(format!("brand.console_url is missing: pages have no way back to {}.", policy.vendor));

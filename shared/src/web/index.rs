@@ -264,8 +264,10 @@ async fn with_purchase(app: &App, visit: &Visit, ready: Ready, typed: Option<Lin
     let subscription = &ready.purchase.subscription;
     let purchase = PurchaseView::new(app, subscription);
     if !reasons.is_empty() {
-        remember_refusal(&app.ledger, &ready.purchase, &organization, &ready.person, &reasons, visit.now).await?;
-        return Ok(refused(app, organization, purchase, &reasons, several));
+        let (ledger, person) = (&app.ledger, &ready.person);
+        let wake =
+            remember_refusal(ledger, &app.policy, &ready.purchase, &organization, person, &reasons, visit.now).await?;
+        return Ok(refused(app, organization, purchase, &reasons, several).waking(wake));
     }
     let wrong = typed.is_some();
     let fresh = || LinkForm::fresh(&app.policy, visit.session.buyer.as_ref(), &ready.person);
@@ -360,9 +362,9 @@ pub async fn link(app: &App, visit: &Visit) -> Result<Answer, WebError> {
             };
             Answer::redirect(next).with_session(session).waking(wake).called(link.state.name())
         }
-        Connected::Refused { organization, purchase, reasons } => {
+        Connected::Refused { organization, purchase, reasons, wake } => {
             let purchase = PurchaseView::new(app, &purchase);
-            refused(app, organization, purchase, &reasons, app.policy.link.choosing != Choosing::Implied)
+            refused(app, organization, purchase, &reasons, app.policy.link.choosing != Choosing::Implied).waking(wake)
         }
         Connected::NotYours => Answer::message(Message::NotYourOrganization),
         Connected::NothingToLink => Answer::message(Message::PurchaseLost),

@@ -25,7 +25,7 @@ fn clean() -> BillingFacts {
     BillingFacts::default()
 }
 
-fn link_of(organization: &str) -> Link {
+pub(super) fn link_of(organization: &str) -> Link {
     Link {
         id: "link-1".to_owned(),
         organization: organization.to_owned(),

@@ -139,6 +139,12 @@ fn lives(order: &[usize], buyer: Buyer) {
         assert_eq!(state, Some(LinkState::Unlinked { at: t(ENDED), cause: UnlinkCause::SubscriptionEnded }));
         assert_eq!(world.stops(), vec![t(ENDED)], "stopped once, whether or not the confirmation came before the end");
         assert_eq!(world.history("-> unlinked"), 1);
+        let mut told = world.events();
+        assert!(told.remove("subscription.activated").is_none_or(|times| times == 1));
+        assert!(told.remove("link.synced").is_none_or(|times| times == 1));
+        assert_eq!(told, [("link.unlinked", 1), ("subscription.ended", 1)].into(), "{order:?}");
+    } else {
+        assert_eq!(world.events(), [].into(), "a purchase that nobody linked concerns nobody");
     }
 }
 
@@ -170,6 +176,9 @@ fn renews(order: &[usize], landed_twice: bool) {
     assert_eq!((link.id.as_str(), link.organization.as_str()), ("link-1", ORGANIZATION));
     assert_eq!(world.history("link carried on by a renewal"), 1, "exactly once");
     assert_eq!(world.history("-> unlinked"), 0);
+    let mut told = world.events();
+    assert!(told.remove("subscription.activated").is_none_or(|times| times == 1));
+    assert_eq!(told, [("link.synced", 1), ("subscription.renewed", 1)].into(), "{order:?}");
     assert_eq!(world.agreement("a").unwrap().continued_by.as_deref(), Some("b"));
     assert_eq!(world.agreement("b").unwrap().continues.as_deref(), Some("a"));
 }

@@ -16,6 +16,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
 use jiff::Timestamp;
 use tradepost::agreement::{Agreement, agreement_partition};
 use tradepost::audit::AuditLine;
+use tradepost::event::Event;
 use tradepost::home::Home;
 use tradepost::ledger::{Document, Key, Ledger, Row, Write};
 use tradepost::lifecycle::{Known, answer_key, decide};
@@ -200,6 +201,16 @@ impl World {
     pub fn answers(&self) -> Vec<Effect> {
         let tasks = self.all::<Task>().into_iter().map(|row| row.doc.effect);
         tasks.filter(|effect| matches!(effect, Effect::Acknowledge { .. })).collect()
+    }
+
+    /// How often each event was written. No id is written twice.
+    pub fn events(&self) -> BTreeMap<&'static str, usize> {
+        let (mut ids, mut count) = (BTreeSet::new(), BTreeMap::new());
+        for event in self.all::<Event>() {
+            assert!(ids.insert(event.doc.id.clone()), "{:?} is written twice", event.doc);
+            *count.entry(event.doc.kind.name()).or_default() += 1;
+        }
+        count
     }
 
     /// The marketplace has taken every answer.

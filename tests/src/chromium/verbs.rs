@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tradepost_local::demo::Browse;
 use url::Url;
 
+use super::hands::TAB;
 use super::process::Taste;
 use super::{Chromium, folded};
 
@@ -27,7 +28,18 @@ const POST: &str = "const form = document.createElement('form');
 /// What a page that is loaded anew does not have.
 const MARK: &str = "window.watchedByTheTest = true";
 const MARKED: &str = "return [window.watchedByTheTest === true,
-    (document.querySelector('#status') || {dataset: {}}).dataset.state || '']";
+    (document.querySelector(arguments[0]) || {dataset: {}}).dataset.state || '']";
+
+/// The keyboard starts at the top again.
+const UNFOCUSED: &str = "document.activeElement.blur(); window.getSelection().collapse(document.body, 0)";
+/// What describes the element with the focus, if it is this one: only what can be seen.
+const DESCRIBED: &str = "const here = document.activeElement;
+    if (!here || !here.matches(arguments[0])) return null;
+    return (here.getAttribute('aria-describedby') || '').split(/\\s+/).map(id => document.getElementById(id))
+        .filter(found => found && found.checkVisibility({visibilityProperty: true, opacityProperty: true}))
+        .map(found => found.innerText).join(' ')";
+/// Nobody presses Tab more often than this to get somewhere.
+const MOST_STOPS: usize = 100;
 
 impl Chromium {
     /// Types into the fields of a form.
@@ -95,6 +107,27 @@ impl Browse for Chromium {
         self.click_and_go(&pressed, button).await
     }
 
+    async fn press_on(&mut self, css: &str, fill: &[(&str, &str)]) -> anyhow::Result<()> {
+        let pressed = self.element(css, "").await?;
+        if !fill.is_empty() {
+            let form = pressed.find(Locator::XPath("ancestor::form")).await?;
+            self.fill(&form, fill).await?;
+        }
+        self.click_and_go(&pressed, css).await
+    }
+
+    async fn described(&mut self, css: &str) -> anyhow::Result<String> {
+        self.script(UNFOCUSED, Vec::new()).await?;
+        for _ in 0..MOST_STOPS {
+            self.keys(TAB).await?;
+            let seen = self.script(DESCRIBED, vec![json!(css)]).await?;
+            if let Some(text) = seen.as_str() {
+                return Ok(folded(text));
+            }
+        }
+        bail!("the Tab key does not come to {css} {}", self.place().await)
+    }
+
     async fn submit(&mut self, form: &str, fill: &[(&str, &str)]) -> anyhow::Result<()> {
         let found = self.turn().await?.find(Locator::Css(form)).await;
         let Ok(found) = found else { bail!("there is no {form} {}", self.place().await) };
@@ -158,14 +191,14 @@ impl Browse for Chromium {
         self.script(MARK, Vec::new()).await.map(|_| ())
     }
 
-    async fn turns(&mut self, state: &str) -> anyhow::Result<()> {
-        self.until(&format!("#status turns to {state}"), || async {
-            let seen = self.script(MARKED, Vec::new()).await?;
+    async fn turns(&mut self, css: &str, state: &str) -> anyhow::Result<()> {
+        self.until(&format!("{css} turns to {state}"), || async {
+            let seen = self.script(MARKED, vec![json!(css)]).await?;
             Ok(seen.get(1).and_then(Value::as_str) == Some(state))
         })
         .await?;
-        let seen = self.script(MARKED, Vec::new()).await?;
+        let seen = self.script(MARKED, vec![json!(css)]).await?;
         ensure!(seen.get(0).and_then(Value::as_bool) == Some(true), "the page was loaded anew");
-        self.appears(&format!("#status[data-state={state}]")).await
+        self.appears(&format!("{css}[data-state={state}]")).await
     }
 }

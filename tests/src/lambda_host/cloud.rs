@@ -274,6 +274,7 @@ fn listings(policy: &Policy) -> Config {
         seller_name: "EMQX".to_owned(),
         start_url: "https://example.com".to_owned(),
         products: products.collect(),
+        look_alikes: Vec::new(),
     }
 }
 

@@ -151,6 +151,7 @@ impl Azure {
             marketplace: &self.marketplace,
             read_notice: tradepost_azure::notice::read,
             rails: &self.rails,
+            outlets: None,
         }
     }
 

@@ -122,3 +122,33 @@ async fn a_declined_payment_is_shown_with_the_way_on() {
     assert_eq!(count(&details, "#actions"), 0);
     assert_eq!(count(&get(&market, "/product/payg/options").await.text(), "#payment-declined"), 1);
 }
+
+#[tokio::test]
+async fn a_look_alike_is_found_and_cannot_be_bought() {
+    let market = market();
+    let found = get(&market, "/?q=broker+cloud").await.text();
+    assert_eq!(count(&found, "#results a[href='/product/broker-for-aws']"), 1);
+    assert_eq!(count(&get(&market, "/?q=broke").await.text(), "#results .look-alike"), 0);
+    let other = get(&market, "/product/broker-for-aws").await;
+    assert_eq!((other.status, count(&other.text(), "main form, #view-purchase-options")), (200, 0));
+    assert_eq!(get(&market, "/product/broker-for-aws/options").await.status, 404);
+    assert_eq!(post(&market, "/product/broker-for-aws/subscribe", "").await.status, 404);
+}
+
+#[tokio::test]
+async fn the_box_is_ticked_where_the_bench_asks_for_it() {
+    let market = market();
+    let now = Clock::default().now().to_string();
+    let (agreement, _) = market.buy("payg", &now);
+    market.at(&now, |desk| desk.state.switches.cancel_by_checkbox = true);
+    let cancel = format!("/subscriptions/{agreement}/cancel");
+    let dialog = get(&market, &cancel).await.text();
+    assert_eq!((count(&dialog, "#understood"), count(&dialog, "#confirmation")), (1, 0));
+    let title = "confirmation=Broker+Cloud+(Pay+As+You+Go)";
+    let unticked = post(&market, &cancel, title).await;
+    assert_eq!((unticked.status, count(&unticked.text(), "#understood[aria-invalid=true]")), (422, 1));
+    assert_eq!(post(&market, &cancel, "understood=yes").await.status, 303);
+    let other = market.buy("payg", &now).0;
+    market.at(&now, |desk| desk.state.switches.cancel_by_checkbox = false);
+    assert_eq!(post(&market, &format!("/subscriptions/{other}/cancel"), "understood=yes").await.status, 422);
+}

@@ -137,3 +137,14 @@ async fn the_bench_does_what_no_buyer_can() {
     let (_, _, state) = send(market.pages(), "GET", "/sim/state", &[], "").await;
     assert!(serde_json::from_str::<Value>(&state).unwrap()["now"].is_string());
 }
+
+#[tokio::test]
+async fn the_web_shows_an_offer_with_the_way_to_the_portal() {
+    let market = market();
+    let (_, _, page) = get(&market, "/?q=pay+as").await;
+    let offer = attribute(&page, "#results a", "href");
+    let (status, _, page) = get(&market, &offer.replace("/offer/", "/apps/")).await;
+    assert_eq!(status, 200);
+    assert_eq!(attribute(&page, "#get-it-now", "href"), offer);
+    assert_eq!(get(&market, "/apps/none").await.0, 404);
+}

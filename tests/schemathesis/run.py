@@ -171,6 +171,8 @@ def main(which):
             wait_for("a link", lambda: told("org-clean")["state"] == "linked")
             over = wait_for("an end", lambda: (now := told("org-second"))["state"] == "unlinked" and now)
             there = {"org-1": "org-second", "azure|5d1f3a0e-0000-0000-0000-000000000001": over["link"]["subscription"]}
+            events = ask(port, key, "/v1/events", {"operation": "list_events", "organization": "org-second"})["events"]
+            there["evt_00000000000000000000000000000000"] = events[0]["id"]
             return schemathesis(
                 data, "docs/api.openapi.yaml", f"http://127.0.0.1:{port}",
                 {

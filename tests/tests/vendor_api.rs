@@ -103,6 +103,37 @@ async fn a_subscription_is_told_with_its_link() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn events_are_listed_with_their_deliveries_and_told_once_more() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    world.linked("clean").await?;
+    let ask = json!({"operation": "list_events", "organization": "org-clean"});
+    let list = told(&world, "/v1/events", ask.clone()).await?;
+    let synced =
+        list["events"].as_array().unwrap().iter().find(|event| event["type"] == "link.synced").unwrap().clone();
+    assert_eq!(
+        (&synced["payload"]["data"]["organization"], &synced["state"]),
+        (&json!("org-clean"), &json!("delivered"))
+    );
+    assert_eq!(synced["tries"].as_array().unwrap().len(), 1, "{synced}");
+    let again = json!({"operation": "replay_event", "organization": "org-clean", "event": synced["id"]});
+    assert_eq!(told(&world, "/v1/events/replay", again.clone()).await?["state"], "open");
+    world.pass(60).await?;
+    let list = told(&world, "/v1/events", ask).await?;
+    let replayed = list["events"].as_array().unwrap().iter().find(|event| event["id"] == synced["id"]).unwrap().clone();
+    assert_eq!(
+        (replayed["tries"].as_array().unwrap().len(), &replayed["state"]),
+        (2, &json!("delivered")),
+        "{replayed}"
+    );
+    for (organization, event) in [("org-second", synced["id"].clone()), ("org-clean", json!("evt_none"))] {
+        let ask = json!({"operation": "replay_event", "organization": organization, "event": event});
+        let (status, answer) = call(&world, "/v1/events/replay", ask).await?;
+        assert_eq!((status, &answer["code"]), (StatusCode::NOT_FOUND, &json!("event_unknown")));
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn what_cannot_be_right_is_refused_as_data() -> anyhow::Result<()> {
     let world = World::new().await?;
     let list = |organization: &str| json!({"operation": "list_links", "organization": organization});
@@ -121,7 +152,9 @@ async fn what_cannot_be_right_is_refused_as_data() -> anyhow::Result<()> {
     // As long as they may be, ids and places are no key that the ledger would refuse.
     let mut far = list(&"\u{1f600}".repeat(256));
     far["after"] = json!("\u{1f600}".repeat(500));
-    for (path, operation) in [("/v1/links", "list_links"), ("/v1/refused-links", "list_refused_links")] {
+    for (path, operation) in
+        [("/v1/links", "list_links"), ("/v1/refused-links", "list_refused_links"), ("/v1/events", "list_events")]
+    {
         far["operation"] = json!(operation);
         told(&world, path, far.clone()).await?;
     }

@@ -1,13 +1,15 @@
 //! What the vendor's own servers and console may ask of Tradepost, as `docs/api.openapi.yaml` describes it.
 //!
 //! Servers ask with a signed POST (`signature`) whose body names operation and target (`call`): how an organization is
-//! billed, what became of its links, how a subscription stands, a status token. A page on the vendor's own domain asks
-//! `GET /v1/status` with such a token. Nothing here changes anything.
+//! billed, what became of its links, how a subscription stands, which events were told, a status token. A page on the
+//! vendor's own domain asks `GET /v1/status` with such a token. Nothing here changes anything but that an event is told
+//! once more (`events`).
 //!
 //! Every answer is JSON; one that refuses has `code` for programs and `text` for whoever reads the log.
 
 mod billing;
 mod call;
+mod events;
 mod links;
 mod signature;
 mod status;
@@ -32,6 +34,8 @@ enum Operation {
     ListRefusedLinks,
     GetSubscription,
     CreateStatusToken,
+    ListEvents,
+    ReplayEvent,
 }
 
 impl Operation {
@@ -42,6 +46,8 @@ impl Operation {
             "/v1/refused-links" => Some(Self::ListRefusedLinks),
             "/v1/subscription" => Some(Self::GetSubscription),
             "/v1/status-token" => Some(Self::CreateStatusToken),
+            "/v1/events" => Some(Self::ListEvents),
+            "/v1/events/replay" => Some(Self::ReplayEvent),
             _ => None,
         }
     }
@@ -53,6 +59,8 @@ impl Operation {
             Self::ListRefusedLinks => "list_refused_links",
             Self::GetSubscription => "get_subscription",
             Self::CreateStatusToken => "create_status_token",
+            Self::ListEvents => "list_events",
+            Self::ReplayEvent => "replay_event",
         }
     }
 }
@@ -99,6 +107,8 @@ pub async fn answer(app: &App, request: &Request<Bytes>, path: &str, now: Timest
         Operation::ListRefusedLinks => links::list_refused_links(app, body).await,
         Operation::GetSubscription => subscription::get_subscription(app, body, now).await,
         Operation::CreateStatusToken => Ok(status_token::create_status_token(app, body, now)),
+        Operation::ListEvents => events::list_events(app, body).await,
+        Operation::ReplayEvent => events::replay_event(app, body, now).await,
     }
 }
 

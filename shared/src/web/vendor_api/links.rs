@@ -67,7 +67,7 @@ impl LinkView {
 /// The link an organization has, or had last. One Query.
 pub(super) async fn newest_link(app: &App, organization: &str) -> Result<Option<LinkView>, WebError> {
     let partition = organization_partition(organization);
-    let page = app.ledger.partition_backwards(&partition, LinkRecord::PREFIX, None, 1).await?;
+    let page = app.ledger.newest(&partition, LinkRecord::PREFIX, None, 1).await?;
     let Some(found) = page.items.into_iter().next() else { return Ok(None) };
     let LinkRecord { link, product } = found.read()?.doc;
     Ok(Some(LinkView::new(app, link, product)))
@@ -80,7 +80,7 @@ pub(super) async fn list_links(app: &App, body: &Bytes) -> Result<Answer, WebErr
         Err(refusal) => return Ok(refusal.into()),
     };
     let partition = organization_partition(&organization);
-    let found = app.ledger.partition_backwards(&partition, LinkRecord::PREFIX, after.as_deref(), PAGE).await?;
+    let found = app.ledger.newest(&partition, LinkRecord::PREFIX, after.as_deref(), PAGE).await?;
     let mut links = Vec::new();
     for item in found.items {
         let LinkRecord { link, product } = item.read()?.doc;

@@ -1,7 +1,7 @@
 //! Who asks: a call is signed as the control plane's are, after the Standard Webhooks specification (`webhook-id`,
 //! `webhook-timestamp` in seconds, `webhook-signature` over both with the body), under a secret of its own: a call to the
-//! vendor can never be sent back to us as one of his. What is asked only reads, so an id may come twice; a timestamp more
-//! than five minutes away is refused.
+//! vendor can never be sent back to us as one of his. Nothing that is asked does harm twice, so an id may come twice; a
+//! timestamp more than five minutes away is refused.
 
 use std::fmt;
 

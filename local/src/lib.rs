@@ -12,6 +12,7 @@ pub mod connector;
 pub mod demo;
 pub mod dynamo;
 pub mod functions_host;
+pub mod mailbox;
 pub mod progress;
 pub mod queue;
 pub mod serve;

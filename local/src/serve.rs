@@ -23,6 +23,7 @@ use tower::ServiceExt as _;
 use crate::stack::Stack;
 
 mod clock_page;
+mod mailbox_page;
 mod page;
 mod start_page;
 #[cfg(test)]
@@ -106,12 +107,16 @@ fn own(desk: Desk) -> Router {
     Router::new()
         .route("/", get(start_page::get))
         .route("/clock", get(clock_page::get).post(clock_page::post))
+        .route("/mailbox", get(mailbox_page::list))
+        .route("/mailbox/{number}", get(mailbox_page::one))
         .route("/queues", get(queues))
         .route("/sweep", post(sweep))
         .route("/desk.css", get(page::stylesheet))
         .route("/favicon.svg", get(page::icon))
         .fallback(page::not_found)
         .layer(from_fn_with_state(desk.clone(), page::guard))
+        // A mail's HTML is shown in a frame, behind a policy of its own.
+        .route("/mailbox/{number}/html", get(mailbox_page::html))
         .with_state(desk)
 }
 

@@ -42,6 +42,7 @@ use crate::azure_marketplace::AzureMarketplace;
 use crate::clock::Clock;
 use crate::connector::Wire;
 use crate::dynamo::{Dynamo, TABLE};
+use crate::mailbox::Mailbox;
 use crate::queue::Queue;
 use crate::vendor::Vendor;
 
@@ -80,6 +81,8 @@ pub struct Stack {
     pub aws_wire: Arc<Wire>,
     /// The demo vendor.
     pub vendor: Vendor,
+    /// Every e-mail that was sent.
+    pub mailbox: Mailbox,
     /// From EventBridge and SNS to `notifications`.
     pub notices: Queue,
     /// From all functions to `worker`.
@@ -126,6 +129,7 @@ impl Stack {
         let market = AzureMarketplace::new(azure_config(&policy, &at, &kept), clock.clone());
         restore(&kept, &aws, &market, &vendor, &notices, &work_queue)?;
 
+        let mailbox = Mailbox::open(clock.clone(), &kept.mailbox).await?;
         let aws_wire = Arc::new(Wire::default());
         let sdk = sdk_config(Arc::clone(&aws_wire), aws.clone());
         let queue = WorkQueue::new(sqs(&work_queue), "http://sqs.local/111122223333/work".to_owned());
@@ -135,6 +139,7 @@ impl Stack {
             public_url: at.tradepost.clone(),
             control_plane_url: format!("{}/control-plane", at.vendor),
             events_url: Some(format!("{}/events", at.vendor).parse()?),
+            smtp_url: Some(mailbox.url().parse()?),
             sign_in: sign_in(&policy, &issuers(&policy, &at, &secrets)),
             deletions: true,
             deletion_cap: 100,
@@ -180,6 +185,7 @@ impl Stack {
             azure,
             aws_wire,
             vendor,
+            mailbox,
             notices,
             work_queue,
             options,
@@ -332,6 +338,7 @@ impl Stack {
             aws: self.aws.save(),
             azure: self.azure.market.save(),
             vendor: self.vendor.save(),
+            mailbox: self.mailbox.save(),
             notices: self.notices.save(),
             work: self.work_queue.save(),
         };
@@ -347,13 +354,14 @@ impl Stack {
         Ok(())
     }
 
-    /// Rows of the ledger that wait for an operator: parked tasks, notices, deployments and events.
+    /// Rows of the ledger that wait for an operator: parked tasks, notices, deployments, events and mails.
     pub async fn parked(&self) -> anyhow::Result<usize> {
         let notices = self.ledger.all_listed::<tradepost::notice::RawNotice>("parked").await?.len();
         let tasks = self.ledger.all_listed::<tradepost::task::Task>("parked").await?.len();
         let deployments = self.ledger.all_listed::<tradepost::deployment::Deployment>("parked").await?.len();
         let events = self.ledger.all_listed::<tradepost::event::Event>("parked").await?.len();
-        Ok(notices + tasks + deployments + events)
+        let messages = self.ledger.all_listed::<tradepost::message::Message>("parked").await?.len();
+        Ok(notices + tasks + deployments + events + messages)
     }
 }
 

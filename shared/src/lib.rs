@@ -26,6 +26,7 @@ pub mod ledger;
 pub mod lifecycle;
 pub mod link;
 pub mod marketplace;
+pub mod message;
 pub mod notice;
 pub mod organization;
 pub mod outbound;

@@ -8,6 +8,7 @@
 //! | `TRADEPOST_PUBLIC_URL` | where the pages are served, `https://…` without a trailing slash |
 //! | `TRADEPOST_CONTROL_PLANE_URL` | the vendor's control plane |
 //! | `TRADEPOST_EVENTS_URL` | where events go, `https://…`; without it they are kept and not sent |
+//! | `TRADEPOST_SMTP_URL` | the mail server, `smtps://user@host:465` or `smtp://user@host:587?tls=required`; without it no mail is sent |
 //! | `TRADEPOST_SIGN_IN` | JSON list of sign-in methods: `id`, `label`, `issuer`, `client_id` |
 //! | `TRADEPOST_DELETIONS` | `on` or `off` (the kill switch); default `on` |
 //! | `TRADEPOST_DELETION_CAP` | deletions in one run of the sweeper; default 100 |
@@ -24,6 +25,7 @@ use url::Url;
 use crate::control_plane::ControlPlane;
 use crate::event::delivery::Endpoint;
 use crate::ledger::{Ledger, Provider};
+use crate::message::smtp::{self, Smtp};
 use crate::outbound::Outbound;
 use crate::policy::{Policy, PolicyError};
 use crate::web::App;
@@ -80,6 +82,9 @@ pub struct Secrets {
     /// Signs events: `whsec_…`, neither of those above. Needed where events are sent.
     #[serde(default)]
     pub events: Option<String>,
+    /// The password at the mail server, where it wants one.
+    #[serde(default)]
+    pub smtp_password: Option<String>,
     /// The client secret of each sign-in method, by its id.
     #[serde(default)]
     pub sign_in: BTreeMap<String, String>,
@@ -108,6 +113,8 @@ pub struct Settings {
     pub control_plane_url: String,
     /// Where events go.
     pub events_url: Option<Url>,
+    /// The mail server.
+    pub smtp_url: Option<Url>,
     /// The ways to sign in.
     pub sign_in: Vec<Method>,
     /// Whether anything may be deleted.
@@ -130,7 +137,18 @@ impl Settings {
     ) -> Result<Self, SettingsError> {
         let path = get("TRADEPOST_POLICY").unwrap_or_else(|| "policy.toml".to_owned());
         let text = file(&path).map_err(|source| SettingsError::Unreadable { path: path.clone(), source })?;
-        let policy = Policy::parse(&text).map_err(|source| SettingsError::Policy { path, source })?;
+        let mut policy = Policy::parse(&text).map_err(|source| SettingsError::Policy { path, source })?;
+        let smtp_url = match get("TRADEPOST_SMTP_URL").filter(|text| !text.is_empty()) {
+            None => None,
+            Some(text) => Some(Url::parse(&text).ok().filter(smtp::is_private).ok_or(SettingsError::Wrong {
+                name: "TRADEPOST_SMTP_URL",
+                expected: "a mail server reached with TLS (smtps://user@host:465)",
+            })?),
+        };
+        // Nobody sends, so nothing is written.
+        if smtp_url.is_none() {
+            policy.messages.from = None;
+        }
         let methods = needed(&get, "TRADEPOST_SIGN_IN")?;
         Ok(Self {
             table: needed(&get, "TRADEPOST_TABLE")?,
@@ -144,6 +162,7 @@ impl Settings {
                     expected: "an address (https://…)",
                 })?),
             },
+            smtp_url,
             sign_in: serde_json::from_str(&methods)
                 .map_err(|_| SettingsError::Wrong { name: "TRADEPOST_SIGN_IN", expected: "a JSON list of methods" })?,
             deletions: match get("TRADEPOST_DELETIONS").as_deref() {
@@ -208,7 +227,14 @@ impl Settings {
                 Some(endpoint.ok_or_else(|| wrong("events is not a Standard Webhooks secret"))?)
             }
         };
-        Ok(Outlets { events })
+        let mail = match &self.smtp_url {
+            None => None,
+            Some(url) => {
+                let smtp = Smtp::new(url, secrets.smtp_password.as_deref());
+                Some(smtp.ok_or(SettingsError::Wrong { name: "TRADEPOST_SMTP_URL", expected: "a mail server" })?)
+            }
+        };
+        Ok(Outlets { events, mail })
     }
 
     /// The pages, where the buyers of `marketplace` land.

@@ -15,6 +15,7 @@ use crate::event::telling::{link_synced, link_unlinked, subscription_carried_on,
 use crate::ledger::{Document, Key, Row, Write};
 use crate::link::history::LinkRecord;
 use crate::link::{ActiveLink, EndedLink, Link, LinkState, Slot, UnlinkCause};
+use crate::message::{self, Message};
 use crate::policy::{EndFamily, Policy};
 use crate::status::Status;
 use crate::subscription::{State, Subscription};
@@ -45,6 +46,16 @@ impl Changes {
     pub fn event(&mut self, event: &Event) {
         self.wake.push(event.key());
         self.writes.push(Write::create(event));
+    }
+
+    /// Adds e-mails; those that are due at once wake their worker.
+    pub fn messages(&mut self, messages: Vec<Message>) {
+        for message in messages {
+            if message.attempts.not_before <= message.created_at {
+                self.wake.push(message.key());
+            }
+            self.writes.push(Write::create(&message));
+        }
     }
 
     /// Adds an audit line.
@@ -113,8 +124,7 @@ fn link_follows(occasion: Occasion<'_>, after: &Subscription, link: &Row<Link>, 
             let linked = link.doc.in_state(LinkState::Linked { since: now });
             let mut changes = shown(occasion, Some(link), &linked, after);
             changes.audit(&organization_line(occasion, &linked, "link syncing -> linked"));
-            changes.event(&link_synced(occasion, &linked, after));
-            changes.and(linked_effects(occasion, &linked));
+            changes.and(linked_effects(occasion, &linked, after));
             changes
         }
         State::Failed { .. } => {
@@ -133,6 +143,7 @@ fn link_follows(occasion: Occasion<'_>, after: &Subscription, link: &Row<Link>, 
             let over = link.doc.in_state(LinkState::Unlinked { at: *at, cause: UnlinkCause::SubscriptionEnded });
             let ended = EndedLink { subscription: after.key.clone(), account: after.account.clone(), at: *at };
             let mut changes = freed(occasion, link, over, after, Some(ended));
+            changes.messages(message::ended(occasion, &link.doc, after, *at));
             changes.and(end_effects(occasion, &link.doc, *at));
             changes
         }
@@ -166,8 +177,7 @@ fn link_comes_back(occasion: Occasion<'_>, after: &Subscription, link: &Row<Link
     let mut changes = shown(occasion, Some(link), &linked, after);
     changes.write(Write::replace(slot, &taken));
     changes.audit(&organization_line(occasion, &linked, "link failed -> linked"));
-    changes.event(&link_synced(occasion, &linked, after));
-    changes.and(linked_effects(occasion, &linked));
+    changes.and(linked_effects(occasion, &linked, after));
     changes
 }
 
@@ -198,9 +208,11 @@ pub(crate) fn freed(
     changes
 }
 
-/// What a link in force sets going.
-pub fn linked_effects(occasion: Occasion<'_>, link: &Link) -> Changes {
+/// What a link that comes into force sets going, and who is told.
+pub fn linked_effects(occasion: Occasion<'_>, link: &Link, subscription: &Subscription) -> Changes {
     let mut changes = Changes::default();
+    changes.event(&link_synced(occasion, link, subscription));
+    changes.messages(message::linked(occasion, link, subscription));
     let mut task = |effect| {
         let provider = link.subscription.provider();
         changes.task(&Task::new(provider, &link.organization, link.generation, effect, occasion.cause, occasion.now));
@@ -235,6 +247,7 @@ pub(crate) fn unpaid_effects(occasion: Occasion<'_>, link: &Link) -> Changes {
         let effect = Effect::Downgrade { plan: plan.clone() };
         let provider = link.subscription.provider();
         changes.task(&Task::new(provider, &link.organization, link.generation, effect, occasion.cause, occasion.now));
+        changes.messages(message::follow(occasion, link));
     }
     changes
 }
@@ -271,8 +284,7 @@ pub fn carried_on(occasion: Occasion<'_>, old: &Row<Link>, new: &Subscription, o
     changes.event(&subscription_carried_on(occasion, &old.doc.subscription, new, &link));
     // A link that was still syncing comes into force with it.
     if old.doc.state == LinkState::Syncing {
-        changes.event(&link_synced(occasion, &link, new));
-        changes.and(linked_effects(occasion, &link));
+        changes.and(linked_effects(occasion, &link, new));
     }
     changes
 }

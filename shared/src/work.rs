@@ -18,6 +18,8 @@ use crate::ledger::{Document, Found, Key, Ledger, LedgerError, Row};
 use crate::lifecycle::{InterpretError, interpret};
 use crate::link::Link;
 use crate::marketplace::{Marketplace, MarketplaceError};
+use crate::message::smtp::{MailError, Smtp};
+use crate::message::{Message, sending};
 use crate::notice::{NotUnderstood, Notice, NoticeState, RawNotice};
 use crate::plan;
 use crate::policy::Policy;
@@ -40,6 +42,9 @@ pub enum WorkError {
     /// The marketplace.
     #[error("the marketplace failed")]
     Marketplace(#[from] MarketplaceError),
+    /// A mail.
+    #[error("the mail did not go out")]
+    Mail(#[from] MailError),
 }
 
 impl Dispose for WorkError {
@@ -48,6 +53,7 @@ impl Dispose for WorkError {
             Self::Ledger(error) => error.disposition(),
             Self::ControlPlane(error) => error.disposition(),
             Self::Marketplace(error) => error.disposition(),
+            Self::Mail(error) => error.disposition(),
         }
     }
 }
@@ -126,6 +132,8 @@ pub struct Worker<'a, M> {
 pub struct Outlets {
     /// The vendor's back end; without it events are kept and not sent.
     pub events: Option<Endpoint>,
+    /// The mail server; without it no mail is sent.
+    pub mail: Option<Smtp>,
 }
 
 impl<M: Marketplace> Worker<'_, M> {
@@ -151,16 +159,21 @@ impl<M: Marketplace> Worker<'_, M> {
                 Some(outlets) => delivery::deliver(self.ledger, outlets.events.as_ref(), found.read()?, now).await,
                 None => Ok(Ran::left(Event::KIND, "left to a later run")),
             },
+            Message::KIND => match self.outlets {
+                Some(outlets) => sending::send(self, outlets.mail.as_ref(), found.read()?, now).await,
+                None => Ok(Ran::left(Message::KIND, "left to a later run")),
+            },
             other => Ok(Ran::done(other, "nothing to do")),
         }
     }
 
     /// Takes the next row to run. Telling others comes last, and not at all where it is left to a later run.
     fn next_of(&self, keys: &mut Vec<Key>) -> Option<Key> {
+        let tells = |key: &Key| Event::is_at(key) || Message::is_at(key);
         if self.outlets.is_none() {
-            keys.retain(|key| !Event::is_at(key));
+            keys.retain(|key| !tells(key));
         }
-        let effect = keys.iter().rposition(|key| !Event::is_at(key));
+        let effect = keys.iter().rposition(|key| !tells(key));
         effect.map(|position| keys.remove(position)).or_else(|| keys.pop())
     }
 

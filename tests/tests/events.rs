@@ -227,7 +227,7 @@ async fn on_the_wire_every_try_is_signed_and_has_the_same_bytes() -> anyhow::Res
     }
     let calls = calls.lock().unwrap().clone();
     assert_eq!(calls.len(), 4);
-    for (headers, body) in calls.iter() {
+    for (headers, body) in &calls {
         assert_eq!(headers["webhook-id"], written.id.as_str());
         assert_eq!(headers["content-type"], "application/json");
         assert_eq!(body, written.body.as_bytes(), "the same bytes");

@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::Desk;
 use crate::stack::Addresses;
 
-const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; \
+const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; frame-src 'self'; form-action 'self'; base-uri 'none'; \
                       frame-ancestors 'none'";
 
 /// What surrounds every page.

@@ -42,6 +42,8 @@ pub(super) struct Kept {
     #[serde(default)]
     pub vendor: Value,
     #[serde(default)]
+    pub mailbox: Value,
+    #[serde(default)]
     pub notices: Value,
     #[serde(default)]
     pub work: Value,
@@ -78,6 +80,7 @@ impl Kept {
             control_plane: self.control_plane.clone(),
             vendor_api: Some(self.vendor_api.clone()),
             events: Some(self.events.clone()),
+            smtp_password: None,
             sign_in: methods.map(|id| (id.clone(), format!("{}.{id}", self.client_secret))).collect(),
         }
     }

@@ -14,9 +14,10 @@ use crate::activation::activation_of;
 use crate::audit::AuditLine;
 use crate::control_plane::{ControlPlane, ControlPlaneError};
 use crate::disposition::{Dispose, Disposition};
-use crate::event::telling::{link_refused, link_synced, link_unlinked};
+use crate::event::telling::{link_refused, link_unlinked};
 use crate::home::Home;
 use crate::ledger::{Key, Ledger, LedgerError, Provider, Row, Write};
+use crate::message;
 use crate::organization::Organization;
 use crate::person::Person;
 use crate::policy::Policy;
@@ -301,8 +302,7 @@ fn made(
     let what = if live { "nothing -> linked" } else { "nothing -> syncing" };
     changes.audit(&organization_line(occasion, &link, what));
     if live {
-        changes.event(&link_synced(occasion, &link, subscription));
-        changes.and(linked_effects(occasion, &link));
+        changes.and(linked_effects(occasion, &link, subscription));
     } else if subscription.key.provider() == Provider::Azure {
         // Microsoft waits for our word; AWS confirms by itself.
         changes.task(&activation_of(&link, now));
@@ -363,6 +363,8 @@ pub async fn remember_refusal(
     let mut changes = Changes::default();
     changes.write(Write::create(&refused));
     changes.event(&link_refused(occasion, &refused, &organization.name, &purchase.subscription));
+    let contact = person.email.as_deref().and_then(Contact::parse);
+    changes.messages(message::refused(occasion, &refused, &organization.name, contact, &purchase.subscription));
     match ledger.transact(changes.writes).await {
         Ok(()) => Ok(changes.wake),
         // It is kept already: the page was only asked for once more.

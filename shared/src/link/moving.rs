@@ -171,7 +171,7 @@ fn moved(occasion: Occasion<'_>, held: &InForce, place: &Place, to: &Organizatio
     changes.audit(&organization_line(occasion, &over, "link moved to another organization"));
     changes.audit(&organization_line(occasion, &link, "link moved here from another organization"));
     changes.and(unpaid_effects(occasion, &over));
-    changes.and(linked_effects(occasion, &link));
+    changes.and(linked_effects(occasion, &link, subscription));
     changes
 }
 

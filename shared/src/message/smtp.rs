@@ -1,0 +1,124 @@
+//! Sending mails over SMTP, with TLS unless the server is on this machine. Amazon SES, Azure Communication Services and
+//! every other mail service take SMTP, so this is the one way for all clouds.
+
+use std::fmt;
+use std::time::Duration;
+
+use lettre::transport::smtp::authentication::Credentials;
+use lettre::{AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor};
+use url::{Host, Url};
+
+use super::letter::{Mail, Unpackable};
+use crate::disposition::{Dispose, Disposition};
+
+/// One command of the conversation may take so long.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A mail that did not go out. Names no address.
+#[derive(Debug, thiserror::Error)]
+pub enum MailError {
+    /// No connection, a time-out, or the server says it may pass (4xx).
+    #[error("the mail server does not take it now ({0})")]
+    Unavailable(String),
+    /// The server refuses it for good (5xx).
+    #[error("the mail server refused it ({0})")]
+    Refused(String),
+    /// It cannot be composed.
+    #[error("it cannot be composed")]
+    Unpackable(#[from] Unpackable),
+}
+
+impl Dispose for MailError {
+    fn disposition(&self) -> Disposition {
+        match self {
+            Self::Unavailable(_) => Disposition::Retry,
+            Self::Refused(_) | Self::Unpackable(_) => Disposition::Page,
+        }
+    }
+}
+
+/// A mail server.
+pub struct Smtp {
+    transport: AsyncSmtpTransport<Tokio1Executor>,
+}
+
+impl fmt::Debug for Smtp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Smtp").finish_non_exhaustive()
+    }
+}
+
+/// Whether what is said to that server can be read by nobody on the way.
+pub fn is_private(url: &Url) -> bool {
+    let required = url.query_pairs().any(|(name, value)| name == "tls" && value == "required");
+    let here = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    match url.scheme() {
+        "smtps" => url.host().is_some(),
+        "smtp" => required || here,
+        _ => false,
+    }
+}
+
+impl Smtp {
+    /// The server at `url`: `smtps://user@host:465`, or `smtp://user@host:587?tls=required` for STARTTLS. None if it would
+    /// be talked to in clear, or is no such address.
+    pub fn new(url: &Url, password: Option<&str>) -> Option<Self> {
+        if !is_private(url) {
+            return None;
+        }
+        let mut bare = url.clone();
+        bare.set_username("").ok()?;
+        bare.set_password(None).ok()?;
+        let mut transport = AsyncSmtpTransport::<Tokio1Executor>::from_url(bare.as_str()).ok()?.timeout(Some(PATIENCE));
+        if let (Some(password), false) = (password, url.username().is_empty()) {
+            let pairs = format!("user={}", url.username().replace('+', "%2B"));
+            let (_, user) = url::form_urlencoded::parse(pairs.as_bytes()).next()?;
+            transport = transport.credentials(Credentials::new(user.into_owned(), password.to_owned()));
+        }
+        Some(Self { transport: transport.build() })
+    }
+
+    /// Hands a mail over.
+    ///
+    /// # Errors
+    /// What the server says, by its code; its words may hold an address and are left out.
+    pub async fn send(&self, mail: &Mail) -> Result<(), MailError> {
+        match self.transport.send_raw(&mail.envelope, &mail.raw).await {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                let code = error.status().map_or_else(|| "no answer".to_owned(), |code| code.to_string());
+                Err(match error.is_permanent() || error.is_client() {
+                    true => MailError::Refused(code),
+                    false => MailError::Unavailable(code),
+                })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_talked_to_in_clear_but_this_machine() {
+        for (url, private) in [
+            ("smtps://me@mail.example:465", true),
+            ("smtp://me@mail.example:587?tls=required", true),
+            ("smtp://me@mail.example:587", false),
+            ("smtp://me@mail.example:587?tls=opportunistic", false),
+            ("smtp://127.0.0.1:2525", true),
+            ("smtp://localhost:2525", true),
+            ("https://mail.example", false),
+        ] {
+            let url = url.parse().unwrap();
+            assert_eq!(is_private(&url), private, "{url}");
+            assert_eq!(Smtp::new(&url, Some("secret")).is_some(), private, "{url}");
+        }
+    }
+}

@@ -94,7 +94,7 @@ axe() { printf '%s\n' "$PWD/$VENV"/lib/python3*/site-packages/axe_playwright_pyt
 
 # Both APIs against their descriptions, on a local stack of their own.
 fetch_schemathesis() {
-    fetched "$SCHEMATHESIS_PACKAGE" && cargo build --workspace --locked --bin tradepost-local
+    fetched "$SCHEMATHESIS_PACKAGE"
 }
 schemathesis() { "$VENV/bin/python" tests/schemathesis/run.py "$1"; }
 
@@ -120,7 +120,9 @@ if cargo nextest --version >/dev/null 2>&1; then
 else
     step test-all cargo test --workspace --locked --no-fail-fast
 fi
-step demo cargo run --locked -- demo --all
+# With the features of the tests' build, so that nothing is compiled twice.
+step build cargo build --workspace --locked --bin tradepost-local
+step demo target/debug/tradepost-local demo --all
 step schemathesis fetch_schemathesis
 step schemathesis-api schemathesis api
 step schemathesis-control-plane schemathesis control-plane

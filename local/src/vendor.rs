@@ -148,8 +148,8 @@ impl Vendor {
                     .merge(deployments_page::router())
                     .merge(billing_page::router())
                     .merge(tickets_page::router())
-                    .merge(console_page::router())
                     .merge(events::router())
+                    .merge(console_page::router())
                     .merge(sign_in::router())
                     .merge(sign_up::router())
                     .merge(sim::router()),

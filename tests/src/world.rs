@@ -21,6 +21,10 @@ use tradepost_local::stack::{Addresses, Options, Stack};
 
 /// The EMQX preset.
 pub const EMQX: &str = include_str!("../../policies/emqx.toml");
+/// The preset of MongoDB Atlas.
+pub const ATLAS: &str = include_str!("../../policies/atlas.toml");
+/// The preset of Pinecone.
+pub const PINECONE: &str = include_str!("../../policies/pinecone.toml");
 /// The buyer's account.
 pub const ACCOUNT: &str = "210987654321";
 

@@ -2,7 +2,9 @@
 
 use anyhow::ensure;
 use serde_json::json;
+use system_tests::chromium::Taste;
 use system_tests::stage::{Stage, land, no_error, sign_in};
+use system_tests::world::ATLAS;
 use tradepost_local::demo::Browse;
 
 type Outcome = anyhow::Result<()>;
@@ -27,6 +29,36 @@ async fn it_turns_to_linked_while_one_looks_at_it() -> Outcome {
 const LIVE: &str =
     "return !!document.querySelector('#status').closest('[aria-live=polite], [aria-live=assertive], [role=status]')
         || !!document.querySelector('#status [aria-live=polite], #status [role=status]')";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_vendors_pop_up_turns_green_while_one_looks_at_it() -> Outcome {
+    let mut stage = Stage::with(ATLAS, Taste::default()).await?;
+    stage.ready("several").await?;
+    stage.browser.press_on("button[name=organization][value=org-several-ready]", &[]).await?;
+    stage.vendor("/billing").await?;
+    ensure!(stage.browser.text_of("#payment-method-org-several-ready").await?.is_empty(), "it is not empty");
+    stage.browser.appears("#edit-card-org-several-ready").await?;
+    stage.browser.watch().await?;
+    stage.world.pass(120).await?;
+    stage.browser.turns("#marketplace-toast", "linked").await?;
+    let method = stage.browser.text_of("#payment-method-org-several-ready").await?;
+    ensure!(method == "AWS Marketplace Subscription", "it says {method}");
+    stage.browser.appears("#edit-payment-org-several-ready[aria-disabled=true]").await?;
+    let hidden = stage.browser.element("#edit-card-org-several-ready", "").await.is_err();
+    ensure!(hidden, "the card can still be edited");
+    let place = stage.browser.script(PLACE, Vec::new()).await?;
+    ensure!(place == json!([true, true]), "it is not in the corner at the bottom left: {place}");
+    // Closed it stays closed.
+    stage.browser.follow("#close-modal").await?;
+    ensure!(!stage.browser.has("#marketplace-toast").await?, "it is still there");
+    stage.vendor("/billing").await?;
+    ensure!(!stage.browser.has("#marketplace-toast").await?, "it is there again");
+    Ok(())
+}
+
+/// In the left half, and at the bottom edge.
+const PLACE: &str = "const box = document.querySelector('#marketplace-toast').getBoundingClientRect();
+    return [box.right < innerWidth / 2, innerHeight - box.bottom < 40]";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn back_after_signing_in_is_no_error() -> Outcome {

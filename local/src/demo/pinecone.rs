@@ -81,7 +81,7 @@ async fn others_are_refused<B: Browse>(play: &mut Play) -> anyhow::Result<()> {
     let posted = play.path("/link");
     play.step("Posting the form all the same is refused", async {
         let csrf = browser.value_of("form#link-form input[name=csrf]").await?;
-        let form = [("csrf", csrf.as_str()), ("organization", STANDARD), ("contact", "buyer@demo.example")];
+        let form = [("csrf", &*csrf), ("list", "1"), ("organization", STANDARD), ("contact", "buyer@demo.example")];
         browser.post(&posted, &form).await?;
         let status = browser.status().await?;
         ensure!(status == 409, "it was answered {status}: {}", browser.text().await?);
@@ -106,7 +106,9 @@ async fn another_method<B: Browse>(play: &mut Play) -> anyhow::Result<()> {
     play.step("By another method you have no organizations, and are told what to do", async {
         let one = "input[type=radio][name=organization]:not([value=new]), li[data-organization]";
         ensure!(!browser.has(one).await?, "there is one: {}", browser.text().await?);
-        expect(&browser, "method").await
+        let told = browser.text_of("#method-hint").await?;
+        ensure!(told.contains("GitHub"), "it says: {told}");
+        Ok(())
     })
     .await?;
     play.step("Use another account instead", async { browser.submit("form[action$='/switch']", &[]).await }).await?;
@@ -172,6 +174,11 @@ async fn from_the_console<B: Browse>(play: &mut Play, browser: &mut B) -> anyhow
         browser.follow("a#method-google").await?;
         fill_in(browser, PERSON).await?;
         browser.follow("a#to-billing").await
+    })
+    .await?;
+    play.step("Note. Only an owner can connect an organization: to a member it says so", async {
+        ensure!(!browser.has(&format!("#connect-{MEMBER}")).await?, "a member can");
+        browser.text_of(&format!("#no-connect-{MEMBER}")).await.map(|_| ())
     })
     .await?;
     play.step("2. In the Billing contact section, click Connect to cloud marketplace", async {

@@ -15,6 +15,7 @@ use super::text::english::ENGLISH;
 use super::text::{Message, Text, Way, fill};
 use super::{App, Visit, WebError};
 use crate::ledger::{Key, Provider};
+use crate::policy::Choosing;
 use crate::retry::later;
 
 /// What is in an answer.
@@ -167,6 +168,8 @@ pub struct Frame {
     pub manage: Vec<(Provider, String)>,
     /// Whether the vendor has colours of its own.
     pub coloured: bool,
+    /// Whether one organization is picked and connected, rather than linked.
+    pub picks: bool,
 }
 
 impl Frame {
@@ -185,8 +188,14 @@ impl Frame {
             console_url: policy.brand.console_url.clone(),
             billing_url: policy.brand.billing_url.clone(),
             manage: policy.manage_url.iter().map(|(provider, url)| (*provider, url.clone())).collect(),
+            picks: policy.link.choosing == Choosing::Pick,
             coloured: policy.brand.accent.is_some() || policy.brand.accent_dark.is_some(),
         }
+    }
+
+    /// What the button that links is called.
+    pub fn link_button(&self, t: &Text) -> String {
+        if self.picks { t.fill(t.pick, "vendor", &self.vendor) } else { t.link.to_owned() }
     }
 
     /// Where the subscriptions of that marketplace are managed.

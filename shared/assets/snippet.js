@@ -2,10 +2,10 @@
 (() => {
   const script = document.currentScript, { tokenUrl = "/tradepost-token", organization = "" } = script.dataset;
   const statusUrl = new URL("../v1/status", script.src);
-  const CSS = `:host{--ink:#1a2029;--card:#fff;--line:#d5dbe3;--act:var(--tradepost-accent,#1a56b8);--on:#fff;--good:#116b38;--bad:#a3241a;--warn:#fdecea;display:block;font:1rem/1.5 system-ui,sans-serif;color:var(--ink)}
+  const CSS = `:host{--ink:#1a2029;--card:#fff;--line:#d5dbe3;--act:var(--tradepost-accent,#1a56b8);--on:#fff;--good:#116b38;--bad:#a3241a;--warn:#fdecea;display:block;position:sticky;bottom:0;font:1rem/1.5 system-ui,sans-serif;color:var(--ink)}
 @media(prefers-color-scheme:dark){:host{--ink:#e8ecf2;--card:#171c24;--line:#323a46;--act:var(--tradepost-accent-dark,#8ab4f8);--on:#0e1218;--good:#6fd394;--bad:#ff9c92;--warn:#3a1815}}
 *{box-sizing:border-box;overflow-wrap:anywhere}
-.banner{display:flex;flex-wrap:wrap;gap:.5rem 1rem;align-items:center;padding:.75rem 1rem;background:var(--warn);border-bottom:2px solid var(--bad)}
+.banner{display:flex;flex-wrap:wrap;gap:.5rem 1rem;align-items:center;padding:.75rem 1rem;background:var(--warn);border-top:2px solid var(--bad)}
 [hidden]{display:none}
 .banner p{margin:0;flex:1 1 16rem}
 dialog{width:min(30rem,100vw - 2rem);padding:1.5rem;border:1px solid var(--line);border-top:.35rem solid var(--tone,var(--act));border-radius:.8rem;background:var(--card);color:var(--ink)}
@@ -44,7 +44,7 @@ button{font:inherit;min-height:2.75rem;padding:.4rem 1.1rem;border:1px solid var
   dialog.setAttribute("aria-labelledby", "title");
   const banner = made("div", { className: "banner", role: "alert", hidden: true });
   root.append(banner, dialog);
-  document.body.prepend(host);
+  document.body.append(host);
 
   const when = (at) => made("time", { dateTime: at }, new Date(at).toLocaleString([], { dateStyle: "medium", timeStyle: "short" }));
   const link = (href, words) => (/^https?:/.test(href) ? [made("a", { href }, words)] : []);

@@ -14,7 +14,7 @@ const BANNER: &str = ".banner:not([hidden])";
 /// What has the focus, through the shadow root.
 const FOCUS: &str = "let at = document.activeElement;
     while (at?.shadowRoot?.activeElement) at = at.shadowRoot.activeElement;
-    return at?.textContent ?? ''";
+    return !at || at === document.body ? '' : at.textContent";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_dialog_turns_in_place_with_a_token_that_is_renewed() -> Outcome {

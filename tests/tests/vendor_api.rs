@@ -258,3 +258,14 @@ async fn only_the_policys_consoles_may_ask_from_a_page() -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn the_snippet_is_light_and_can_be_used_on_another_host() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let snippet = asked(&world, "GET", "/assets/snippet.js", json!({}), "").await?;
+    assert_eq!(snippet.headers()["content-type"], "text/javascript; charset=utf-8");
+    assert_eq!(snippet.headers()["cross-origin-resource-policy"], "cross-origin");
+    assert!(snippet.body().len() < 6 * 1024, "{} bytes", snippet.body().len());
+    assert!(!snippet.body().contains("innerHTML"));
+    Ok(())
+}

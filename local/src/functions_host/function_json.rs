@@ -118,6 +118,7 @@ enum HttpMethod {
     Patch,
     Delete,
     Head,
+    Options,
 }
 
 #[derive(Deserialize)]
@@ -261,6 +262,7 @@ impl HttpMethod {
             Self::Patch => Method::PATCH,
             Self::Delete => Method::DELETE,
             Self::Head => Method::HEAD,
+            Self::Options => Method::OPTIONS,
         }
     }
 }

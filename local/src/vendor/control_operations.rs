@@ -86,6 +86,11 @@ pub(super) fn perform(state: &mut State, call: &Call, config: &Config, now: Time
 struct PersonMember {
     issuer: String,
     subject: String,
+    // Only for people to read; that they are texts is checked all the same.
+    #[serde(rename = "email")]
+    _email: Option<String>,
+    #[serde(rename = "name")]
+    _name: Option<String>,
 }
 
 fn list_organizations(state: &State, call: &Call, config: &Config) -> Result<Value, Refusal> {

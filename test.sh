@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Passes if everything about this project passes. Needs Rust with rustfmt and clippy, a C compiler, Python 3 (which
-# fetches axe-core and, if it is missing, cfn-lint), and Chromium, which it installs through apt where it may. Each step's
+# fetches axe-core, schemathesis and, if it is missing, cfn-lint), and Chromium, which it installs through apt where it may. Each step's
 # whole output is in target/test-logs, a picture of every page in target/screenshots.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -10,6 +10,7 @@ readonly SCREENSHOTS=target/screenshots
 readonly CFN_LINT_VERSION=1.58.0
 # Ships axe-core 4.12.1.
 readonly AXE_PACKAGE=axe-playwright-python==0.1.8
+readonly SCHEMATHESIS_PACKAGE=schemathesis==4.32.5
 readonly TAIL=60
 export CARGO_TERM_COLOR=never
 
@@ -67,7 +68,7 @@ tally() {
 step() { # the log's name, then the command
     local name=$1 start=$SECONDS
     shift
-    printf '%-20s' "$name"
+    printf '%-28s' "$name"
     if "$@" >"$LOGS/$name.log" 2>&1; then
         printf '%-7s%5d s\n' ok $((SECONDS - start))
     else
@@ -91,6 +92,12 @@ fetch_axe() {
 }
 axe() { printf '%s\n' "$PWD/$VENV"/lib/python3*/site-packages/axe_playwright_python/axe.min.js; }
 
+# Both APIs against their descriptions, on a local stack of their own.
+fetch_schemathesis() {
+    fetched "$SCHEMATHESIS_PACKAGE"
+}
+schemathesis() { "$VENV/bin/python" tests/schemathesis/run.py "$1"; }
+
 check_template() {
     local lint=cfn-lint
     if ! cfn_lint_works; then
@@ -113,7 +120,12 @@ if cargo nextest --version >/dev/null 2>&1; then
 else
     step test-all cargo test --workspace --locked --no-fail-fast
 fi
-step demo cargo run --locked -- demo --all
+# With the features of the tests' build, so that nothing is compiled twice.
+step build cargo build --workspace --locked --bin tradepost-local
+step demo target/debug/tradepost-local demo --all
+step schemathesis fetch_schemathesis
+step schemathesis-api schemathesis api
+step schemathesis-control-plane schemathesis control-plane
 step template check_template
 
 result=$(tally)

@@ -14,6 +14,7 @@ mod assets;
 mod authorization_request;
 mod authorize;
 mod billing_page;
+mod console_page;
 mod control_operations;
 mod control_plane;
 mod demo_people;
@@ -148,6 +149,7 @@ impl Vendor {
                     .merge(billing_page::router())
                     .merge(tickets_page::router())
                     .merge(events::router())
+                    .merge(console_page::router())
                     .merge(sign_in::router())
                     .merge(sign_up::router())
                     .merge(sim::router()),

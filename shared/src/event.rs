@@ -300,7 +300,7 @@ pub async fn list(
     after: Option<&str>,
     limit: i32,
 ) -> Result<Page<Row<Event>>, LedgerError> {
-    let page = ledger.newest(&Event::partition(organization), after, limit).await?;
+    let page = ledger.newest(&Event::partition(organization), "", after, limit).await?;
     let items = page.items.into_iter().map(crate::ledger::Found::read).collect::<Result<_, _>>()?;
     Ok(Page { items, next: page.next })
 }

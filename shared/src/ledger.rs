@@ -76,12 +76,35 @@ impl Ledger {
         after: Option<&str>,
         limit: i32,
     ) -> Result<Page<Found>, LedgerError> {
+        self.page(pk, prefix, after, limit, true).await
+    }
+
+    /// The same from the greatest sort key down: `before` continues below that sort key. One Query.
+    pub async fn newest(
+        &self,
+        pk: &str,
+        prefix: &str,
+        before: Option<&str>,
+        limit: i32,
+    ) -> Result<Page<Found>, LedgerError> {
+        self.page(pk, prefix, before, limit, false).await
+    }
+
+    async fn page(
+        &self,
+        pk: &str,
+        prefix: &str,
+        after: Option<&str>,
+        limit: i32,
+        forward: bool,
+    ) -> Result<Page<Found>, LedgerError> {
         let start = after.map(|sk| Key::new(pk, sk).attributes());
         let request = self
             .client
             .query()
             .table_name(&self.table)
             .consistent_read(true)
+            .scan_index_forward(forward)
             .limit(limit)
             .set_exclusive_start_key(start);
         let request = if prefix.is_empty() {
@@ -97,22 +120,6 @@ impl Ledger {
             .await
             .map_err(LedgerError::from_sdk)?;
         page_of(answer)
-    }
-
-    /// Reads one page of a partition, strongly consistent, from its greatest sort key down. One Query. `before` continues
-    /// below that sort key.
-    pub async fn newest(&self, pk: &str, before: Option<&str>, limit: i32) -> Result<Page<Found>, LedgerError> {
-        let request = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .consistent_read(true)
-            .scan_index_forward(false)
-            .limit(limit)
-            .set_exclusive_start_key(before.map(|sk| Key::new(pk, sk).attributes()))
-            .key_condition_expression("pk = :pk")
-            .expression_attribute_values(":pk", AttributeValue::S(pk.to_owned()));
-        page_of(request.send().await.map_err(LedgerError::from_sdk)?)
     }
 
     /// Every row of a partition with that prefix, page after page. Only for partitions that stay small.

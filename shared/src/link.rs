@@ -6,9 +6,10 @@
 //! voids every task and deletion of the generation before in one write.
 //!
 //! Here are the facts and the rules ([`refusals`]); `connect` is the use case that makes a link, `moving` those that take one
-//! in force off its organization.
+//! in force off its organization, `history` what is kept of those that were.
 
 pub mod connect;
+pub mod history;
 pub mod moving;
 
 use std::collections::BTreeMap;
@@ -357,11 +358,16 @@ pub struct RefusedLink {
     pub at: Timestamp,
 }
 
+impl RefusedLink {
+    /// What the sort keys of an organization's refused links start with.
+    pub const PREFIX: &'static str = "REFUSED#";
+}
+
 impl Document for RefusedLink {
     const KIND: &'static str = "refused-link";
 
     fn key(&self) -> Key {
-        let sk = format!("REFUSED#{}#{}", self.subscription, self.registration);
+        let sk = format!("{}{}#{}", Self::PREFIX, self.subscription, self.registration);
         Key::new(organization_partition(&self.organization), sk)
     }
 

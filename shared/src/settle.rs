@@ -13,6 +13,7 @@ use crate::audit::AuditLine;
 use crate::event::Event;
 use crate::event::telling::{link_synced, link_unlinked, subscription_carried_on, subscription_events};
 use crate::ledger::{Document, Key, Row, Write};
+use crate::link::history::LinkRecord;
 use crate::link::{ActiveLink, EndedLink, Link, LinkState, Slot, UnlinkCause};
 use crate::policy::{EndFamily, Policy};
 use crate::status::Status;
@@ -170,10 +171,11 @@ fn link_comes_back(occasion: Occasion<'_>, after: &Subscription, link: &Row<Link
     changes
 }
 
-/// The link row and what pages show of it.
+/// The link row, its record and what pages show of it.
 fn shown(occasion: Occasion<'_>, before: Option<&Row<Link>>, link: &Link, subscription: &Subscription) -> Changes {
     let mut changes = Changes::default();
     changes.write(Write::save(before, link));
+    changes.write(Write::project(&LinkRecord::of(link, &subscription.product)));
     changes.write(Write::project(&Status::of(occasion.policy, link, subscription, occasion.now)));
     changes
 }
@@ -252,6 +254,7 @@ pub fn carried_on(occasion: Occasion<'_>, old: &Row<Link>, new: &Subscription, o
     let link = Link {
         subscription: new.key.clone(),
         slot_version: old.doc.slot_version.saturating_add(1),
+        created_at: occasion.now,
         ..old.doc.in_state(state)
     };
     let slot = Slot {
@@ -262,6 +265,7 @@ pub fn carried_on(occasion: Occasion<'_>, old: &Row<Link>, new: &Subscription, o
     };
     let mut changes = shown(occasion, own, &link, new);
     changes.write(Write::replace(old, &over));
+    changes.write(Write::project(&LinkRecord::of(&over, &new.product)));
     changes.write(Write::replace_version(old.doc.slot_version, &slot));
     changes.audit(&organization_line(occasion, &link, "link carried on by a renewal"));
     changes.event(&subscription_carried_on(occasion, &old.doc.subscription, new, &link));

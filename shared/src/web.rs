@@ -3,7 +3,8 @@
 //!
 //! The browser holds one encrypted cookie (`session`); the way is landing, sign-in (`sign_in`), choosing the
 //! organization (`organizations`), the index page with the link and its status (`index`), billing (`billing`). Every
-//! change is a same-site POST with a CSRF token. Words are in `text`, how an answer looks in `page`.
+//! change is a same-site POST with a CSRF token. Words are in `text`, how an answer looks in `page`. What the vendor's own
+//! servers and console ask is below `/v1/` (`vendor_api`).
 
 pub mod billing;
 pub mod buyer;
@@ -23,7 +24,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use jiff::Timestamp;
 
 use crate::control_plane::{ControlPlane, ControlPlaneError};
@@ -204,8 +205,8 @@ impl App {
         if post && request.body().len() > LARGEST_FORM {
             return Ok(Answer::message(Message::TooLarge));
         }
-        if post && path == "/v1/billing" {
-            return vendor_api::billing(self, request, visit.now).await;
+        if path.starts_with("/v1/") {
+            return vendor_api::answer(self, request, path, visit.now).await;
         }
         if post && !genuine(request, visit) {
             return Ok(Answer::message(Message::FormExpired));
@@ -245,6 +246,13 @@ impl App {
             "/assets/app.css" => Answer::asset("text/css; charset=utf-8", include_str!("../assets/app.css")),
             "/assets/brand.css" => Answer::asset("text/css; charset=utf-8", brand.css()),
             "/assets/app.js" => Answer::asset("text/javascript; charset=utf-8", include_str!("../assets/app.js")),
+            // For pages of the vendor's own, on another host.
+            "/assets/snippet.js" => {
+                Answer::asset("text/javascript; charset=utf-8", include_str!("../assets/snippet.js")).with_header(
+                    HeaderName::from_static("cross-origin-resource-policy"),
+                    HeaderValue::from_static("cross-origin"),
+                )
+            }
             "/assets/logo.svg" => {
                 let logo = brand.logo.clone().unwrap_or_else(|| include_str!("../assets/logo.svg").to_owned());
                 Answer::asset("image/svg+xml", logo)

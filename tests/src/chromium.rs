@@ -25,7 +25,7 @@ use tokio::sync::Mutex;
 use tradepost_local::demo::Browse;
 
 use command::{Devtools, Log};
-pub use hands::{ENTER, TAB};
+pub use hands::{ENTER, ESCAPE, TAB};
 pub use process::Taste;
 use process::{INSTALL, Process};
 
@@ -117,6 +117,16 @@ impl Chromium {
         .await
     }
 
+    /// Waits until the snippet shows `css` in the vendor's console.
+    pub async fn shows_in_console(&self, css: &str) -> anyhow::Result<()> {
+        self.until(&format!("the snippet shows {css}"), || async { Ok(self.in_console(css).await?.is_string()) }).await
+    }
+
+    /// What the snippet says in `css`; null if it shows no such thing.
+    pub async fn in_console(&self, css: &str) -> anyhow::Result<Value> {
+        self.script(IN_CONSOLE, vec![json!(css)]).await
+    }
+
     /// Waits until something holds, up to the limit. What cannot be asked while a page is being left is asked again.
     pub async fn until<F>(&self, what: &str, mut holds: impl FnMut() -> F) -> anyhow::Result<()>
     where
@@ -179,6 +189,9 @@ impl Chromium {
 /// When the page's document was made.
 const BORN: &str = "return performance.timeOrigin";
 const BORN_AND_READY: &str = "return [performance.timeOrigin, document.readyState]";
+const IN_CONSOLE: &str =
+    "const found = document.querySelector('tradepost-status')?.shadowRoot.querySelector(arguments[0]);
+    return found?.checkVisibility() ? found.innerText.replace(/\\s+/g, ' ') : null";
 const SEEN: &str = "const found = document.querySelector(arguments[0]); return !!found && found.checkVisibility()";
 
 fn folded(text: &str) -> String {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, ensure};
 use jiff::{SignedDuration, Timestamp};
+use lambda_http::http::Response;
 use serde_json::{Value, json};
 use tradepost::deployment::{Deployment, DeploymentState};
 use tradepost::home::Home;
@@ -266,4 +267,37 @@ fn read_bought(answer: &Value) -> anyhow::Result<Bought> {
     let text =
         |name: &str| answer.get(name).and_then(Value::as_str).map(str::to_owned).with_context(|| format!("no {name}"));
     Ok(Bought { agreement: text("agreement")?, licence: text("licence")?, token: text("token")? })
+}
+
+/// A request to Tradepost as an HTTP API hands it to the function.
+///
+/// # Errors
+/// If it does not read as an event.
+pub async fn asked(
+    world: &World,
+    method: &str,
+    path: &str,
+    headers: Value,
+    body: &str,
+) -> anyhow::Result<Response<String>> {
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    let event = json!({
+        "version": "2.0", "routeKey": "$default", "rawPath": path, "rawQueryString": query, "headers": headers,
+        "requestContext": {"http": {"method": method, "path": path}, "stage": "$default"}, "body": body, "isBase64Encoded": false,
+    });
+    let response = world.stack.landing.handle(world.request(&event)?, world.now()).await;
+    Ok(response.map(|body| String::from_utf8_lossy(&body).into_owned()))
+}
+
+/// The headers of a call that the vendor's server makes with this body.
+///
+/// # Errors
+/// If `key` is not a Standard Webhooks secret.
+pub fn signed(world: &World, key: &str, body: &str) -> anyhow::Result<Value> {
+    let seconds = world.now().as_second();
+    let signature = standardwebhooks::Webhook::new(key)?.sign("msg_1", seconds, body.as_bytes())?;
+    Ok(json!({
+        "content-type": "application/json", "webhook-id": "msg_1", "webhook-timestamp": seconds.to_string(),
+        "webhook-signature": signature,
+    }))
 }

@@ -4,13 +4,14 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use serde_json::{Value, json};
-use system_tests::chromium::{Chromium, Taste};
+use system_tests::chromium::{Chromium, ESCAPE, Taste};
 use system_tests::inspection::Inspection;
 use system_tests::stage::{Stage, land, sign_in, to_the_vendors_sign_in};
 use system_tests::world::{ATLAS, DAY, EMQX, HOUR, PINECONE};
 use tradepost::ledger::Provider;
+use tradepost::subscription::SubscriptionKey;
 use tradepost_local::demo::Browse;
 
 type Outcome = anyhow::Result<()>;
@@ -18,8 +19,11 @@ type Way = for<'a> fn(&'a mut Stage) -> Pin<Box<dyn Future<Output = Outcome> + S
 /// Its name, its status, the way to it from the one before.
 type Page = (&'static str, u16, Way);
 
-async fn look_at(mut stage: Stage, pages: &[Page]) -> Outcome {
-    let mut inspection = Inspection::begin()?;
+async fn look_at(stage: Stage, pages: &[Page]) -> Outcome {
+    look_with(Inspection::begin()?, stage, pages).await
+}
+
+async fn look_with(mut inspection: Inspection, mut stage: Stage, pages: &[Page]) -> Outcome {
     for (name, status, way) in pages {
         stage.browser.screen(1280, false).await?;
         let came = way(&mut stage).await;
@@ -208,6 +212,41 @@ async fn the_vendor() -> Outcome {
 async fn at_the_vendors(stage: &mut Stage, person: &str) -> Outcome {
     stage.vendor("/sign-in").await?;
     sign_in(&mut stage.browser, person).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_vendors_console_with_our_snippet() -> Outcome {
+    let pages: &[Page] = &[
+        ("console-signed-out", 200, |s| Box::pin(s.vendor("/console"))),
+        ("console-syncing", 200, |s| Box::pin(console_while_syncing(s))),
+        ("console-linked", 200, |s| Box::pin(console_once_linked(s))),
+        ("console-deletion", 200, |s| Box::pin(console_after_the_end(s))),
+    ];
+    look_with(Inspection::begin()?.welcoming("tradepost.localhost"), Stage::new().await?, pages).await
+}
+
+async fn console_while_syncing(stage: &mut Stage) -> Outcome {
+    stage.syncing("clean").await?;
+    stage.vendor("/console").await?;
+    stage.browser.shows_in_console("dialog[open][data-state=syncing]").await
+}
+
+async fn console_once_linked(stage: &mut Stage) -> Outcome {
+    stage.world.pass(120).await?;
+    stage.browser.shows_in_console("dialog[open][data-state=linked]").await
+}
+
+async fn console_after_the_end(stage: &mut Stage) -> Outcome {
+    stage.browser.keys(ESCAPE).await?;
+
+    let slot = stage.world.slot("org-clean").await?.context("no slot")?;
+    let Some(SubscriptionKey::AwsLicence { agreement, .. }) = slot.active.map(|active| active.subscription) else {
+        bail!("nothing is linked")
+    };
+    stage.world.aws("cancel", json!({"agreement": agreement})).await?;
+    stage.world.pass(60).await?;
+    stage.vendor("/console").await?;
+    stage.browser.shows_in_console(".banner:not([hidden])").await
 }
 
 #[tokio::test(flavor = "multi_thread")]

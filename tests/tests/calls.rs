@@ -2,7 +2,7 @@
 //! notice is one put, one read and one transaction, a status poll is one GetItem.
 
 use serde_json::json;
-use system_tests::world::{HOUR, World};
+use system_tests::world::{HOUR, World, asked, signed};
 
 /// The operations the ledger was asked for since last time, without their version prefix.
 fn ledger_calls(world: &World) -> Vec<String> {
@@ -90,6 +90,28 @@ async fn a_status_poll_is_one_get_item() -> anyhow::Result<()> {
     let status = browser.fetch("/status").await?;
     assert_eq!(status.get("state"), Some(&json!("syncing")));
     assert_eq!(ledger_calls(&world), ["GetItem"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_poll_with_a_token_is_one_get_item_and_after_the_end_one_query_more() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let (bought, _) = world.linked("clean").await?;
+    for (state, calls) in [("linked", &["GetItem"][..]), ("unlinked", &["GetItem", "Query"])] {
+        if state == "unlinked" {
+            world.cancel(&bought).await?;
+        }
+        let key = world.stack.vendor_api_secret();
+        let body = json!({"operation": "create_status_token", "organization": "org-clean"}).to_string();
+        world.stack.dynamo.wire().take_calls();
+        let made = asked(&world, "POST", "/v1/status-token", signed(&world, key, &body)?, &body).await?;
+        assert_eq!(ledger_calls(&world), [""; 0]);
+        let made: serde_json::Value = serde_json::from_str(made.body())?;
+        let bearer = format!("Bearer {}", made["token"].as_str().unwrap_or_default());
+        let told = asked(&world, "GET", "/v1/status", json!({"authorization": bearer}), "").await?;
+        assert!(told.body().contains(&format!("\"state\":\"{state}\"")), "{}", told.body());
+        assert_eq!(ledger_calls(&world), calls, "{state}");
+    }
     Ok(())
 }
 

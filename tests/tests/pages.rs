@@ -1,27 +1,10 @@
 //! Tradepost's own pages: what a buyer is told at each step, who may go on as whom, and what the pages weigh.
 
 use jiff::SignedDuration;
-use lambda_http::http::{Response, StatusCode};
+use lambda_http::http::StatusCode;
 use serde_json::{Value, json};
-use system_tests::world::{EMQX, HOUR, World};
+use system_tests::world::{EMQX, HOUR, World, asked, signed};
 use tradepost_local::demo::Browser;
-
-/// One request through the real function; `cookie` as a browser sends it.
-async fn asked(
-    world: &World,
-    method: &str,
-    path: &str,
-    headers: Value,
-    body: &str,
-) -> anyhow::Result<Response<String>> {
-    let (path, query) = path.split_once('?').unwrap_or((path, ""));
-    let event = json!({
-        "version": "2.0", "routeKey": "$default", "rawPath": path, "rawQueryString": query, "headers": headers,
-        "requestContext": {"http": {"method": method, "path": path}, "stage": "$default"}, "body": body, "isBase64Encoded": false,
-    });
-    let response = world.stack.landing.handle(world.request(&event)?, world.now()).await;
-    Ok(response.map(|body| String::from_utf8_lossy(&body).into_owned()))
-}
 
 #[tokio::test]
 async fn the_landing_page_says_what_was_bought_what_comes_next_and_where_help_is() -> anyhow::Result<()> {
@@ -193,12 +176,6 @@ async fn nobody_else_is_told_how_an_organization_is_billed() -> anyhow::Result<(
     let answer = asked(&world, "POST", "/v1/billing", signed(&world, &key, nonsense)?, nonsense).await?;
     assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{}", answer.body());
     Ok(())
-}
-
-fn signed(world: &World, key: &str, body: &str) -> anyhow::Result<Value> {
-    let seconds = world.now().as_second();
-    let signature = standardwebhooks::Webhook::new(key)?.sign("msg_1", seconds, body.as_bytes())?;
-    Ok(json!({"webhook-id": "msg_1", "webhook-timestamp": seconds.to_string(), "webhook-signature": signature}))
 }
 
 #[tokio::test]

@@ -297,3 +297,26 @@ fn deleting_within_hours_is_refused_by_line_and_key() {
         format!("line {}: end.retention_hours.aws is 6; nothing is deleted before 72 hours", line.unwrap_or(0));
     assert!(told.contains(&expected), "{told:?}");
 }
+
+#[tokio::test]
+async fn a_plan_told_late_does_not_outlive_what_overtook_it() -> Outcome {
+    let world = World::with_policy(&pinecone_on_aws()).await?;
+    let (bought, _) = owners(&world).await?;
+    // The downgrade is done and its answer lost; before it is tried again the buyer is back and on the paid plan.
+    world.vendor("control-plane", json!({"mode": "lose-answer", "operation": "set_plan", "next": 1})).await?;
+    world.cancel(&bought).await?;
+    ensure!(plan(&world, "org-owner-starter").await? == "starter");
+    let (again, _) = owners(&world).await?;
+    world.pass(2 * HOUR).await?;
+    ensure!(plan(&world, "org-owner-starter").await? == "standard");
+    // And the other way round: the paid plan is told, its answer lost, and the subscription ends before the next try.
+    world.cancel(&again).await?;
+    world.vendor("control-plane", json!({"mode": "lose-answer", "operation": "set_plan", "next": 1})).await?;
+    let third = world.buy().await?;
+    let mut browser = world.ready(&third.token, "owner").await?;
+    link_to(&mut browser, "org-owner-starter").await?;
+    world.cancel(&third).await?;
+    world.pass(2 * HOUR).await?;
+    ensure!(plan(&world, "org-owner-starter").await? == "starter");
+    Ok(())
+}

@@ -78,6 +78,7 @@ pub(super) fn on_this_machine(policy: Policy, at: &Addresses) -> Policy {
     let mut policy = policy;
     policy.support.ticket_url = format!("{}/tickets", at.vendor);
     policy.brand.console_url = Some(format!("{}/", at.vendor));
+    policy.console.origins = vec![at.vendor.clone()];
     policy.brand.billing_url = Some(format!("{}/billing", at.vendor));
     policy.manage_url.insert(Provider::Aws, format!("{}/subscriptions", at.aws));
     policy.manage_url.insert(Provider::Azure, format!("{}/saas", at.azure));

@@ -1,5 +1,5 @@
-//! What the vendor's own servers ask of Tradepost: how an organization is billed through a marketplace. This is the
-//! example of such a client for a vendor to copy.
+//! What the vendor's own servers ask of Tradepost: how an organization is billed through a marketplace, and tokens with
+//! which the console's own pages may ask. This is the example of such a client for a vendor to copy.
 //!
 //! A call is signed after the Standard Webhooks specification: a random `webhook-id`, the present as seconds in
 //! `webhook-timestamp`, and in `webhook-signature` an HMAC over both with the body. A page must never wait for or
@@ -15,7 +15,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use standardwebhooks::{Webhook, WebhookError};
 use tokio::task::JoinSet;
 
@@ -166,7 +166,7 @@ impl TradepostClient {
         if with.is_none() {
             tracing::error!("Tradepost cannot be asked: the secret is not a Standard Webhooks secret, or no client");
         }
-        Self { url: format!("{tradepost_url}/v1/billing"), with }
+        Self { url: tradepost_url.to_owned(), with }
     }
 
     /// How an organization is billed, with everything that the end of its subscription concerns.
@@ -194,6 +194,23 @@ impl TradepostClient {
             told.extend(answer);
         }
         told
+    }
+
+    /// A token with which a page may ask how this organization stands, as Tradepost gives it; none if it cannot be had.
+    pub async fn status_token(&self, organization: &str, now: Timestamp) -> Option<Value> {
+        let body = json!({"operation": "create_status_token", "organization": organization}).to_string();
+        let asked = async { self.call("/v1/status-token", body, now).await.and_then(|answer| read(&answer)) };
+        match tokio::time::timeout(DEADLINE, asked).await {
+            Ok(Ok(token)) => Some(token),
+            Ok(Err(error)) => {
+                tracing::warn!(organization, %error, "Tradepost gave no status token");
+                None
+            }
+            Err(_) => {
+                tracing::warn!(organization, "Tradepost took too long to give a status token");
+                None
+            }
+        }
     }
 
     async fn within_the_deadline(&self, organization: &str, now: Timestamp, pages: usize) -> Told {
@@ -228,7 +245,7 @@ impl TradepostClient {
         if let (Some(after), Some(members)) = (after, body.as_object_mut()) {
             members.insert("after".to_owned(), json!(after));
         }
-        let answer = self.call(body.to_string(), now).await?;
+        let answer = self.call("/v1/billing", body.to_string(), now).await?;
         // Of an organization without a purchase there is nothing else to read.
         #[derive(Deserialize)]
         struct State {
@@ -237,12 +254,12 @@ impl TradepostClient {
         if read::<State>(&answer)?.state == "none" { Ok(None) } else { read(&answer).map(Some) }
     }
 
-    async fn call(&self, body: String, now: Timestamp) -> Result<Vec<u8>, NotTold> {
+    async fn call(&self, path: &str, body: String, now: Timestamp) -> Result<Vec<u8>, NotTold> {
         let (webhook, client) = self.with.as_ref().ok_or(NotTold::Setup)?;
         let (id, seconds) = (format!("msg_{}", random::secret()), now.as_second());
         let signature = webhook.sign(&id, seconds, body.as_bytes()).map_err(NotTold::Unsigned)?;
         let request = client
-            .post(&self.url)
+            .post(format!("{}{path}", self.url))
             .header("content-type", "application/json")
             .header("webhook-id", id)
             .header("webhook-timestamp", seconds)
@@ -269,8 +286,6 @@ fn read<T: DeserializeOwned>(answer: &[u8]) -> Result<T, NotTold> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
-
     use super::*;
     use crate::vendor::bench::{StandIn, StandInAnswer, config, told};
 

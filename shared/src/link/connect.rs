@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+use super::history::LinkRecord;
 use super::{ActiveLink, Candidate, Contact, Link, LinkState, Refusal, RefusedLink, Slot, UnlinkCause, refusals};
 use crate::activation::activation_of;
 use crate::audit::AuditLine;
@@ -287,6 +288,7 @@ fn made(
     };
     let mut changes = place_taken(occasion, place, &taken);
     changes.write(Write::save(purchase.home.link(&subscription.key), &link));
+    changes.write(Write::project(&LinkRecord::of(&link, &subscription.product)));
     changes.write(Write::project(&Status::of(occasion.policy, &link, subscription, now)));
     let consumed = RegistrationState::Consumed { link: link.id.clone() };
     let registration = Registration { state: consumed, ..purchase.registration.doc.clone() };
@@ -316,6 +318,7 @@ pub(super) fn place_taken(occasion: Occasion<'_>, place: &Place, taken: &Slot) -
         let cause = UnlinkCause::ReplacedByAnother;
         let over = old.doc.in_state(LinkState::Unlinked { at: occasion.now, cause });
         changes.write(Write::replace(old, &over));
+        changes.write(Write::project(&LinkRecord::of(&over, &ended.product)));
         if let Some(event) = link_unlinked(occasion, &over, ended) {
             changes.event(&event);
         }

@@ -5,6 +5,7 @@
 use jiff::Timestamp;
 
 use super::connect::{ConnectError, Place, came_after, place, place_taken};
+use super::history::LinkRecord;
 use super::{ActiveLink, Candidate, Link, LinkState, Refusal, Slot, UnlinkCause, refusals};
 use crate::control_plane::ControlPlane;
 use crate::event::telling::{link_synced, link_unlinked};
@@ -159,8 +160,10 @@ fn moved(occasion: Occasion<'_>, held: &InForce, place: &Place, to: &Organizatio
     changes.write(Write::replace(&held.slot, &left));
     changes.write(Write::replace(&held.link, &link));
     changes.write(Write::check(Some(&held.subscription), subscription.key.key()));
-    changes.write(Write::project(&Status::of(occasion.policy, &over, subscription, now)));
-    changes.write(Write::project(&Status::of(occasion.policy, &link, subscription, now)));
+    for record in [&over, &link] {
+        changes.write(Write::project(&LinkRecord::of(record, &subscription.product)));
+        changes.write(Write::project(&Status::of(occasion.policy, record, subscription, now)));
+    }
     if let Some(event) = link_unlinked(occasion, &over, subscription) {
         changes.event(&event);
     }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use askama::Template;
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -15,6 +15,7 @@ use super::text::english::ENGLISH;
 use super::text::{Message, Text, Way, fill};
 use super::{App, Visit, WebError};
 use crate::ledger::{Key, Provider};
+use crate::policy::Choosing;
 use crate::retry::later;
 
 /// What is in an answer.
@@ -25,6 +26,7 @@ enum Body {
     Json(Value),
     Redirect(String),
     Asset { kind: &'static str, text: Cow<'static, str> },
+    Nothing,
 }
 
 /// The pages that show data.
@@ -55,6 +57,7 @@ pub struct Answer {
     body: Body,
     status: StatusCode,
     session: Option<Session>,
+    headers: Vec<(HeaderName, HeaderValue)>,
     remembers: Option<String>,
     /// Rows that can be worked on at once.
     pub wake: Vec<Key>,
@@ -64,7 +67,7 @@ pub struct Answer {
 
 impl Answer {
     fn new(body: Body, status: StatusCode, outcome: &'static str) -> Self {
-        Self { body, status, session: None, remembers: None, wake: Vec::new(), outcome }
+        Self { body, status, session: None, headers: Vec::new(), remembers: None, wake: Vec::new(), outcome }
     }
 
     /// A page that only explains.
@@ -99,9 +102,20 @@ impl Answer {
         Self::new(Body::Asset { kind, text: text.into() }, StatusCode::OK, "asset")
     }
 
+    /// No content.
+    pub fn nothing(outcome: &'static str) -> Self {
+        Self::new(Body::Nothing, StatusCode::NO_CONTENT, outcome)
+    }
+
     /// Answers with that status.
     pub fn with_status(self, status: StatusCode) -> Self {
         Self { status, ..self }
+    }
+
+    /// Adds a header.
+    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
     }
 
     /// Replaces the browser's session.
@@ -154,6 +168,8 @@ pub struct Frame {
     pub manage: Vec<(Provider, String)>,
     /// Whether the vendor has colours of its own.
     pub coloured: bool,
+    /// Whether one organization is picked and connected, rather than linked.
+    pub picks: bool,
 }
 
 impl Frame {
@@ -172,8 +188,14 @@ impl Frame {
             console_url: policy.brand.console_url.clone(),
             billing_url: policy.brand.billing_url.clone(),
             manage: policy.manage_url.iter().map(|(provider, url)| (*provider, url.clone())).collect(),
+            picks: policy.link.choosing == Choosing::Pick,
             coloured: policy.brand.accent.is_some() || policy.brand.accent_dark.is_some(),
         }
+    }
+
+    /// What the button that links is called.
+    pub fn link_button(&self, t: &Text) -> String {
+        if self.picks { t.fill(t.pick, "vendor", &self.vendor) } else { t.link.to_owned() }
     }
 
     /// Where the subscriptions of that marketplace are managed.
@@ -275,6 +297,7 @@ pub(super) fn respond(app: &App, visit: &Visit, answer: Answer) -> Result<Respon
         Body::Page(page) if visit.json => (JSON, serde_json::to_string(page)?),
         Body::Page(page) => (HTML, page.html(&Frame::new(app, &session), TEXT)?),
         Body::Json(value) => (JSON, value.to_string()),
+        Body::Nothing => (JSON, String::new()),
         Body::Redirect(to) => {
             let to = if to.starts_with('/') { format!("{}{to}", app.base_path()) } else { to.clone() };
             response = response.header(header::LOCATION, to);
@@ -295,6 +318,7 @@ pub(super) fn respond(app: &App, visit: &Visit, answer: Answer) -> Result<Respon
     for (name, value) in SECURITY_HEADERS {
         headers.insert(*name, HeaderValue::from_static(value));
     }
+    headers.extend(answer.headers);
     if app.public_url.starts_with("https://") {
         headers.insert("strict-transport-security", HeaderValue::from_static("max-age=31536000"));
     }

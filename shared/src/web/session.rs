@@ -140,6 +140,19 @@ impl Sessions {
         Session { waiting, ..session }
     }
 
+    /// Encrypts and authenticates a text for one purpose: what is sealed for another does not open.
+    pub fn seal_text(&self, purpose: &'static str, text: String) -> Option<String> {
+        let mut jar = CookieJar::new();
+        jar.private_mut(&self.key).add(Cookie::new(purpose, text));
+        jar.get(purpose).map(|sealed| sealed.value().to_owned())
+    }
+
+    /// The text of [`Sessions::seal_text`], if it was sealed under this key for this purpose.
+    pub fn open_text(&self, purpose: &'static str, sealed: &str) -> Option<String> {
+        let opened = CookieJar::new().private(&self.key).decrypt(Cookie::new(purpose, sealed.to_owned()));
+        opened.map(|cookie| cookie.value().to_owned())
+    }
+
     /// The Set-Cookie header of a session.
     pub fn seal(&self, session: &Session) -> Result<HeaderValue, SessionTooLarge> {
         let value = serde_json::to_string(session).map_err(|_| SessionTooLarge)?;

@@ -1,155 +1,142 @@
-//! What the vendor's own servers may ask of Tradepost, to show it in their console: `POST /v1/billing` with
-//! `{"operation": "get_billing", "organization": "…"}`, answered with the billing state of that organization.
+//! What the vendor's own servers and console may ask of Tradepost, as `docs/api.openapi.yaml` describes it.
 //!
-//! The call is signed as the control plane's are, after the Standard Webhooks specification (`webhook-id`,
-//! `webhook-timestamp` in seconds, `webhook-signature` over all three with the body), under a secret of its own: a
-//! call to the vendor can never be sent back to us as one of his. It only reads, so an id may come twice; a
-//! timestamp more than five minutes away is refused.
+//! Servers ask with a signed POST (`signature`) whose body names operation and target (`call`): how an organization is
+//! billed, what became of its links, how a subscription stands, which events were told, a status token. A page on the
+//! vendor's own domain asks `GET /v1/status` with such a token. Nothing here changes anything but that an event is told
+//! once more (`events`).
+//!
+//! Every answer is JSON; one that refuses has `code` for programs and `text` for whoever reads the log.
 
-use std::fmt;
+mod billing;
+mod call;
+mod events;
+mod links;
+mod signature;
+mod status;
+mod status_token;
+mod subscription;
 
-use http::{HeaderMap, Request, StatusCode};
-use jiff::{SignedDuration, Timestamp};
-use serde::Deserialize;
+pub use signature::{Unproven, VendorKey};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, StatusCode, header};
+use jiff::Timestamp;
 use serde_json::json;
-use sha2::{Digest, Sha256};
-use standardwebhooks::Webhook;
 
 use super::page::Answer;
-use super::{App, WebError, billing};
-use crate::status::Status;
+use super::{App, WebError};
 
-const TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
-
-/// Knows the secret that signs the vendor's calls.
-pub struct VendorKey {
-    webhook: Webhook,
-}
-
-impl fmt::Debug for VendorKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("VendorKey(…)")
-    }
-}
-
-/// Why a call is not believed.
+/// What a server can ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unproven {
-    /// A header is missing or does not read.
-    Missing,
-    /// No signature fits.
-    Wrong,
-    /// Sent too long ago, or by a clock that is wrong.
-    Stale,
+enum Operation {
+    GetBilling,
+    ListLinks,
+    ListRefusedLinks,
+    GetSubscription,
+    CreateStatusToken,
+    ListEvents,
+    ReplayEvent,
 }
 
-impl VendorKey {
-    /// From a Standard Webhooks secret (`whsec_…`); none if it is not one.
-    pub fn new(secret: &str) -> Option<Self> {
-        Webhook::new(secret).ok().map(|webhook| Self { webhook })
-    }
-
-    /// Checks signature and time. Several signatures at once are how a secret is changed without an outage.
-    pub fn verify(&self, headers: &HeaderMap, body: &[u8], now: Timestamp) -> Result<(), Unproven> {
-        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).ok_or(Unproven::Missing);
-        let id = header("webhook-id")?;
-        let seconds = header("webhook-timestamp")?.parse().map_err(|_| Unproven::Missing)?;
-        let expected = self.webhook.sign(id, seconds, body).map_err(|_| Unproven::Wrong)?;
-        if !header("webhook-signature")?.split(' ').any(|given| same(given, &expected)) {
-            return Err(Unproven::Wrong);
+impl Operation {
+    fn at(path: &str) -> Option<Self> {
+        match path {
+            "/v1/billing" => Some(Self::GetBilling),
+            "/v1/links" => Some(Self::ListLinks),
+            "/v1/refused-links" => Some(Self::ListRefusedLinks),
+            "/v1/subscription" => Some(Self::GetSubscription),
+            "/v1/status-token" => Some(Self::CreateStatusToken),
+            "/v1/events" => Some(Self::ListEvents),
+            "/v1/events/replay" => Some(Self::ReplayEvent),
+            _ => None,
         }
-        let sent = Timestamp::from_second(seconds).map_err(|_| Unproven::Stale)?;
-        if sent.duration_since(now).abs() > TOLERANCE { Err(Unproven::Stale) } else { Ok(()) }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::GetBilling => "get_billing",
+            Self::ListLinks => "list_links",
+            Self::ListRefusedLinks => "list_refused_links",
+            Self::GetSubscription => "get_subscription",
+            Self::CreateStatusToken => "create_status_token",
+            Self::ListEvents => "list_events",
+            Self::ReplayEvent => "replay_event",
+        }
     }
 }
 
-/// Compares without telling by the time it takes how much is right.
-fn same(given: &str, expected: &str) -> bool {
-    Sha256::digest(given) == Sha256::digest(expected)
+/// A call that is not answered, and why.
+#[derive(Clone, Debug)]
+struct Refusal {
+    status: StatusCode,
+    code: &'static str,
+    text: String,
 }
 
-#[derive(Deserialize)]
-struct Call {
-    operation: String,
-    organization: String,
-    #[serde(default)]
-    after: Option<String>,
+impl Refusal {
+    fn new(status: StatusCode, code: &'static str, text: impl Into<String>) -> Self {
+        Self { status, code, text: text.into() }
+    }
 }
 
-/// Answers `POST /v1/billing`.
-pub async fn billing(app: &App, request: &Request<bytes::Bytes>, now: Timestamp) -> Result<Answer, WebError> {
-    let refuse = |status, code: &'static str, text: &'static str| {
-        Ok(Answer::json(json!({"code": code, "text": text}), code).with_status(status))
+impl From<Refusal> for Answer {
+    fn from(refusal: Refusal) -> Self {
+        let body = json!({"code": refusal.code, "text": refusal.text});
+        Self::json(body, refusal.code).with_status(refusal.status)
+    }
+}
+
+/// Answers whatever is asked below `/v1/`.
+pub async fn answer(app: &App, request: &Request<Bytes>, path: &str, now: Timestamp) -> Result<Answer, WebError> {
+    if path == "/v1/status" {
+        return Ok(status::answer(app, request, now).await);
+    }
+    let Some(operation) = Operation::at(path) else {
+        return Ok(Refusal::new(StatusCode::NOT_FOUND, "not_found", "There is no such operation.").into());
     };
+    if *request.method() != Method::POST {
+        return Ok(not_allowed("POST"));
+    }
+    if let Err(refusal) = admitted(app, request, now) {
+        return Ok(refusal.into());
+    }
+    let body = request.body();
+    match operation {
+        Operation::GetBilling => billing::get_billing(app, body, now).await,
+        Operation::ListLinks => links::list_links(app, body).await,
+        Operation::ListRefusedLinks => links::list_refused_links(app, body).await,
+        Operation::GetSubscription => subscription::get_subscription(app, body, now).await,
+        Operation::CreateStatusToken => Ok(status_token::create_status_token(app, body, now)),
+        Operation::ListEvents => events::list_events(app, body).await,
+        Operation::ReplayEvent => events::replay_event(app, body, now).await,
+    }
+}
+
+fn not_allowed(allow: &'static str) -> Answer {
+    let text = format!("The method must be one of: {allow}.");
+    let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", text);
+    Answer::from(refusal).with_header(header::ALLOW, HeaderValue::from_static(allow))
+}
+
+/// Whether the vendor sent this, just now, as JSON.
+fn admitted(app: &App, request: &Request<Bytes>, now: Timestamp) -> Result<(), Refusal> {
+    let unproven = |code, text| Refusal::new(StatusCode::UNAUTHORIZED, code, text);
     let Some(key) = &app.vendor_key else {
-        return refuse(StatusCode::NOT_FOUND, "not_set_up", "The secret holds no vendor_api key.");
+        let text = "The secret holds no vendor_api key.";
+        return Err(Refusal::new(StatusCode::NOT_FOUND, "not_set_up", text));
     };
-    match key.verify(request.headers(), request.body(), now) {
-        Ok(()) => {}
-        Err(Unproven::Missing) => {
+    key.verify(request.headers(), request.body(), now).map_err(|why| match why {
+        Unproven::Missing => {
             let text = "The headers webhook-id, webhook-timestamp and webhook-signature must all be there.";
-            return refuse(StatusCode::UNAUTHORIZED, "signature_missing", text);
+            unproven("signature_missing", text)
         }
-        Err(Unproven::Wrong) => {
-            let text = "No signature fits the id, the timestamp and the body.";
-            return refuse(StatusCode::UNAUTHORIZED, "signature_invalid", text);
-        }
-        Err(Unproven::Stale) => {
-            let text = "The timestamp is more than five minutes away from our clock.";
-            return refuse(StatusCode::UNAUTHORIZED, "timestamp_stale", text);
-        }
+        Unproven::Wrong => unproven("signature_invalid", "No signature fits the id, the timestamp and the body."),
+        Unproven::Stale => unproven("timestamp_stale", "The timestamp is more than five minutes away from our clock."),
+    })?;
+    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
+        return Ok(());
     }
-    let call: Option<Call> = serde_json::from_slice(request.body()).ok();
-    let Some(call) = call.filter(|call| call.operation == "get_billing" && !call.organization.is_empty()) else {
-        let text = "Send {\"operation\": \"get_billing\", \"organization\": its id}.";
-        return refuse(StatusCode::BAD_REQUEST, "call_not_understood", text);
-    };
-    Ok(match app.ledger.get::<Status>(&Status::row_key(&call.organization)).await? {
-        Some(row) => {
-            let view = billing::view(app, row.doc, call.after.as_deref(), now).await?;
-            Answer::json(serde_json::to_value(&view)?, "billing told")
-        }
-        None => Answer::json(json!({"organization": call.organization, "state": "none"}), "billing: none"),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECRET: &str = "whsec_dHJhZGVwb3N0LWRlbW8tc2VjcmV0LWZvci10ZXN0cw==";
-    const BODY: &[u8] = br#"{"operation":"get_billing","organization":"org-1"}"#;
-
-    fn now() -> Timestamp {
-        Timestamp::from_second(1_795_000_000).unwrap()
-    }
-
-    fn headers(away: i64) -> HeaderMap {
-        let seconds = now().as_second() + away;
-        let signature = Webhook::new(SECRET).unwrap().sign("msg_1", seconds, BODY).unwrap();
-        let mut headers = HeaderMap::new();
-        headers.insert("webhook-id", "msg_1".parse().unwrap());
-        headers.insert("webhook-timestamp", seconds.into());
-        headers.insert("webhook-signature", signature.parse().unwrap());
-        headers
-    }
-
-    #[test]
-    fn only_a_fresh_call_with_a_fitting_signature_is_believed() {
-        let key = VendorKey::new(SECRET).unwrap();
-        for (away, expected) in
-            [(0, Ok(())), (300, Ok(())), (-300, Ok(())), (301, Err(Unproven::Stale)), (-301, Err(Unproven::Stale))]
-        {
-            assert_eq!(key.verify(&headers(away), BODY, now()), expected, "{away}");
-        }
-        assert_eq!(key.verify(&headers(0), b"{}", now()), Err(Unproven::Wrong));
-        for name in ["webhook-id", "webhook-timestamp", "webhook-signature"] {
-            let mut fewer = headers(0);
-            fewer.remove(name);
-            assert_eq!(key.verify(&fewer, BODY, now()), Err(Unproven::Missing), "{name}");
-        }
-        let other = VendorKey::new("whsec_YW5vdGhlciBzZWNyZXQgYWx0b2dldGhlcg==").unwrap();
-        assert_eq!(other.verify(&headers(0), BODY, now()), Err(Unproven::Wrong));
-        assert!(VendorKey::new("whsec_not base64").is_none());
-    }
+    let text = "The content type must be application/json.";
+    Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", text))
 }

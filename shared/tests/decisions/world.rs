@@ -150,7 +150,7 @@ impl World {
     /// An end that comes at the same moment finds no link yet: whoever puts an active link on a subscription names
     /// the version of the subscription it believes in.
     fn links_name_their_subscriptions(&self, touched: &BTreeSet<Key>) {
-        for key in touched.iter().filter(|key| key.sk.starts_with("LINK#")) {
+        for key in touched.iter().filter(|key| self.items.get(key).is_some_and(is_a::<Link>)) {
             let active = self.items.get(key).is_some_and(|item| read::<Link>(item).doc.state.is_active());
             let subscription = Key::new(key.pk.clone(), key.sk.replacen("LINK#", "SUBSCRIPTION#", 1));
             assert!(!active || touched.contains(&subscription), "{key} is active, {subscription} is not named");
@@ -251,11 +251,7 @@ impl World {
     }
 
     fn all<T: Document>(&self) -> Vec<Row<T>> {
-        self.items
-            .values()
-            .filter(|item| item.get("kind") == Some(&AttributeValue::S(T::KIND.to_owned())))
-            .map(read)
-            .collect()
+        self.items.values().filter(|item| is_a::<T>(item)).map(read).collect()
     }
 
     fn apply(&mut self, writes: Vec<Write>) -> BTreeSet<Key> {
@@ -325,6 +321,10 @@ fn continued(home: &Home) -> Option<String> {
 fn read<T: Document>(item: &Item) -> Row<T> {
     let version = item["version"].as_n().unwrap().parse().unwrap();
     Row { version, doc: serde_dynamo::from_attribute_value(item["doc"].clone()).unwrap() }
+}
+
+fn is_a<T: Document>(item: &Item) -> bool {
+    item.get("kind") == Some(&AttributeValue::S(T::KIND.to_owned()))
 }
 
 fn key_of(item: &Item) -> Key {

@@ -12,6 +12,8 @@ use super::Chromium;
 
 /// The Tab key.
 pub const TAB: &str = "\u{e004}";
+/// The Escape key.
+pub const ESCAPE: &str = "\u{e00c}";
 /// The Enter key.
 pub const ENTER: &str = "\u{e007}";
 

@@ -29,11 +29,11 @@ pub const ENGLISH: Text = Text {
     landing_title: "Set up your account for {product}",
     landing_lead: "Thank you for subscribing. Sign in to {vendor}, or create an account, and link the purchase to it.",
     sign_in_title: "Sign in to {vendor}",
-    same_method: "If you already have an account, use the method you always sign in with.",
+    same_method: "If you already have {a_word}, use the method you always sign in with.",
     what_happens: "What happens next",
     landing_steps: [
         "Sign in to {vendor}, with an account you have or a new one.",
-        "Check which {word} the purchase pays for, and press Link.",
+        "Check which {word} the purchase pays for, and press \u{201c}{button}\u{201d}.",
         "{marketplace} confirms the purchase, usually within two minutes. Then you are ready to go.",
     ],
     before_you_start: "Before you start",
@@ -43,7 +43,7 @@ pub const ENGLISH: Text = Text {
     buyer_steps: [
         "Sign in to Microsoft: it shows that the purchase is yours.",
         "Sign in to {vendor}, with an account you have or a new one.",
-        "Check which {word} the purchase pays for, and press Link.",
+        "Check which {word} the purchase pays for, and press \u{201c}{button}\u{201d}.",
     ],
     buyer_sign_in: "Sign in with Microsoft",
     stranger_title: "This purchase belongs to another organization",

@@ -170,8 +170,9 @@ impl Vendor {
 
     /// Takes back what [`Vendor::save`] gave; on an error nothing changes.
     pub fn load(&self, saved: Value) -> Result<(), serde_json::Error> {
-        let state: State = serde_json::from_value(saved)?;
-        *self.lock() = state;
+        let kept: State = serde_json::from_value(saved)?;
+        let now = to_millisecond(self.shared.clock.now());
+        *self.lock() = demo_people::brought_up_to_date(kept, now, self.config());
         Ok(())
     }
 

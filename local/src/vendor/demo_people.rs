@@ -52,6 +52,29 @@ pub(super) fn state(now: Timestamp, config: &Config) -> State {
     state
 }
 
+/// A state that was kept under other rules, or by an older version, with the ready-made people of today: they sign in
+/// as they do now, and whoever is missing comes with their organizations. What was done with the others stays.
+pub(super) fn brought_up_to_date(kept: State, now: Timestamp, config: &Config) -> State {
+    let (mut state, fresh) = (kept, state(now, config));
+    state.people.retain(|person| person.demo.is_none() || fresh.person(&person.id).is_some());
+    for person in &mut state.people {
+        if let Some(today) = fresh.person(&person.id) {
+            person.method.clone_from(&today.method);
+        } else if let (None, Some(first)) = (config.issuer(&person.method), config.issuers.first()) {
+            person.method.clone_from(&first.id);
+        }
+    }
+    let missing = |person: &Person| state.person(&person.id).is_none();
+    let people: Vec<Person> = fresh.people.into_iter().filter(missing).collect();
+    let theirs = |organization: &Organization| people.iter().any(|one| organization.role_of(&one.id).is_some());
+    let organizations: Vec<Organization> = fresh.organizations.into_iter().filter(theirs).collect();
+    let runs_there = |one: &Deployment| organizations.iter().any(|organization| organization.id == one.organization);
+    state.deployments.extend(fresh.deployments.into_iter().filter(runs_there));
+    state.organizations.extend(organizations);
+    state.people.extend(people);
+    state
+}
+
 fn with_clean(state: &mut State, now: Timestamp) {
     add_person(
         state,
@@ -229,6 +252,30 @@ mod tests {
         assert_eq!(state.organizations_of("person-plans").count(), 3);
         assert_eq!(state.organizations_of("person-twin").count(), 0);
         assert!(state.person_by_email("demo", "clean@demo.example").is_none());
+    }
+
+    #[test]
+    fn a_state_kept_under_other_rules_has_the_people_of_today() {
+        let now = Timestamp::from_second(1_795_000_000).unwrap();
+        let issuers = ["google", "github"].map(|id| Issuer::of_several("http://v", id, String::new())).to_vec();
+        let (one, several) = (bench::config(), Config { issuers, ..bench::config() });
+        let mut kept = state(now, &one);
+        kept.people.retain(|person| person.id != "person-plans");
+        kept.organizations.retain(|organization| !organization.id.starts_with("org-plans-"));
+        kept.deployments.retain(|deployment| deployment.id != "dep-plans-products");
+        kept.deployments.retain(|deployment| deployment.id != "dep-plans-questions");
+        kept.people.push(Person::new("person-own", "own@home.example", "Own", "secret"));
+        kept.organization_mut("org-clean").unwrap().billing.card_on_file = true;
+        let now_several = brought_up_to_date(kept, now, &several);
+        assert!(now_several.person_by_password("google", "own@home.example", "secret").is_some());
+        assert!(now_several.person_by_password("github", "plans@demo.example", PASSWORD).is_some());
+        assert_eq!(now_several.organizations_of("person-plans").count(), 3);
+        assert!(now_several.deployment("dep-plans-products").is_some());
+        assert!(now_several.organization("org-clean").unwrap().billing.card_on_file, "what was done stays");
+        let back = brought_up_to_date(now_several, now, &one);
+        assert!(back.person("person-twin").is_none());
+        assert!(back.people.iter().all(|person| person.method == "demo"));
+        assert_eq!(back.organizations.len(), state(now, &one).organizations.len());
     }
 
     #[test]

@@ -14,6 +14,8 @@ mod deployment;
 mod events;
 #[path = "decisions/link.rs"]
 mod link;
+#[path = "decisions/messages.rs"]
+mod messages;
 #[path = "decisions/order.rs"]
 mod order;
 #[path = "decisions/subscription.rs"]

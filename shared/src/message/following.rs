@@ -36,6 +36,15 @@ pub enum Stage {
 impl Stage {
     const ALL: [Self; 3] = [Self::Stopped, Self::Warned, Self::Deleted];
 
+    /// The stage's name, as in the Message-ID.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stopped => "stopped",
+            Self::Warned => "warned",
+            Self::Deleted => "deleted",
+        }
+    }
+
     /// What the mail about it is called in the policy.
     pub fn kind(self) -> MessageKind {
         match self {

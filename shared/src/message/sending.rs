@@ -129,8 +129,9 @@ async fn followed<M: Marketplace>(
         };
         let items = these.iter().map(|one| line(one)).collect();
         let letter = Letter::new(words, &Facts { items, ..facts(worker, message, &worker.policy.vendor) });
-        // The same for the same mail: how many had been told of before tells one from the next.
-        let id = format!("{}-{}-{}", message.id, told.len(), told.values().filter(|one| **one >= stage).count());
+        // The same for the same mail: how many had been told of this stage before tells one from the next.
+        let before = told.values().filter(|one| **one >= stage).count();
+        let id = format!("{}-{}-{before}", message.id, stage.name());
         post(worker, smtp, message, &letter, link.contact.as_str(), &id, now).await?;
         outcome = "sent";
     }

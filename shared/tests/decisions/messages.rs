@@ -1,0 +1,114 @@
+//! When somebody is told of an organization's deployments, and to which mail servers nothing is said in clear.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use tradepost::control_plane::StopReason;
+use tradepost::deployment::{Deployment, DeploymentState, Stop};
+use tradepost::ledger::Provider;
+use tradepost::message::following::{Next, Stage, next};
+use tradepost::message::smtp::{Smtp, is_private};
+use tradepost::retry::Attempts;
+
+use super::t;
+
+fn at(hours: i64) -> Timestamp {
+    t("2026-11-21T09:00:00Z") + SignedDuration::from_hours(hours)
+}
+
+fn one(id: &str, state: DeploymentState) -> Deployment {
+    Deployment {
+        organization: "org-1".to_owned(),
+        id: id.to_owned(),
+        name: id.to_owned(),
+        provider: Provider::Aws,
+        generation: 1,
+        ended_at: at(0),
+        state,
+        attempts: Attempts::at(at(0)),
+        held: None,
+        parked: false,
+    }
+}
+
+fn stopping() -> DeploymentState {
+    DeploymentState::Stopping { reason: StopReason::SubscriptionEnded, asked: false }
+}
+
+fn stopped(warned: bool) -> DeploymentState {
+    let (retention, warning) = (SignedDuration::from_hours(72), SignedDuration::from_hours(24));
+    DeploymentState::Stopped(Stop { warned, ..Stop::new(at(0), at(0), false, retention, warning) })
+}
+
+fn tell(stage: Stage, of: &[usize]) -> Next {
+    Next::Tell { stage, of: of.to_vec() }
+}
+
+#[test]
+fn the_first_mail_waits_for_the_last_stop_but_not_for_ever() {
+    let half = [one("a", stopped(false)), one("b", stopping())];
+    let told = BTreeMap::new();
+    assert_eq!(next(&half, &told, at(0), at(1)), Next::Look(at(1) + SignedDuration::from_mins(15)));
+    assert_eq!(next(&half, &told, at(0), at(2)), tell(Stage::Stopped, &[0]));
+    let all = [one("a", stopped(false)), one("b", stopped(false))];
+    assert_eq!(next(&all, &told, at(0), at(1)), tell(Stage::Stopped, &[0, 1]));
+}
+
+#[test]
+fn each_stage_is_told_once_and_then_it_is_over() {
+    let mut told = BTreeMap::new();
+    let deleted = DeploymentState::Deleted { at: at(73) };
+    for (state, stage, now) in
+        [(stopped(false), Stage::Stopped, 1), (stopped(true), Stage::Warned, 49), (deleted, Stage::Deleted, 73)]
+    {
+        let rows = [one("a", state)];
+        assert_eq!(next(&rows, &told, at(0), at(now)), tell(stage, &[0]));
+        told.insert("a".to_owned(), stage);
+        let after = next(&rows, &told, at(0), at(now));
+        let ahead = match stage {
+            Stage::Stopped => Next::Look(at(48) + SignedDuration::from_mins(20)),
+            Stage::Warned => Next::Look(at(72) + SignedDuration::from_mins(20)),
+            Stage::Deleted => Next::Over,
+        };
+        assert_eq!(after, ahead);
+    }
+}
+
+#[test]
+fn what_was_never_told_of_is_not_told_of_when_it_is_gone() {
+    let rows = [one("a", DeploymentState::Deleted { at: at(1) })];
+    assert_eq!(next(&rows, &BTreeMap::new(), at(0), at(1)), Next::Over);
+    let released = [one("a", DeploymentState::Released { why: "something else pays".to_owned() })];
+    assert_eq!(next(&released, &BTreeMap::new(), at(0), at(1)), Next::Over);
+}
+
+#[test]
+fn an_end_without_deployments_is_looked_at_for_three_days() {
+    assert!(matches!(next(&[], &BTreeMap::new(), at(0), at(71)), Next::Look(_)));
+    assert_eq!(next(&[], &BTreeMap::new(), at(0), at(72)), Next::Over);
+}
+
+#[test]
+fn a_trial_is_waited_for() {
+    let rows = [one("a", DeploymentState::Running { trial_ends_at: at(300) })];
+    assert_eq!(next(&rows, &BTreeMap::new(), at(0), at(1)), Next::Look(at(300) + SignedDuration::from_mins(20)));
+}
+
+#[test]
+fn nobody_is_talked_to_in_clear_but_this_machine() {
+    for (address, private) in [
+        ("smtps://me@mail.example:465", true),
+        ("smtp://me@mail.example:587?tls=required", true),
+        ("smtp://me@mail.example:587", false),
+        ("smtp://me@mail.example:587?tls=opportunistic", false),
+        ("smtp://127.0.0.1:2525", true),
+        ("smtp://[::1]:2525", true),
+        ("smtp://localhost:2525", true),
+        ("smtp://localhost.example:2525", false),
+        ("https://mail.example", false),
+    ] {
+        let url = address.parse().unwrap();
+        assert_eq!(is_private(&url), private, "{address}");
+        assert_eq!(Smtp::new(&url, Some("secret")).is_some(), private, "{address}");
+    }
+}

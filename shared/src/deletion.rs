@@ -12,13 +12,13 @@ use jiff::{SignedDuration, Timestamp};
 use crate::audit::AuditLine;
 use crate::control_plane::{ControlPlaneError, VendorDeployment, VendorState};
 use crate::deployment::{Deployment, DeploymentState, Stop};
-use crate::ending::{Standing, confirmed_stop, pays_otherwise, standing, void, write_alone, write_under};
+use crate::ending::{Standing, confirmed_stop, kept, standing, void, write_alone, write_under};
 use crate::event::telling::deployment_events;
 use crate::home::Home;
 use crate::ledger::{Document, Ledger, LedgerError, Row, Write};
 use crate::link::{EndedLink, Slot};
 use crate::marketplace::Marketplace;
-use crate::policy::SHORTEST_RETENTION_HOURS;
+use crate::policy::{EndFamily, SHORTEST_RETENTION_HOURS};
 use crate::retry::{Attempts, later};
 use crate::subscription::{Pointer, State};
 use crate::work::{Ran, WorkError, Worker, failed};
@@ -45,8 +45,8 @@ pub enum Verdict {
     Delete(Box<Due>),
     /// Its time has not come.
     NotYet,
-    /// Keep it: something pays.
-    Paid,
+    /// Keep it, for this reason: something pays, or the policy deletes nothing.
+    Keep(&'static str),
     /// Keep it and ask a person: the buyer holds another live purchase that is not linked.
     Hold,
 }
@@ -54,8 +54,9 @@ pub enum Verdict {
 /// What a plan is made from, all of it read just now.
 #[derive(Clone, Copy, Debug)]
 pub struct Evidence {
-    /// The vendor's books say that something other than a marketplace pays.
-    pub pays_otherwise: bool,
+    /// Why it is kept, if it is: the vendor's books say that something other than a marketplace pays, or the policy deletes
+    /// nothing (any more).
+    pub kept: Option<&'static str>,
     /// The buyer holds another live purchase that is not linked.
     pub other_purchase: bool,
     /// How long stopped deployments are kept.
@@ -76,8 +77,8 @@ pub fn plan(row: Row<Deployment>, slot: Row<Slot>, evidence: Evidence, now: Time
     if !ours || !over {
         return Verdict::NotYet;
     }
-    if evidence.pays_otherwise {
-        return Verdict::Paid;
+    if let Some(why) = evidence.kept {
+        return Verdict::Keep(why);
     }
     if evidence.other_purchase {
         return Verdict::Hold;
@@ -96,7 +97,7 @@ pub async fn verdict<M: Marketplace>(
         return Ok(None);
     };
     let evidence = Evidence {
-        pays_otherwise: pays_otherwise(worker, &row.doc.organization, now).await?,
+        kept: kept(worker, &row.doc.organization, now).await?,
         other_purchase: other_purchase(worker.ledger, &slot.doc, now).await?,
         retention: worker.policy.retention(row.doc.provider),
     };
@@ -112,9 +113,9 @@ pub async fn delete_deployment<M: Marketplace>(
     match verdict(worker, row.clone(), now).await? {
         None => returned(worker, &row, now).await,
         Some(Verdict::NotYet) => Ok(Ran::done(Deployment::KIND, "not yet")),
-        Some(Verdict::Paid) => {
-            let why = "something else pays".to_owned();
-            write_alone(worker, &row, DeploymentState::Released { why }, "kept: something else pays", now).await
+        Some(Verdict::Keep(why)) => {
+            let released = DeploymentState::Released { why: why.to_owned() };
+            write_alone(worker, &row, released, &format!("kept: {why}"), now).await
         }
         Some(Verdict::Hold) => {
             let why = "the buyer holds another live purchase that is not linked".to_owned();
@@ -231,6 +232,10 @@ pub async fn warn<M: Marketplace>(
     let Standing::Ended(slot) = standing(worker.ledger, &row.doc.organization, row.doc.generation).await? else {
         return void(worker, row, !stop.adopted, now).await;
     };
+    if worker.policy.end.family != EndFamily::StopAndDelete {
+        let why = "the policy stops and deletes nothing".to_owned();
+        return write_alone(worker, row, DeploymentState::Released { why }, "kept: no warning is due", now).await;
+    }
     let subject = format!("organization {}", row.doc.organization);
     let cause = format!("warn:{}:{}", row.doc.id, row.doc.generation);
     let line = AuditLine::new(

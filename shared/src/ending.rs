@@ -15,7 +15,7 @@ use crate::event::telling::deployment_events;
 use crate::ledger::{Document, Key, Ledger, LedgerError, Row, Write};
 use crate::link::{Link, LinkState, Slot};
 use crate::marketplace::Marketplace;
-use crate::policy::{Policy, Trials};
+use crate::policy::{EndFamily, Policy, Trials};
 use crate::retry::{Attempts, later};
 use crate::task::{Effect, Task};
 use crate::work::{Ran, WorkError, Worker};
@@ -26,7 +26,7 @@ const CHUNK: usize = 40;
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(20);
 
 /// How long to wait for a new link that is syncing.
-const SYNCING_AGAIN: SignedDuration = SignedDuration::from_hours(1);
+pub(crate) const SYNCING_AGAIN: SignedDuration = SignedDuration::from_hours(1);
 
 /// What an organization's slot says about work of one generation.
 #[derive(Debug)]
@@ -63,6 +63,19 @@ pub async fn pays_otherwise<M: Marketplace>(
     }
 }
 
+/// Why nothing of the organization is to be stopped or deleted any more, if that is so: by the policy as it is now, which
+/// may be another than when the subscription ended, or because something else pays.
+pub async fn kept<M: Marketplace>(
+    worker: &Worker<'_, M>,
+    organization: &str,
+    now: Timestamp,
+) -> Result<Option<&'static str>, WorkError> {
+    if worker.policy.end.family != EndFamily::StopAndDelete {
+        return Ok(Some("the policy stops and deletes nothing"));
+    }
+    Ok(pays_otherwise(worker, organization, now).await?.then_some("something else pays"))
+}
+
 /// Writes one row for each of the organization's deployments, page after page.
 pub async fn stop_organization<M: Marketplace>(
     worker: &Worker<'_, M>,
@@ -76,8 +89,8 @@ pub async fn stop_organization<M: Marketplace>(
     let Standing::Ended(slot) = standing(worker.ledger, &organization, task.doc.generation).await? else {
         return finish(worker.ledger, &task, "void: linked again").await;
     };
-    if pays_otherwise(worker, &organization, now).await? {
-        return finish(worker.ledger, &task, "void: something else pays").await;
+    if let Some(why) = kept(worker, &organization, now).await? {
+        return finish(worker.ledger, &task, &format!("void: {why}")).await;
     }
     let mut wake = Vec::new();
     let mut task = task;
@@ -286,9 +299,9 @@ pub async fn stop_deployment<M: Marketplace>(
     let Standing::Ended(slot) = standing(worker.ledger, &deployment.organization, deployment.generation).await? else {
         return void(worker, row, asked || deployment.attempts.tries > 1, now).await;
     };
-    if pays_otherwise(worker, &deployment.organization, now).await? {
-        let why = "something else pays".to_owned();
-        return write_alone(worker, row, DeploymentState::Released { why }, "void: something else pays", now).await;
+    if let Some(why) = kept(worker, &deployment.organization, now).await? {
+        let released = DeploymentState::Released { why: why.to_owned() };
+        return write_alone(worker, row, released, &format!("void: {why}"), now).await;
     }
     let answer = if asked {
         worker.control_plane.deployment(&deployment.organization, &deployment.id, now).await.map_err(WorkError::from)?
@@ -332,9 +345,9 @@ pub async fn trial_ended<M: Marketplace>(
     let Standing::Ended(slot) = standing(worker.ledger, &deployment.organization, deployment.generation).await? else {
         return void(worker, row, false, now).await;
     };
-    if pays_otherwise(worker, &deployment.organization, now).await? {
-        let why = "something else pays".to_owned();
-        return write_alone(worker, row, DeploymentState::Released { why }, "void: something else pays", now).await;
+    if let Some(why) = kept(worker, &deployment.organization, now).await? {
+        let released = DeploymentState::Released { why: why.to_owned() };
+        return write_alone(worker, row, released, &format!("void: {why}"), now).await;
     }
     let next = match worker.control_plane.deployment(&deployment.organization, &deployment.id, now).await? {
         None => DeploymentState::Deleted { at: now },

@@ -16,9 +16,11 @@ use crate::deployment::{Deployment, DeploymentState};
 use crate::disposition::{Dispose, Disposition, chain};
 use crate::ledger::{DUE_SHARDS, Document, Key, LedgerError, Provider};
 use crate::marketplace::Marketplace;
-use crate::work::Worker;
+use crate::work::{Worker, tells};
 
 const PAGE: i32 = 50;
+/// So many tries to tell somebody that fail in a row end the telling of one run.
+const SILENT: u32 = 5;
 
 /// What bounds the deletions of one run.
 #[derive(Debug)]
@@ -137,6 +139,7 @@ pub async fn sweep<M: Marketplace>(
     let mut report = Report::default();
     // Each run begins with another shard, so that a run cut short does not always leave out the same ones; and what comes
     // due again during a shard's turn waits for the next.
+    let mut telling = Vec::new();
     let first = u8::try_from(clock().as_second().div_euclid(60).rem_euclid(i64::from(DUE_SHARDS))).unwrap_or(0);
     for shard in (0..DUE_SHARDS).map(|number| (first + number) % DUE_SHARDS) {
         let bound = clock();
@@ -148,7 +151,11 @@ pub async fn sweep<M: Marketplace>(
                     report.cut_short = true;
                     return Ok(report);
                 }
-                run_and_follow(worker, key, span.until, &clock, &mut report).await;
+                if tells(&key) {
+                    telling.push(key);
+                } else {
+                    run_and_follow(worker, key, span.until, &clock, &mut report).await;
+                }
             }
             if next.is_none() {
                 break;
@@ -156,7 +163,29 @@ pub async fn sweep<M: Marketplace>(
             after = next;
         }
     }
+    tell(worker, telling, span.until, &clock, &mut report).await;
     Ok(report)
+}
+
+/// Tells others, once everything else is done. Somebody who does not answer costs eight seconds each time, so after a few
+/// of them in a row the rest is left to the next run.
+async fn tell<M: Marketplace>(
+    worker: &Worker<'_, M>,
+    keys: Vec<Key>,
+    until: Timestamp,
+    clock: &impl Fn() -> Timestamp,
+    report: &mut Report,
+) {
+    let mut in_a_row = 0_u32;
+    for key in keys {
+        if clock() >= until || in_a_row >= SILENT {
+            report.cut_short = true;
+            return;
+        }
+        let before = report.failed;
+        run_and_follow(worker, key, until, clock, report).await;
+        in_a_row = if report.failed > before { in_a_row.saturating_add(1) } else { 0 };
+    }
 }
 
 /// Runs one row and what it wakes.
@@ -249,7 +278,7 @@ async fn would_do<M: Marketplace>(
     Ok(match verdict(worker, row, now).await {
         Ok(Some(Verdict::Delete(_))) => "would delete a deployment",
         Ok(Some(Verdict::NotYet)) => "nothing: not yet",
-        Ok(Some(Verdict::Paid)) => "would keep a deployment: something else pays",
+        Ok(Some(Verdict::Keep(_))) => "would keep a deployment: something else pays, or the policy deletes nothing",
         Ok(Some(Verdict::Hold)) => "would hold a deployment: another live purchase",
         Ok(None) => "would keep a deployment: linked again",
         Err(_) => "would wait: somebody does not answer",

@@ -136,6 +136,11 @@ pub struct Outlets {
     pub mail: Option<Smtp>,
 }
 
+/// Whether a row of that key tells somebody something: an event, or an e-mail.
+pub(crate) fn tells(key: &Key) -> bool {
+    Event::is_at(key) || Message::is_at(key)
+}
+
 impl<M: Marketplace> Worker<'_, M> {
     /// Runs what is due at `key`, if anything still is.
     ///
@@ -169,7 +174,6 @@ impl<M: Marketplace> Worker<'_, M> {
 
     /// Takes the next row to run. Telling others comes last, and not at all where it is left to a later run.
     fn next_of(&self, keys: &mut Vec<Key>) -> Option<Key> {
-        let tells = |key: &Key| Event::is_at(key) || Message::is_at(key);
         if self.outlets.is_none() {
             keys.retain(|key| !tells(key));
         }
@@ -196,6 +200,10 @@ impl<M: Marketplace> Worker<'_, M> {
                 None => tracing::info!(row = %key, kind = %ran.kind, outcome = %ran.outcome, "work"),
             }
             followed.left.extend(ran.wake);
+            // Whoever does not hear is not asked again and again in one run: the rest is due by itself.
+            if ran.failed.is_some() && tells(&key) {
+                followed.left.retain(|key| !tells(key));
+            }
             if ran.failed.is_some() || ran.left {
                 followed.failed.push(key);
             }

@@ -187,7 +187,9 @@ pub async fn take_off(hand: Hand<'_>, organization: &str, now: Timestamp) -> Res
         return Ok(Moved::RoleMissing);
     }
     for _ in 0..RACES {
-        let Some(held) = in_force(ledger, organization).await? else { return Ok(Moved::NothingLinked) };
+        // A purchase that is ending has an end of its own: nobody gets around it by being faster.
+        let held = in_force(ledger, organization).await?.filter(|held| held.subscription.doc.state.is_live());
+        let Some(held) = held else { return Ok(Moved::NothingLinked) };
         let cause = format!("take-off:{}", hand.fresh_id);
         let occasion = Occasion { policy, now, cause: &cause };
         let over = held.link.doc.in_state(LinkState::Unlinked { at: now, cause: UnlinkCause::TakenOff });

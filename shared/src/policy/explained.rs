@@ -253,6 +253,9 @@ fn remarks(policy: &Policy) -> Vec<String> {
             lines.push("Microsoft asks to keep a customer's data for 7 days after the end; end.retention_hours.azure is shorter.".to_owned());
         }
     }
+    if deletes && policy.link.may_unlink {
+        lines.push("link.may_unlink: whoever unlinks first and cancels then keeps everything running.".to_owned());
+    }
     if !deletes && !policy.end.retention_hours.is_empty() {
         lines.push("end.retention_hours has no effect: nothing is deleted.".to_owned());
     }

@@ -20,7 +20,7 @@ const THREE_DAYS: &str = "2026-11-24T09:05:00Z";
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 const RETENTION: SignedDuration = SignedDuration::from_hours(72);
 
-const BOOKS: Evidence = Evidence { pays_otherwise: false, other_purchase: false, retention: RETENTION };
+const BOOKS: Evidence = Evidence { kept: None, other_purchase: false, retention: RETENTION };
 
 fn stop() -> Stop {
     Stop::new(t(ENDED), t(STOPPED), false, RETENTION, DAY)
@@ -54,7 +54,7 @@ fn said(verdict: &Verdict) -> &'static str {
     match verdict {
         Verdict::Delete(_) => "delete",
         Verdict::NotYet => "not yet",
-        Verdict::Paid => "paid",
+        Verdict::Keep(_) => "paid",
         Verdict::Hold => "hold",
     }
 }
@@ -129,7 +129,7 @@ fn every_reason_against_it_is_enough() {
         change(&mut slot.doc);
         slot
     };
-    let paid = Evidence { pays_otherwise: true, ..BOOKS };
+    let paid = Evidence { kept: Some("something else pays"), ..BOOKS };
     let other = Evidence { other_purchase: true, ..BOOKS };
     for (slot, evidence, expected) in [
         (slot(), BOOKS, "delete"),
@@ -220,7 +220,7 @@ proptest! {
         }
         let retention = SignedDuration::from_hours(retention);
         let now = t(ENDED) + SignedDuration::from_hours(hours) + SignedDuration::from_millis(millis);
-        let verdict = plan(row, slot, Evidence { pays_otherwise, other_purchase, retention }, now);
+        let verdict = plan(row, slot, Evidence { kept: pays_otherwise.then_some("pays"), other_purchase, retention }, now);
         let over = match &state {
             DeploymentState::Stopped(stop) | DeploymentState::Deleting(stop) => {
                 let stopped_for = now.duration_since(stop.since.max(stop.vendor_since));

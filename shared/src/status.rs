@@ -62,9 +62,6 @@ pub struct Status {
     /// When the subscription ended, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
-    /// Whether the end stops and deletes deployments.
-    #[serde(default)]
-    pub deletes: bool,
     /// When this was written.
     pub updated_at: Timestamp,
 }
@@ -106,7 +103,6 @@ impl Status {
             product: listing.map_or_else(|| subscription.product.clone(), |listing| listing.product.clone()),
             entitlements: subscription.entitlements.clone(),
             ended_at,
-            deletes: ended_at.is_some() && policy.end.family == crate::policy::EndFamily::StopAndDelete,
             updated_at: now,
         }
     }

@@ -66,6 +66,20 @@ impl Purchase {
         self.home.link(&self.subscription.key).filter(|link| link.doc.state.is_active())
     }
 
+    /// Whether this person may still link it: it goes on, nothing is linked with it, and the landing was not used by somebody
+    /// else.
+    pub fn is_open_to(&self, person: &Person) -> bool {
+        let goes_on =
+            matches!(self.subscription.state, State::Announced | State::Active { .. } | State::Suspended { .. });
+        goes_on && self.active_link().is_none() && !self.is_used_by_another(person)
+    }
+
+    /// Whether the landing was used, by somebody else: it belongs to who used it.
+    fn is_used_by_another(&self, person: &Person) -> bool {
+        let used = matches!(self.registration.doc.state, RegistrationState::Consumed { .. });
+        used && !self.home.link(&self.subscription.key).is_some_and(|row| person.is(&row.doc.person))
+    }
+
     /// Its link, if that is active or was until the purchase ended or failed: no link of it can be made any more.
     pub fn told_link(&self) -> Option<&Row<Link>> {
         let over =
@@ -221,10 +235,7 @@ pub async fn connect(
         if let Some(link) = purchase.active_link().filter(|link| link.doc.organization == organization.id) {
             return Ok(Connected::Linked { link: Box::new(link.doc.clone()), wake: Vec::new() });
         }
-        // A landing that was used belongs to the person who used it.
-        let used = matches!(purchase.registration.doc.state, RegistrationState::Consumed { .. });
-        let theirs = purchase.home.link(&purchase.subscription.key).is_some_and(|row| wish.person.is(&row.doc.person));
-        if used && !theirs {
+        if purchase.is_used_by_another(wish.person) {
             return Ok(Connected::NothingToLink);
         }
         let place = place(ledger, &organization.id, &purchase.subscription.key, now).await?;

@@ -4,7 +4,7 @@ use http::StatusCode;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::index::{LookedAt, looked_at};
+use super::index::{LookedAt, looked_at, unlinked};
 use super::page::{Answer, Instant, Page};
 use super::session::Session;
 use super::text::Message;
@@ -12,8 +12,9 @@ use super::{App, Visit, WebError};
 use crate::deployment::{Deployment, DeploymentState};
 use crate::entitlement::Entitlement;
 use crate::ledger::Provider;
-use crate::link::organization_partition;
+use crate::link::{Slot, organization_partition};
 use crate::policy::{After, EndFamily};
+use crate::registration::{Registration, RegistrationState};
 use crate::status::{Status, SyncState};
 
 const PAGE: i32 = 50;
@@ -88,12 +89,13 @@ pub struct BillingView {
     pub next: Option<String>,
     /// How long stopped deployments are kept, in hours.
     pub retention_hours: u64,
-    /// Whether the end leaves everything as it is, and the vendor charges in its own way.
-    pub keeps: bool,
     /// Whether something else pays for the organization, so that nothing is stopped or deleted.
     pub pays_otherwise: bool,
     /// When this last changed.
     pub updated_at: Instant,
+    /// What being linked no more means, where nothing is stopped or deleted by it.
+    #[serde(skip)]
+    pub unlinked: Option<String>,
     /// Whether the notice of the linking is shown in the page's corner.
     #[serde(skip)]
     pub notice: bool,
@@ -134,14 +136,17 @@ pub async fn view(app: &App, status: Status, after: Option<&str>, now: Timestamp
         concerned.extend(concern(&found.read::<Deployment>()?.doc, status.sync));
     }
     // Whoever deletes asks the vendor whether something else pays; so does who announces it. No answer: it stays announced.
+    let nothing_goes = app.policy.end.family != EndFamily::StopAndDelete;
     let threatened = concerned.iter().any(|one| one.deleted_after.is_some() || one.stops_at.is_some());
     let pays_otherwise =
         threatened && app.control_plane.organization(organization, now).await.is_ok_and(|found| found.billing.pays());
-    if pays_otherwise {
+    if pays_otherwise || nothing_goes {
         for one in &mut concerned {
             (one.deleted_after, one.stops_at) = (None, None);
         }
     }
+    let gone = status.sync == SyncState::Unlinked && (nothing_goes || status.ended_at.is_none());
+    let unlinked = gone.then(|| unlinked(app, &status).1);
     Ok(BillingView {
         organization: status.organization,
         organization_name: status.organization_name,
@@ -156,9 +161,9 @@ pub async fn view(app: &App, status: Status, after: Option<&str>, now: Timestamp
         concerned,
         next: page.next.and_then(|sk| sk.strip_prefix(Deployment::PREFIX).map(str::to_owned)),
         retention_hours: u64::try_from(app.policy.retention(status.marketplace).as_hours()).unwrap_or_default(),
-        keeps: app.policy.end.family != EndFamily::StopAndDelete,
         pays_otherwise,
         updated_at: status.updated_at.into(),
+        unlinked,
         notice: false,
         may_move: app.policy.link.may_move && status.sync == SyncState::Linked,
         may_unlink: app.policy.link.may_unlink && status.sync == SyncState::Linked,
@@ -179,10 +184,19 @@ pub async fn show(app: &App, visit: &Visit) -> Result<Answer, WebError> {
     };
     let session = Session { organization: Some(status.organization.clone()), ..visit.session.clone() };
     let view = view(app, status, visit.parameter("after").as_deref(), visit.now).await?;
-    // Whoever has just linked here is told how that goes on, until they close it.
-    let notice = visit.session.registration.is_some() && app.policy.link.after == After::Billing;
+    let notice = just_linked(app, visit, &view.organization).await?;
     let view = BillingView { notice, ..view };
     Ok(Answer::page(Page::Billing(view), StatusCode::OK, "billing shown").with_session(session))
+}
+
+/// Whether this browser's purchase is the one the organization is linked with: who has just linked is told how that goes on,
+/// until they close it.
+async fn just_linked(app: &App, visit: &Visit, organization: &str) -> Result<bool, WebError> {
+    let (Some(id), After::Billing) = (&visit.session.registration, app.policy.link.after) else { return Ok(false) };
+    let registration = app.ledger.get::<Registration>(&Registration::row_key(id)).await?;
+    let Some(RegistrationState::Consumed { link }) = registration.map(|row| row.doc.state) else { return Ok(false) };
+    let slot = app.ledger.get::<Slot>(&Slot::row_key(organization)).await?;
+    Ok(slot.and_then(|slot| slot.doc.active).is_some_and(|active| active.link == link))
 }
 
 /// While a link is active, or may become so, nothing that an earlier end had set going goes on.

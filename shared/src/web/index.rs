@@ -11,12 +11,13 @@ use super::organizations::{NEW, Ready, RefusalView, Shown, created, judged, list
 use super::page::{Answer, Page};
 use super::session::Session;
 use super::text::Message;
+use super::text::english::ENGLISH;
 use super::{App, Visit, WebError};
 use crate::ledger::{LedgerError, Provider, Row};
 use crate::link::Refusal;
 use crate::link::connect::{Connected, Wish, connect, remember_refusal};
 use crate::organization::Organization;
-use crate::policy::{After, Choosing, EndFamily};
+use crate::policy::{After, Choosing};
 use crate::registration::Registration;
 use crate::status::{Status, SyncState};
 use crate::subscription::{Subscription, SubscriptionKey};
@@ -118,10 +119,9 @@ pub enum IndexView {
         payment_method: Option<String>,
         /// Whether the marketplace has suspended the subscription.
         suspended: bool,
-        /// Whether the subscription is over; a link may also be gone while it goes on.
-        ended: bool,
-        /// Whether everything stays when it is over, and the vendor charges in its own way.
-        keeps: bool,
+        /// What is said once it is not linked (any more): headline and text.
+        #[serde(skip)]
+        unlinked: (&'static str, String),
         /// Whether it is shown in the modal.
         #[serde(skip)]
         modal: bool,
@@ -250,7 +250,9 @@ async fn with_purchase(app: &App, visit: &Visit, ready: Ready, typed: Option<Lin
         return Ok(Answer::redirect("/organizations"));
     }
     let several = organizations.len() > 1 || app.policy.link.create_organization;
-    let chosen = visit.session.organization.as_ref().or(visit.came_from.as_ref());
+    // A form that is shown again is about what it was about, whatever another tab has chosen since.
+    let posted = visit.field("organization").filter(|_| typed.is_some());
+    let chosen = posted.as_ref().or(visit.session.organization.as_ref()).or(visit.came_from.as_ref());
     let organization = match (chosen, organizations.as_slice()) {
         (Some(id), all) if all.iter().any(|organization| organization.id == *id) => {
             organizations.iter().find(|organization| organization.id == *id).cloned()
@@ -294,6 +296,12 @@ fn refused(
     Answer::page(Page::Index(view), StatusCode::CONFLICT, "link refused")
 }
 
+/// What is said of it once it is not linked. What still waits for its marketplace's word can only turn out to be over.
+pub fn unlinked(app: &App, status: &Status) -> (&'static str, String) {
+    let ended = status.ended_at.is_some() || status.sync == SyncState::Syncing;
+    ENGLISH.unlinked(&app.policy, &status.organization_name, &status.product, ended)
+}
+
 fn status_page(app: &App, row: &Row<Status>, modal: bool) -> Answer {
     let status = &row.doc;
     let view = IndexView::Status {
@@ -304,9 +312,7 @@ fn status_page(app: &App, row: &Row<Status>, modal: bool) -> Answer {
         state: status.sync,
         payment_method: status.payment_method.clone(),
         suspended: status.sync == SyncState::Linked && status.reason == "suspended",
-        // What still waits for its marketplace's word can only turn out to be over.
-        ended: status.ended_at.is_some() || status.sync == SyncState::Syncing,
-        keeps: app.policy.end.family != EndFamily::StopAndDelete,
+        unlinked: unlinked(app, status),
         modal,
     };
     Answer::page(Page::Index(view), StatusCode::OK, "status shown")
@@ -324,7 +330,8 @@ pub async fn link(app: &App, visit: &Visit) -> Result<Answer, WebError> {
         Err(form) => {
             return match ready(app, visit).await? {
                 Ok(ready) if visit.field("list").is_some() => {
-                    let shown = Shown { form: Some(form), wrong_name: None, picked: Some(chosen) };
+                    let shown =
+                        Shown { form: Some(form), name: visit.field("name"), name_wrong: false, picked: Some(chosen) };
                     list(app, visit, &ready, shown).await
                 }
                 Ok(ready) => with_purchase(app, visit, ready, Some(form)).await,
@@ -337,7 +344,7 @@ pub async fn link(app: &App, visit: &Visit) -> Result<Answer, WebError> {
             Ok(ready) => ready,
             Err(answer) => return Ok(answer),
         };
-        match created(app, visit, &ready, None).await? {
+        match created(app, visit, &ready, Some(LinkForm::again(&app.policy, &filled))).await? {
             Ok(id) => id,
             Err(answer) => return Ok(answer),
         }

@@ -80,9 +80,11 @@ impl LinkForm {
         }
     }
 
-    /// Whether something in it has to be put right.
-    pub fn is_wrong(&self) -> bool {
-        self.contact_wrong || self.asked.iter().any(|asked| asked.wrong)
+    /// What was filled in and is right, shown again because something beside it is not.
+    pub fn again(policy: &Policy, filled: &Filled) -> Self {
+        let value = |ask: &Ask| filled.answers.get(&ask.key).cloned().unwrap_or_default();
+        let asked = policy.link.ask.iter().map(|ask| asked(ask, value(ask), false)).collect();
+        Self { contact: filled.contact.as_str().to_owned(), contact_wrong: false, asked }
     }
 }
 

@@ -10,6 +10,7 @@ use super::page::{Answer, Page};
 use super::session::Session;
 use super::text::Message;
 use super::{App, Visit, WebError};
+use crate::ledger::Provider;
 use crate::link::connect::place;
 use crate::link::moving::{Hand, InForce, Moved, in_force, move_link, move_refusals, take_off};
 use crate::person::Person;
@@ -24,6 +25,8 @@ pub struct MovingView {
     pub organization_name: String,
     /// The product.
     pub product: String,
+    /// Where it was bought.
+    pub marketplace: Provider,
     /// The other organizations of the person; none where the link is to be taken off.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub targets: Option<Vec<TargetView>>,
@@ -109,6 +112,7 @@ fn shown(
         organization: held.link.doc.organization.clone(),
         organization_name: held.link.doc.organization_name.clone(),
         product,
+        marketplace: held.link.doc.subscription.provider(),
         targets,
         downgrade_to: app.policy.end.downgrade_to.clone().filter(|_| app.policy.end.family == EndFamily::Downgrade),
     };

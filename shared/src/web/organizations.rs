@@ -69,9 +69,11 @@ pub struct OrganizationsView {
     pub pick: bool,
     /// Whether one can be created here.
     pub may_create: bool,
-    /// A name that was typed and cannot be one.
+    /// A name that was typed for a new one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub wrong_name: Option<String>,
+    pub name: Option<String>,
+    /// Whether that cannot be one.
+    pub name_wrong: bool,
     /// The one that is proposed, if it can be linked; [`NEW`] for a new one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proposed: Option<String>,
@@ -158,8 +160,10 @@ pub async fn show(app: &App, visit: &Visit) -> Result<Answer, WebError> {
 pub struct Shown {
     /// The form, if something in it is wrong.
     pub form: Option<LinkForm>,
-    /// A name that cannot be one.
-    pub wrong_name: Option<String>,
+    /// The name of a new one.
+    pub name: Option<String>,
+    /// Whether that cannot be one.
+    pub name_wrong: bool,
     /// What was picked.
     pub picked: Option<String>,
 }
@@ -182,7 +186,7 @@ pub async fn list(app: &App, visit: &Visit, ready: &Ready, shown: Shown) -> Resu
         _ => None,
     };
     let proposed = wished.or_else(only);
-    let wrong = shown.wrong_name.is_some() || shown.form.is_some();
+    let wrong = shown.name_wrong || shown.form.is_some();
     let status = if wrong { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
     let fresh = || LinkForm::fresh(&app.policy, visit.session.buyer.as_ref(), &ready.person);
     let view = OrganizationsView {
@@ -190,7 +194,8 @@ pub async fn list(app: &App, visit: &Visit, ready: &Ready, shown: Shown) -> Resu
         organizations,
         pick: rules.choosing == Choosing::Pick,
         may_create: rules.create_organization,
-        wrong_name: shown.wrong_name,
+        name: shown.name,
+        name_wrong: shown.name_wrong,
         proposed,
         method: app.sign_in.method_of(&ready.person),
         form: shown.form.unwrap_or_else(fresh),
@@ -238,8 +243,12 @@ pub async fn created(
     }
     let name = visit.field("name").unwrap_or_default();
     if name.is_empty() || name.chars().count() > LONGEST_NAME || name.chars().any(char::is_control) {
-        let shown = Shown { form, wrong_name: Some(name), picked: Some(NEW.to_owned()) };
+        let shown = Shown { form, name: Some(name), name_wrong: true, picked: Some(NEW.to_owned()) };
         return list(app, visit, ready, shown).await.map(Err);
+    }
+    // Nothing is created for a purchase that cannot be linked, whatever an old page still offers.
+    if !ready.purchase.is_open_to(&ready.person) {
+        return Ok(Err(Answer::redirect("/")));
     }
     let key = format!("create:{}:{name}", ready.purchase.registration.doc.id);
     let organization = app.control_plane.create_organization(&ready.person, &name, &key, visit.now).await?;

@@ -211,7 +211,7 @@ struct MessageTemplate<'a> {
     t: &'static Text,
     modal: bool,
     code: &'static str,
-    title: &'static str,
+    title: &'a str,
     text: &'a str,
     again: Option<&'a str>,
     looks_again: bool,
@@ -276,7 +276,9 @@ pub(super) fn respond(app: &App, visit: &Visit, answer: Answer) -> Result<Respon
             let (code, _) = message.code();
             let (title, text) = (TEXT.message)(*message);
             let (set_up, manage) = (TEXT.ways)(&app.marketplace);
-            let text = &fill(text, &[("set_up", set_up), ("manage", manage)]);
+            let (word, a_word) = (app.policy.organization_word.as_str(), (TEXT.a)(&app.policy.organization_word));
+            let places = [("set_up", set_up), ("manage", manage), ("word", word), ("a_word", &a_word)];
+            let (title, text) = (&fill(title, &places), &fill(text, &places));
             if visit.json {
                 (JSON, json!({"code": code, "title": title, "text": text}).to_string())
             } else {

@@ -9,6 +9,7 @@ use http::StatusCode;
 
 use crate::ledger::Provider;
 use crate::link::Refusal;
+use crate::policy::{EndFamily, Policy};
 use crate::status::SyncState;
 
 /// A page that explains.
@@ -230,6 +231,7 @@ pub struct Text {
     pub unlinked_title: &'static str,
     pub unlinked_text: &'static str,
     pub kept_text: &'static str,
+    pub downgraded_text: &'static str,
     pub taken_off_title: &'static str,
     pub taken_off_text: &'static str,
     pub see_billing: &'static str,
@@ -315,6 +317,24 @@ impl Text {
     /// A sentence with one place filled.
     pub fn fill(&self, sentence: impl AsRef<str>, place: &str, value: impl AsRef<str>) -> String {
         fill(sentence.as_ref(), &[(place, value.as_ref())])
+    }
+
+    /// What is said of an organization that is linked no more: headline, and what that means under its policy. `ended` says
+    /// whether its subscription is over; it may also have been moved, or taken off.
+    pub fn unlinked(&self, policy: &Policy, organization: &str, product: &str, ended: bool) -> (&'static str, String) {
+        let values = [
+            ("organization", organization),
+            ("product", product),
+            ("vendor", policy.vendor.as_str()),
+            ("plan", policy.end.downgrade_to.as_deref().unwrap_or_default()),
+        ];
+        let (title, text) = match policy.end.family {
+            _ if !ended => (self.taken_off_title, self.taken_off_text),
+            EndFamily::StopAndDelete => (self.unlinked_title, self.unlinked_text),
+            EndFamily::Keep => (self.unlinked_title, self.kept_text),
+            EndFamily::Downgrade => (self.unlinked_title, self.downgraded_text),
+        };
+        (title, fill(text, &values))
     }
 
     /// A sentence with two places filled.

@@ -114,6 +114,8 @@ pub const ENGLISH: Text = Text {
     unlinked_text: "{organization} is no longer linked to {product}. Billing shows what follows from that, and when.",
     kept_text: "{organization} is no longer linked to {product}. Nothing was stopped or deleted: resources and data stay, and {vendor} \
                 charges for them by your own payment method there.",
+    downgraded_text: "{organization} is no longer linked to {product}. Nothing was stopped or deleted. Unless something else pays, it \
+                      is put on the plan {plan}.",
     taken_off_title: "Not linked any more",
     taken_off_text: "{organization} is no longer linked to {product}. Nothing was stopped or deleted.",
     see_billing: "See Billing",
@@ -149,7 +151,7 @@ pub const ENGLISH: Text = Text {
     take_off_title: "Unlink {organization}",
     take_off_lead: "{product} then no longer pays for this {word}. Nothing is stopped or deleted. The purchase itself goes on in \
                     {marketplace} until you cancel it there; from there it can be linked again.",
-    take_off_plan: "The {word} is put on the plan {plan}.",
+    take_off_plan: "Unless something else pays, the {word} is put on the plan {plan}.",
     take_off_button: "Unlink it",
     leave_it: "Leave it as it is",
     entitlements: "Entitlements",
@@ -247,11 +249,11 @@ fn message(message: Message) -> (&'static str, &'static str) {
             ("The sign-in cannot be reached just now", "Your purchase is kept. Wait a moment and sign in again.")
         }
         Message::NoOrganization => (
-            "You do not belong to an account yet",
+            "You do not belong to {a_word} yet",
             "Sign up in the product first, then press \u{201c}{set_up}\u{201d} in the marketplace again.",
         ),
         Message::NotYourOrganization => {
-            ("You do not belong to that account", "Choose one of your own, or ask its owner to add you.")
+            ("You do not belong to that {word}", "Choose one of your own, or ask its owner to add you.")
         }
         Message::RoleMissing => {
             ("Your role does not allow that", "Nothing was changed. Ask an owner to do it or to change your role.")

@@ -18,6 +18,7 @@ use crate::ledger::Provider;
 use crate::link::organization_partition;
 use crate::policy::EndFamily;
 use crate::status::{Status, SyncState};
+use crate::web::index::unlinked;
 use crate::web::page::{Answer, Instant};
 use crate::web::text::english::ENGLISH;
 use crate::web::text::fill;
@@ -151,7 +152,7 @@ fn unauthorized(code: &'static str, text: &'static str) -> Answer {
 fn view(app: &App, status: Status, deletion: Option<Deletion>) -> StatusView {
     let listings = &app.policy.listings;
     let listing = listings.iter().find(|one| one.marketplace == status.marketplace && one.product == status.product);
-    let (title, text) = words(&status);
+    let (title, text) = words(app, &status);
     StatusView {
         title,
         text,
@@ -175,12 +176,12 @@ fn view(app: &App, status: Status, deletion: Option<Deletion>) -> StatusView {
 }
 
 /// The same words as on our own index page.
-fn words(status: &Status) -> (&'static str, String) {
+fn words(app: &App, status: &Status) -> (&'static str, String) {
     let (title, text) = match status.sync {
         SyncState::Syncing => (ENGLISH.syncing_title, ENGLISH.syncing_text),
         SyncState::Linked => (ENGLISH.linked_title, ENGLISH.linked_text),
         SyncState::Failed => (ENGLISH.failed_title, ENGLISH.failed_text),
-        SyncState::Unlinked => (ENGLISH.unlinked_title, ENGLISH.unlinked_text),
+        SyncState::Unlinked => return unlinked(app, status),
     };
     let marketplace = (ENGLISH.marketplace)(&status.marketplace);
     let places =

@@ -68,7 +68,7 @@ pub struct Report {
     pub page: u32,
     /// Kind and outcome, with their number.
     pub outcomes: BTreeMap<String, u32>,
-    /// The sweep ended because its time was up; the rest stays due.
+    /// The sweep ended before it was through: its time was up, or whoever is told does not answer. The rest stays due.
     pub cut_short: bool,
 }
 
@@ -154,7 +154,7 @@ pub async fn sweep<M: Marketplace>(
                 if tells(&key) {
                     telling.push(key);
                 } else {
-                    run_and_follow(worker, key, span.until, &clock, &mut report).await;
+                    telling.extend(run_and_follow(worker, key, span.until, &clock, &mut report).await);
                 }
             }
             if next.is_none() {
@@ -183,46 +183,57 @@ async fn tell<M: Marketplace>(
             return;
         }
         let before = report.failed;
-        run_and_follow(worker, key, until, clock, report).await;
+        run_one(worker, &key, clock(), report).await;
         in_a_row = if report.failed > before { in_a_row.saturating_add(1) } else { 0 };
     }
 }
 
-/// Runs one row and what it wakes.
+/// Runs one row and what it wakes, and gives what of it tells others.
 async fn run_and_follow<M: Marketplace>(
     worker: &Worker<'_, M>,
     key: Key,
     until: Timestamp,
     clock: &impl Fn() -> Timestamp,
     report: &mut Report,
-) {
+) -> Vec<Key> {
     let mut queue = vec![key];
+    let mut telling = Vec::new();
     while let Some(key) = queue.pop() {
         // What is not followed stays due.
         if clock() >= until {
             report.cut_short = true;
-            return;
+            break;
         }
-        report.rows = report.rows.saturating_add(1);
-        match worker.run(&key, clock()).await {
-            Ok(ran) => {
-                match ran.failed {
-                    Some(Disposition::Retry) => report.failed = report.failed.saturating_add(1),
-                    Some(Disposition::Page | Disposition::Reject) => report.page = report.page.saturating_add(1),
-                    Some(Disposition::Done) | None => {}
-                }
-                tracing::info!(row = %key, kind = %ran.kind, outcome = %ran.outcome, "swept");
-                report.count(format!("{}: {}", ran.kind, ran.outcome));
-                queue.extend(ran.wake);
+        let wake = run_one(worker, &key, clock(), report).await;
+        let (tell, follow) = wake.into_iter().partition(tells);
+        queue.extend::<Vec<Key>>(follow);
+        telling.extend::<Vec<Key>>(tell);
+    }
+    telling
+}
+
+/// Runs one row, and gives what it wakes.
+async fn run_one<M: Marketplace>(worker: &Worker<'_, M>, key: &Key, now: Timestamp, report: &mut Report) -> Vec<Key> {
+    report.rows = report.rows.saturating_add(1);
+    match worker.run(key, now).await {
+        Ok(ran) => {
+            match ran.failed {
+                Some(Disposition::Retry) => report.failed = report.failed.saturating_add(1),
+                Some(Disposition::Page | Disposition::Reject) => report.page = report.page.saturating_add(1),
+                Some(Disposition::Done) | None => {}
             }
-            Err(error) => {
-                report.failed = report.failed.saturating_add(1);
-                if error.disposition() == Disposition::Page {
-                    report.page = report.page.saturating_add(1);
-                }
-                tracing::error!(row = %key, error = %chain(&error), "a row could not be worked on");
-                report.count("the ledger failed".to_owned());
+            tracing::info!(row = %key, kind = %ran.kind, outcome = %ran.outcome, "swept");
+            report.count(format!("{}: {}", ran.kind, ran.outcome));
+            ran.wake
+        }
+        Err(error) => {
+            report.failed = report.failed.saturating_add(1);
+            if error.disposition() == Disposition::Page {
+                report.page = report.page.saturating_add(1);
             }
+            tracing::error!(row = %key, error = %chain(&error), "a row could not be worked on");
+            report.count("the ledger failed".to_owned());
+            Vec::new()
         }
     }
 }

@@ -4,11 +4,15 @@
 #![expect(clippy::indexing_slicing, reason = "JSON that is not there reads as null, and the test fails")]
 
 use anyhow::{Context, ensure};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use system_tests::world::{Bought, DAY, EMQX, HOUR, World};
+use tradepost::ledger::Provider;
 use tradepost::link::{Link, LinkState, UnlinkCause};
 use tradepost::policy::{Policy, PolicyError};
 use tradepost::status::SyncState;
+use tradepost::sweeper::{Rails, Span, sweep};
+use tradepost::work::Worker;
 use tradepost_local::demo::Browser;
 
 type Outcome = anyhow::Result<()>;
@@ -90,6 +94,12 @@ async fn each_organization_has_its_button_or_every_reason() -> Outcome {
     let second = world.buy().await?;
     let again = world.ready(&second.token, "owner").await?;
     again.text_of("[data-organization=org-owner-card] [data-code=already_linked]")?;
+    // Billing does not take the waiting purchase for the linked one.
+    let mut again = again;
+    again.open(&format!("{}/billing", world.at.tradepost)).await?;
+    ensure!(again.text_of("#link-toast").is_err(), "{}", again.text());
+    again.open(&format!("{}/", world.at.tradepost)).await?;
+    ensure!(again.url.path() == "/organizations", "{}", again.url);
     Ok(())
 }
 
@@ -190,6 +200,7 @@ async fn one_press_creates_an_organization_and_connects_it() -> Outcome {
     post(&mut browser, "/link", &nameless).await?;
     ensure!(browser.status == 422, "{}", browser.status);
     browser.text_of("#name-wrong")?;
+    browser.text_of("input[name=contact][value='f@demo.example']").context("what was typed is gone")?;
     browser.press("Connect to Pinecone", &[("organization", "new"), ("name", "Fresh Co")]).await?;
     ensure!(browser.status == 200, "{}: {}", browser.status, browser.text());
     let organization = link(&world, &bought).await?.organization;
@@ -198,6 +209,12 @@ async fn one_press_creates_an_organization_and_connects_it() -> Outcome {
     let state = world.vendor_state().await?;
     let named = state["organizations"].as_array().into_iter().flatten().filter(|one| one["name"] == "Fresh Co").count();
     ensure!(named == 1, "{named} organizations of that name");
+    // A page left open cannot create another one for the purchase that is linked by now.
+    let again = [("list", "1"), ("organization", "new"), ("contact", "f@demo.example"), ("name", "Late Co")];
+    post(&mut browser, "/link", &again).await?;
+    post(&mut browser, "/organizations", &[("name", "Later Co")]).await?;
+    let state = world.vendor_state().await?.to_string();
+    ensure!(!state.contains("Late Co") && !state.contains("Later Co"), "created for a purchase that is linked");
     Ok(())
 }
 
@@ -267,6 +284,43 @@ async fn whoever_comes_from_the_console_finds_their_organization_proposed() -> O
     other.post(&format!("{tradepost}/aws/landing"), &[("x-amzn-marketplace-token", &bought.token)]).await?;
     world.sign_in(&mut other, "owner").await?;
     ensure!(other.text_of("li.proposed").is_err() && !other.text().contains("Clean Co"), "{}", other.text());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_policy_that_deletes_nothing_any_more_keeps_what_waits() -> Outcome {
+    let world = World::new().await?;
+    let (bought, _) = world.linked("clean").await?;
+    world.cancel(&bought).await?;
+    ensure!(world.deployment("orders-prod").await?.as_deref() == Some("stopped"));
+    let keeps = Policy::parse(&EMQX.replace("family = \"stop-and-delete\"", "family = \"keep\""))?;
+    world.sleep(20 * DAY);
+    let rails = Rails::new(true, 100);
+    let worker = Worker { policy: &keeps, ..world.stack.work.within(&rails) };
+    for _ in 0..3 {
+        sweep(&worker, Span { provider: Provider::Aws, until: Timestamp::MAX }, || world.now()).await?;
+    }
+    for name in ["orders-prod", "events-staging", "old-archive", "trial-sandbox"] {
+        ensure!(world.deployment(name).await?.is_some(), "{name} is gone");
+    }
+    ensure!(world.deployment("trial-sandbox").await?.as_deref() == Some("running"), "the trial was stopped");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_back_end_that_does_not_answer_holds_nothing_else_up() -> Outcome {
+    let world = World::new().await?;
+    let (bought, _) = world.linked("clean").await?;
+    world.vendor("events", json!({"status": 503})).await?;
+    world.cancel(&bought).await?;
+    ensure!(world.deployment("orders-prod").await?.as_deref() == Some("stopped"));
+    world.sleep(3 * DAY + HOUR);
+    let rails = Rails::new(true, 100);
+    let worker = world.stack.work.within(&rails);
+    let report = sweep(&worker, Span { provider: Provider::Aws, until: Timestamp::MAX }, || world.now()).await?;
+    ensure!(report.failed <= 5 && report.cut_short, "it was asked again and again: {report:?}");
+    let report = sweep(&worker, Span { provider: Provider::Aws, until: Timestamp::MAX }, || world.now()).await?;
+    ensure!(world.deployment("orders-prod").await?.is_none(), "not deleted: {report:?}");
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use super::connect::{ConnectError, Place, came_after, place, place_taken};
 use super::history::LinkRecord;
 use super::{ActiveLink, Candidate, Link, LinkState, Refusal, Slot, UnlinkCause, refusals};
 use crate::control_plane::ControlPlane;
-use crate::event::telling::{link_synced, link_unlinked};
+use crate::event::telling::link_unlinked;
 use crate::home::Home;
 use crate::ledger::{Key, Ledger, LedgerError, Row, Write};
 use crate::organization::{Organization, Role};
@@ -167,7 +167,6 @@ fn moved(occasion: Occasion<'_>, held: &InForce, place: &Place, to: &Organizatio
     if let Some(event) = link_unlinked(occasion, &over, subscription) {
         changes.event(&event);
     }
-    changes.event(&link_synced(occasion, &link, subscription));
     changes.audit(&organization_line(occasion, &over, "link moved to another organization"));
     changes.audit(&organization_line(occasion, &link, "link moved here from another organization"));
     changes.and(unpaid_effects(occasion, &over));

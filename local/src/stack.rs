@@ -28,7 +28,7 @@ use tokio::sync::Mutex;
 use tradepost::ledger::{Ledger, Provider};
 use tradepost::outbound::Outbound;
 use tradepost::policy::Policy;
-use tradepost::settings::Settings;
+use tradepost::settings::{MailWay, Settings};
 use tradepost::sweeper::{Rails, Report};
 use tradepost_aws::config::random;
 use tradepost_aws::landing::Landing;
@@ -139,7 +139,7 @@ impl Stack {
             public_url: at.tradepost.clone(),
             control_plane_url: format!("{}/control-plane", at.vendor),
             events_url: Some(format!("{}/events", at.vendor).parse()?),
-            smtp_url: Some(mailbox.url().parse()?),
+            mail: Some(MailWay::Smtp(mailbox.url().parse()?)),
             sign_in: sign_in(&policy, &issuers(&policy, &at, &secrets)),
             deletions: true,
             deletion_cap: 100,
@@ -148,7 +148,7 @@ impl Stack {
         let party = Party { market, core: &settings, secrets: &secrets, kept: &kept, at: &at };
         let azure = Microsoft::new(party, ledger.clone(), Arc::clone(&outbound), clock.clone())?;
         let control_plane = Arc::new(settings.control_plane(&secrets, Arc::clone(&outbound), random)?);
-        let outlets = settings.outlets(&secrets, Arc::clone(&outbound))?;
+        let outlets = settings.outlets(&secrets, Arc::clone(&outbound), || None)?;
         Ok(Self {
             landing: Landing {
                 app: settings.app(Provider::Aws, &secrets, ledger.clone(), outbound, random)?,

@@ -11,6 +11,7 @@
 pub mod english;
 pub mod following;
 pub mod letter;
+pub mod sender;
 pub mod sending;
 pub mod smtp;
 

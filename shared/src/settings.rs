@@ -9,6 +9,7 @@
 //! | `TRADEPOST_CONTROL_PLANE_URL` | the vendor's control plane |
 //! | `TRADEPOST_EVENTS_URL` | where events go, `https://…`; without it they are kept and not sent |
 //! | `TRADEPOST_SMTP_URL` | the mail server, `smtps://user@host:465` or `smtp://user@host:587?tls=required`; without it no mail is sent |
+//! | `TRADEPOST_MAIL` | `smtp` (default) or `ses`: Amazon SES instead of a mail server, on AWS only |
 //! | `TRADEPOST_SIGN_IN` | JSON list of sign-in methods: `id`, `label`, `issuer`, `client_id` |
 //! | `TRADEPOST_DELETIONS` | `on` or `off` (the kill switch); default `on` |
 //! | `TRADEPOST_DELETION_CAP` | deletions in one run of the sweeper; default 100 |
@@ -25,6 +26,7 @@ use url::Url;
 use crate::control_plane::ControlPlane;
 use crate::event::delivery::Endpoint;
 use crate::ledger::{Ledger, Provider};
+use crate::message::sender::Sender;
 use crate::message::smtp::{self, Smtp};
 use crate::outbound::Outbound;
 use crate::policy::{Policy, PolicyError};
@@ -48,6 +50,9 @@ pub enum SettingsError {
         /// What it has to be.
         expected: &'static str,
     },
+    /// Mails are to go two ways.
+    #[error("TRADEPOST_MAIL is ses and TRADEPOST_SMTP_URL names a mail server; set only one of them")]
+    TwoSenders,
     /// The policy file cannot be read.
     #[error("TRADEPOST_POLICY: {path} cannot be read")]
     Unreadable {
@@ -100,6 +105,15 @@ impl Secrets {
     }
 }
 
+/// Which way mails go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MailWay {
+    /// Through the mail server at that address.
+    Smtp(Url),
+    /// Through Amazon SES.
+    Ses,
+}
+
 /// What every function is made from.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -113,8 +127,8 @@ pub struct Settings {
     pub control_plane_url: String,
     /// Where events go.
     pub events_url: Option<Url>,
-    /// The mail server.
-    pub smtp_url: Option<Url>,
+    /// Which way mails go; without one none goes.
+    pub mail: Option<MailWay>,
     /// The ways to sign in.
     pub sign_in: Vec<Method>,
     /// Whether anything may be deleted.
@@ -138,15 +152,9 @@ impl Settings {
         let path = get("TRADEPOST_POLICY").unwrap_or_else(|| "policy.toml".to_owned());
         let text = file(&path).map_err(|source| SettingsError::Unreadable { path: path.clone(), source })?;
         let mut policy = Policy::parse(&text).map_err(|source| SettingsError::Policy { path, source })?;
-        let smtp_url = match get("TRADEPOST_SMTP_URL").filter(|text| !text.is_empty()) {
-            None => None,
-            Some(text) => Some(Url::parse(&text).ok().filter(smtp::is_private).ok_or(SettingsError::Wrong {
-                name: "TRADEPOST_SMTP_URL",
-                expected: "a mail server reached with TLS (smtps://user@host:465)",
-            })?),
-        };
+        let mail = mail_way(&get)?;
         // Nobody sends, so nothing is written.
-        if smtp_url.is_none() {
+        if mail.is_none() {
             policy.messages.from = None;
         }
         let methods = needed(&get, "TRADEPOST_SIGN_IN")?;
@@ -162,7 +170,7 @@ impl Settings {
                     expected: "an address (https://…)",
                 })?),
             },
-            smtp_url,
+            mail,
             sign_in: serde_json::from_str(&methods)
                 .map_err(|_| SettingsError::Wrong { name: "TRADEPOST_SIGN_IN", expected: "a JSON list of methods" })?,
             deletions: match get("TRADEPOST_DELETIONS").as_deref() {
@@ -208,11 +216,16 @@ impl Settings {
             .map_err(|error| SettingsError::Secret(format!("control_plane: {error}")))
     }
 
-    /// Through which others are told.
+    /// Through which others are told. `ses` makes Amazon's sender, where there is one; asked only if mails go that way.
     ///
     /// # Errors
-    /// If something is to be sent and the secret lacks what that needs.
-    pub fn outlets(&self, secrets: &Secrets, outbound: Arc<Outbound>) -> Result<Outlets, SettingsError> {
+    /// If something is to be sent and the secret, or this cloud, lacks what that needs.
+    pub fn outlets(
+        &self,
+        secrets: &Secrets,
+        outbound: Arc<Outbound>,
+        ses: impl FnOnce() -> Option<Box<dyn Sender>>,
+    ) -> Result<Outlets, SettingsError> {
         let wrong = |what: &str| SettingsError::Secret(what.to_owned());
         let events = match (&self.events_url, &secrets.events) {
             (None, _) => None,
@@ -227,11 +240,17 @@ impl Settings {
                 Some(endpoint.ok_or_else(|| wrong("events is not a Standard Webhooks secret"))?)
             }
         };
-        let mail = match &self.smtp_url {
+        let mail = match &self.mail {
             None => None,
-            Some(url) => {
+            Some(MailWay::Smtp(url)) => {
                 let smtp = Smtp::new(url, secrets.smtp_password.as_deref());
-                Some(smtp.ok_or(SettingsError::Wrong { name: "TRADEPOST_SMTP_URL", expected: "a mail server" })?)
+                let smtp =
+                    smtp.ok_or(SettingsError::Wrong { name: "TRADEPOST_SMTP_URL", expected: "a mail server" })?;
+                Some(Box::new(smtp) as Box<dyn Sender>)
+            }
+            Some(MailWay::Ses) => {
+                let expected = "a way to send mails from this cloud (ses is for AWS)";
+                Some(ses().ok_or(SettingsError::Wrong { name: "TRADEPOST_MAIL", expected })?)
             }
         };
         Ok(Outlets { events, mail })
@@ -277,6 +296,23 @@ impl Settings {
             public_url: self.public_url.clone(),
             random,
         })
+    }
+}
+
+fn mail_way(get: impl Fn(&str) -> Option<String>) -> Result<Option<MailWay>, SettingsError> {
+    let smtp_url = get("TRADEPOST_SMTP_URL").filter(|text| !text.is_empty());
+    match (get("TRADEPOST_MAIL").unwrap_or_default().as_str(), smtp_url) {
+        ("" | "smtp", None) => Ok(None),
+        ("" | "smtp", Some(text)) => {
+            let url = Url::parse(&text).ok().filter(smtp::is_private).ok_or(SettingsError::Wrong {
+                name: "TRADEPOST_SMTP_URL",
+                expected: "a mail server reached with TLS (smtps://user@host:465)",
+            })?;
+            Ok(Some(MailWay::Smtp(url)))
+        }
+        ("ses", None) => Ok(Some(MailWay::Ses)),
+        ("ses", Some(_)) => Err(SettingsError::TwoSenders),
+        _ => Err(SettingsError::Wrong { name: "TRADEPOST_MAIL", expected: "smtp or ses" }),
     }
 }
 

@@ -18,7 +18,7 @@ use crate::ledger::{Document, Found, Key, Ledger, LedgerError, Row};
 use crate::lifecycle::{InterpretError, interpret};
 use crate::link::Link;
 use crate::marketplace::{Marketplace, MarketplaceError};
-use crate::message::smtp::{MailError, Smtp};
+use crate::message::sender::{MailError, Sender};
 use crate::message::{Message, sending};
 use crate::notice::{NotUnderstood, Notice, NoticeState, RawNotice};
 use crate::plan;
@@ -132,8 +132,8 @@ pub struct Worker<'a, M> {
 pub struct Outlets {
     /// The vendor's back end; without it events are kept and not sent.
     pub events: Option<Endpoint>,
-    /// The mail server; without it no mail is sent.
-    pub mail: Option<Smtp>,
+    /// What takes mails over; without it none is sent.
+    pub mail: Option<Box<dyn Sender>>,
 }
 
 /// Whether a row of that key tells somebody something: an event, or an e-mail.
@@ -165,7 +165,7 @@ impl<M: Marketplace> Worker<'_, M> {
                 None => Ok(Ran::left(Event::KIND, "left to a later run")),
             },
             Message::KIND => match self.outlets {
-                Some(outlets) => sending::send(self, outlets.mail.as_ref(), found.read()?, now).await,
+                Some(outlets) => sending::send(self, outlets.mail.as_deref(), found.read()?, now).await,
                 None => Ok(Ran::left(Message::KIND, "left to a later run")),
             },
             other => Ok(Ran::done(other, "nothing to do")),

@@ -40,6 +40,30 @@ async fn the_start_page_and_the_clock() -> Outcome {
     look_at(Stage::new().await?, pages).await
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_told_by_mail_and_by_event() -> Outcome {
+    let pages: &[Page] = &[
+        ("mailbox-empty", 200, |s| Box::pin(start(s, "/mailbox"))),
+        ("vendor-events-none", 200, |s| Box::pin(s.vendor("/events"))),
+        ("mailbox", 200, |s| Box::pin(told(s))),
+        ("mail", 200, |s| Box::pin(s.browser.click("Deployments of Clean Co are stopped"))),
+        ("mail-linked", 200, |s| Box::pin(start(s, "/mailbox/0"))),
+        ("mailbox-no-such-mail", 404, |s| Box::pin(start(s, "/mailbox/99"))),
+        ("vendor-events", 200, |s| Box::pin(s.vendor("/events"))),
+        ("vendor-events-unfolded", 200, |s| Box::pin(s.browser.unfold("#events summary"))),
+    ];
+    look_at(Stage::new().await?, pages).await
+}
+
+/// A subscription ended, and everybody was told of it.
+async fn told(stage: &mut Stage) -> Outcome {
+    stage.syncing("clean").await?;
+    stage.world.pass(120).await?;
+    cancel_with_title(stage).await?;
+    stage.world.pass(3 * HOUR).await?;
+    start(stage, "/mailbox").await
+}
+
 async fn start(stage: &mut Stage, path: &str) -> Outcome {
     let url = format!("{}{path}", stage.world.at.start);
     stage.browser.open(&url).await

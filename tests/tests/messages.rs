@@ -10,6 +10,7 @@ use system_tests::world::{DAY, EMQX, HOUR, World};
 use tradepost::ledger::Provider;
 use tradepost::message::english::{LINKED, STOPPED};
 use tradepost::message::letter::{Facts, Letter};
+use tradepost::message::sender::Sender as _;
 use tradepost::message::smtp::Smtp;
 use tradepost::message::{Message, MessageState};
 use tradepost::policy::Policy;

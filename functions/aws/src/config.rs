@@ -17,6 +17,7 @@ use tradepost::settings::{Secrets, needed};
 use crate::landing::Landing;
 use crate::marketplace::AwsMarketplace;
 use crate::queue::WorkQueue;
+use crate::ses::Ses;
 use crate::worker::Work;
 
 /// What a function is made from.
@@ -87,7 +88,7 @@ pub async fn work(sdk: &SdkConfig, settings: &Settings) -> anyhow::Result<Work<A
         policy: Arc::clone(&settings.core.policy),
         control_plane: Arc::new(settings.core.control_plane(&secrets, Arc::clone(&outbound), random)?),
         marketplace: AwsMarketplace::new(sdk),
-        outlets: settings.core.outlets(&secrets, outbound)?,
+        outlets: settings.core.outlets(&secrets, outbound, || Some(Box::new(Ses::new(sdk))))?,
         queue: work_queue(sdk, settings),
     })
 }

@@ -7,7 +7,8 @@
 //! | `worker` | SQS: rows to work on at once | [`worker`] |
 //! | `sweeper` | a schedule: what is due and what was missed | [`sweeper`] |
 //!
-//! [`config`] reads the environment, [`logging`] says how loud the log is, [`marketplace`] asks AWS, [`queue`] wakes the worker.
+//! [`config`] reads the environment, [`logging`] says how loud the log is, [`marketplace`] asks AWS, [`queue`] wakes the worker,
+//! [`ses`] sends mails.
 
 pub mod config;
 pub mod event;
@@ -16,5 +17,6 @@ pub mod logging;
 pub mod marketplace;
 pub mod notifications;
 pub mod queue;
+pub mod ses;
 pub mod sweeper;
 pub mod worker;

@@ -129,7 +129,7 @@ pub fn licence_id(arn: &str) -> &str {
 }
 
 /// Whether an error may pass by itself.
-fn passing<E>(error: &SdkError<E, HttpResponse>, code: Option<&str>) -> bool {
+pub(crate) fn passing<E>(error: &SdkError<E, HttpResponse>, code: Option<&str>) -> bool {
     let by_code = matches!(
         code,
         Some(

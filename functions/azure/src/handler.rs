@@ -72,7 +72,7 @@ impl Handler {
             marketplace: AzureMarketplace {
                 fulfillment: settings.fulfillment(secrets, &outbound, Arc::clone(&clock))?,
             },
-            outlets: core.outlets(&secrets.core, Arc::clone(&outbound))?,
+            outlets: core.outlets(&secrets.core, Arc::clone(&outbound), || None)?,
             deletions: core.deletions,
             deletion_cap: core.deletion_cap,
             dry_run: settings.dry_run,

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::english::{self, Words};
 use super::following::{Next, Stage, next};
 use super::letter::{Facts, Letter, instant, plain};
-use super::smtp::Smtp;
+use super::sender::{MailError, Sender};
 use super::{About, Audience, Message, MessageState};
 use crate::deployment::{Deployment, DeploymentState};
 use crate::ending::{Standing, standing};
@@ -26,7 +26,7 @@ use crate::work::{Ran, Tried, WorkError, Worker, claim, failed, is_due};
 /// The ledger's; the message stays due.
 pub async fn send<M: Marketplace>(
     worker: &Worker<'_, M>,
-    smtp: Option<&Smtp>,
+    sender: Option<&dyn Sender>,
     row: Row<Message>,
     now: Timestamp,
 ) -> Result<Ran, LedgerError> {
@@ -34,8 +34,8 @@ pub async fn send<M: Marketplace>(
         return Ok(Ran::left(Message::KIND, "not due"));
     }
     let Some(row) = claim(worker.ledger, row, now).await? else { return Ok(Ran::left(Message::KIND, "taken")) };
-    let sent = match smtp {
-        Some(smtp) => sent(worker, smtp, &row, now).await,
+    let sent = match sender {
+        Some(sender) => sent(worker, sender, &row, now).await,
         None => Ok((row.doc.done(), "not sent: no sender is set up")),
     };
     match sent {
@@ -50,7 +50,7 @@ pub async fn send<M: Marketplace>(
 
 async fn sent<M: Marketplace>(
     worker: &Worker<'_, M>,
-    smtp: &Smtp,
+    sender: &dyn Sender,
     row: &Row<Message>,
     now: Timestamp,
 ) -> Result<(Message, &'static str), WorkError> {
@@ -86,16 +86,16 @@ async fn sent<M: Marketplace>(
             let facts = Facts { more, ..facts(worker, message, product) };
             (Letter::new(words, &facts), link.contact.as_str().to_owned())
         }
-        About::Deployments { told } => return followed(worker, smtp, message, told, now).await,
+        About::Deployments { told } => return followed(worker, sender, message, told, now).await,
     };
-    post(worker, smtp, message, &letter, &contact, &message.id, now).await?;
+    post(worker, sender, message, &letter, &contact, &message.id, now).await?;
     Ok((message.done(), "sent"))
 }
 
 /// One look at an organization's deployments after an end.
 async fn followed<M: Marketplace>(
     worker: &Worker<'_, M>,
-    smtp: &Smtp,
+    sender: &dyn Sender,
     message: &Message,
     told: &BTreeMap<String, Stage>,
     now: Timestamp,
@@ -132,7 +132,7 @@ async fn followed<M: Marketplace>(
         // The same for the same mail: how many had been told of this stage before tells one from the next.
         let before = told.values().filter(|one| **one >= stage).count();
         let id = format!("{}-{}-{before}", message.id, stage.name());
-        post(worker, smtp, message, &letter, link.contact.as_str(), &id, now).await?;
+        post(worker, sender, message, &letter, link.contact.as_str(), &id, now).await?;
         outcome = "sent";
     }
     let mut after = told.clone();
@@ -201,7 +201,7 @@ fn line(deployment: &Deployment) -> String {
 
 async fn post<M: Marketplace>(
     worker: &Worker<'_, M>,
-    smtp: &Smtp,
+    sender: &dyn Sender,
     message: &Message,
     letter: &Letter,
     contact: &str,
@@ -212,8 +212,8 @@ async fn post<M: Marketplace>(
         Audience::Buyer => vec![contact.to_owned()],
         Audience::Operators => worker.policy.messages.operator_addresses.clone(),
     };
-    let mail = letter.packed(worker.policy, &to, id, now).map_err(super::smtp::MailError::from)?;
-    Ok(smtp.send(&mail).await?)
+    let mail = letter.packed(worker.policy, &to, id, now).map_err(MailError::from)?;
+    Ok(sender.send(&mail).await?)
 }
 
 impl Tried for Message {

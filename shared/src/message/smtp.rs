@@ -1,5 +1,5 @@
 //! Sending mails over SMTP, with TLS unless the server is on this machine. Amazon SES, Azure Communication Services and
-//! every other mail service take SMTP, so this is the one way for all clouds.
+//! every other mail service take SMTP, so this is the way that every cloud has.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -9,34 +9,11 @@ use lettre::transport::smtp::authentication::Credentials;
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor};
 use url::Url;
 
-use super::letter::{Mail, Unpackable};
-use crate::disposition::{Dispose, Disposition};
+use super::letter::Mail;
+use super::sender::{Handing, MailError, Sender};
 
 /// One command of the conversation may take so long.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// A mail that did not go out. Names no address.
-#[derive(Debug, thiserror::Error)]
-pub enum MailError {
-    /// No connection, a time-out, or the server says it may pass (4xx).
-    #[error("the mail server does not take it now ({0})")]
-    Unavailable(String),
-    /// The server refuses it for good (5xx).
-    #[error("the mail server refused it ({0})")]
-    Refused(String),
-    /// It cannot be composed.
-    #[error("it cannot be composed")]
-    Unpackable(#[from] Unpackable),
-}
-
-impl Dispose for MailError {
-    fn disposition(&self) -> Disposition {
-        match self {
-            Self::Unavailable(_) => Disposition::Retry,
-            Self::Refused(_) | Self::Unpackable(_) => Disposition::Page,
-        }
-    }
-}
 
 /// A mail server.
 pub struct Smtp {
@@ -81,21 +58,17 @@ impl Smtp {
         }
         Some(Self { transport: transport.build() })
     }
+}
 
-    /// Hands a mail over.
-    ///
-    /// # Errors
-    /// What the server says, by its code; its words may hold an address and are left out.
-    pub async fn send(&self, mail: &Mail) -> Result<(), MailError> {
-        match self.transport.send_raw(&mail.envelope, &mail.raw).await {
-            Ok(_) => Ok(()),
-            Err(error) => {
-                let code = error.status().map_or_else(|| "no answer".to_owned(), |code| code.to_string());
-                Err(match error.is_permanent() || error.is_client() {
-                    true => MailError::Refused(code),
-                    false => MailError::Unavailable(code),
-                })
-            }
-        }
+impl Sender for Smtp {
+    fn send<'a>(&'a self, mail: &'a Mail) -> Handing<'a> {
+        Box::pin(async move {
+            let Err(error) = self.transport.send_raw(&mail.envelope, &mail.raw).await else { return Ok(()) };
+            let code = error.status().map_or_else(|| "no answer".to_owned(), |code| code.to_string());
+            Err(match error.is_permanent() || error.is_client() {
+                true => MailError::Refused(code),
+                false => MailError::Unavailable(code),
+            })
+        })
     }
 }

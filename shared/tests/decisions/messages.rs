@@ -1,6 +1,8 @@
-//! When somebody is told of an organization's deployments, and to which mail servers nothing is said in clear.
+//! When somebody is told of an organization's deployments, which way mails go, and to which mail servers
+//! nothing is said in clear.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use tradepost::control_plane::StopReason;
@@ -8,7 +10,9 @@ use tradepost::deployment::{Deployment, DeploymentState, Stop};
 use tradepost::ledger::Provider;
 use tradepost::message::following::{Next, Stage, next};
 use tradepost::message::smtp::{Smtp, is_private};
+use tradepost::outbound::Outbound;
 use tradepost::retry::Attempts;
+use tradepost::settings::{MailWay, Secrets, Settings, SettingsError};
 
 use super::t;
 
@@ -111,4 +115,58 @@ fn nobody_is_talked_to_in_clear_but_this_machine() {
         assert_eq!(is_private(&url), private, "{address}");
         assert_eq!(Smtp::new(&url, Some("secret")).is_some(), private, "{address}");
     }
+}
+
+fn settings(mail: &str, smtp_url: &str) -> Result<Settings, SettingsError> {
+    let given = |name: &str| {
+        let text = match name {
+            "TRADEPOST_MAIL" => mail,
+            "TRADEPOST_SMTP_URL" => smtp_url,
+            "TRADEPOST_SIGN_IN" => "[]",
+            "TRADEPOST_TABLE" | "TRADEPOST_PUBLIC_URL" => "any",
+            "TRADEPOST_CONTROL_PLANE_URL" => "https://vendor.example",
+            _ => return None,
+        };
+        Some(text.to_owned())
+    };
+    Settings::read(given, |_| Ok(include_str!("../../../policies/emqx.toml").to_owned()))
+}
+
+#[test]
+fn mails_go_one_way_or_none() {
+    let server = "smtps://me@mail.example:465";
+    let smtp = || Some(MailWay::Smtp(server.parse().unwrap()));
+    for (mail, smtp_url, way) in [
+        ("", "", None),
+        ("smtp", "", None),
+        ("", server, smtp()),
+        ("smtp", server, smtp()),
+        ("ses", "", Some(MailWay::Ses)),
+    ] {
+        let settings = settings(mail, smtp_url).unwrap();
+        assert_eq!(settings.mail, way, "{mail:?} {smtp_url:?}");
+        assert_eq!(settings.policy.messages.from.is_some(), way.is_some(), "without a way nothing is written");
+    }
+    for (mail, smtp_url, says) in [
+        ("ses", server, "TRADEPOST_MAIL is ses and TRADEPOST_SMTP_URL names a mail server; set only one of them"),
+        ("post", "", "TRADEPOST_MAIL is not smtp or ses"),
+        (
+            "",
+            "smtp://mail.example:25",
+            "TRADEPOST_SMTP_URL is not a mail server reached with TLS (smtps://user@host:465)",
+        ),
+    ] {
+        assert_eq!(settings(mail, smtp_url).unwrap_err().to_string(), says);
+    }
+}
+
+#[test]
+fn a_cloud_without_ses_says_so_and_nobody_is_asked_for_it_needlessly() {
+    let secrets = Secrets::read(r#"{"cookie_key": "", "control_plane": ""}"#).unwrap();
+    let outlets = |settings: &Settings| settings.outlets(&secrets, Arc::new(Outbound::default()), || None);
+    let error = outlets(&settings("ses", "").unwrap()).unwrap_err();
+    assert_eq!(error.to_string(), "TRADEPOST_MAIL is not a way to send mails from this cloud (ses is for AWS)");
+    let unasked =
+        settings("", "").unwrap().outlets(&secrets, Arc::new(Outbound::default()), || panic!("not asked for"));
+    assert!(unasked.unwrap().mail.is_none());
 }

@@ -236,6 +236,7 @@ fn end_effects(occasion: Occasion<'_>, link: &Link, ended_at: Timestamp) -> Chan
     let mut changes = Changes::default();
     let provider = link.subscription.provider();
     changes.task(&Task::new(provider, &link.organization, link.generation, effect, occasion.cause, occasion.now));
+    changes.messages(message::follow(occasion, link));
     changes
 }
 
@@ -247,7 +248,6 @@ pub(crate) fn unpaid_effects(occasion: Occasion<'_>, link: &Link) -> Changes {
         let effect = Effect::Downgrade { plan: plan.clone() };
         let provider = link.subscription.provider();
         changes.task(&Task::new(provider, &link.organization, link.generation, effect, occasion.cause, occasion.now));
-        changes.messages(message::follow(occasion, link));
     }
     changes
 }

@@ -14,7 +14,7 @@ use crate::retry::later;
 pub const MOST: usize = 1000;
 /// How soon to look again while something is on its way.
 const ON_ITS_WAY: SignedDuration = SignedDuration::from_mins(15);
-/// How long the mail about stops waits for the last one.
+/// How long the mail about stops, and the one about deletions, waits for the last one.
 const PATIENCE: SignedDuration = SignedDuration::from_hours(2);
 /// How long a due step may take until its row shows it: the sweeper comes by now and then.
 const AFTER_A_STEP: SignedDuration = SignedDuration::from_mins(20);
@@ -69,6 +69,25 @@ fn stage(deployment: &Deployment) -> Option<Stage> {
     }
 }
 
+/// Whether its deletion is under way or due.
+fn is_going(deployment: &Deployment, now: Timestamp) -> bool {
+    match &deployment.state {
+        DeploymentState::Deleting(_) => true,
+        DeploymentState::Stopped(stop) => stop.keep_until < now,
+        DeploymentState::Running { .. }
+        | DeploymentState::Stopping { .. }
+        | DeploymentState::Resuming
+        | DeploymentState::Deleted { .. }
+        | DeploymentState::Released { .. } => false,
+    }
+}
+
+/// Whether it is not one that was deleted a while ago and is still to be told of.
+fn is_fresh(deployment: &Deployment, told: &BTreeMap<String, Stage>, now: Timestamp) -> bool {
+    let DeploymentState::Deleted { at } = deployment.state else { return true };
+    told.get(&deployment.id).is_none_or(|known| *known == Stage::Deleted) || now < later(at, PATIENCE)
+}
+
 /// What comes next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
@@ -99,7 +118,11 @@ pub fn next(deployments: &[Deployment], told: &BTreeMap<String, Stage>, since: T
                 && (known.is_some() || of_stage != Stage::Deleted)
         };
         let of: Vec<usize> = seen().enumerate().filter(|(_, one)| untold(one)).map(|(place, _)| place).collect();
-        let held_back = of_stage == Stage::Stopped && waits;
+        let held_back = match of_stage {
+            Stage::Stopped => waits,
+            Stage::Warned => false,
+            Stage::Deleted => seen().any(|one| is_going(one, now)) && seen().all(|one| is_fresh(one, told, now)),
+        };
         if !of.is_empty() && !held_back {
             return Next::Tell { stage: of_stage, of };
         }

@@ -79,6 +79,18 @@ fn each_stage_is_told_once_and_then_it_is_over() {
 }
 
 #[test]
+fn the_last_mail_waits_for_what_is_being_deleted_but_not_for_ever() {
+    let told = BTreeMap::from(["a", "b"].map(|id| (id.to_owned(), Stage::Warned)));
+    let half = [one("a", DeploymentState::Deleted { at: at(73) }), one("b", stopped(true))];
+    assert_eq!(next(&half, &told, at(0), at(73)), Next::Look(at(73) + SignedDuration::from_mins(15)));
+    assert_eq!(next(&half, &told, at(0), at(75)), tell(Stage::Deleted, &[0]));
+    let both = half.map(|one| Deployment { state: DeploymentState::Deleted { at: at(73) }, ..one });
+    assert_eq!(next(&both, &told, at(0), at(73)), tell(Stage::Deleted, &[0, 1]));
+    let later = [one("a", DeploymentState::Deleted { at: at(70) }), one("b", stopped(true))];
+    assert_eq!(next(&later, &told, at(0), at(71)), tell(Stage::Deleted, &[0]), "the other is not due yet");
+}
+
+#[test]
 fn what_was_never_told_of_is_not_told_of_when_it_is_gone() {
     let rows = [one("a", DeploymentState::Deleted { at: at(1) })];
     assert_eq!(next(&rows, &BTreeMap::new(), at(0), at(1)), Next::Over);

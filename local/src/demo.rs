@@ -72,7 +72,7 @@ impl Scenario {
 pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "emqx-cloud-aws",
-        about: "EMQX Cloud through AWS Marketplace: link, refuse, cancel, stop, delete after three days",
+        about: "EMQX Cloud on AWS: link, refuse, cancel, stop, delete after three days",
         policy: include_str!("../../policies/emqx.toml"),
         page: Page::Emqx,
         marketplace: Provider::Aws,
@@ -80,7 +80,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "emqx-platform-aws",
-        about: "EMQX Platform through AWS Marketplace: the same page under the product's newer name",
+        about: "EMQX Platform on AWS: the same page under the product's newer name",
         policy: include_str!("../../policies/emqx.toml"),
         page: Page::Emqx,
         marketplace: Provider::Aws,
@@ -88,7 +88,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "emqx-cloud-azure",
-        about: "EMQX Cloud through Azure Marketplace: link, refuse, renew, cancel, stop, delete after three days",
+        about: "EMQX Cloud on Azure: link, refuse, renew, cancel, stop, delete after three days",
         policy: include_str!("../../policies/emqx.toml"),
         page: Page::Emqx,
         marketplace: Provider::Azure,
@@ -96,7 +96,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "atlas-aws",
-        about: "MongoDB Atlas through AWS Marketplace: choose an organization, sync, unlink; nothing is deleted",
+        about: "MongoDB Atlas on AWS: choose an organization, sync, unlink; nothing is deleted",
         policy: include_str!("../../policies/atlas.toml"),
         page: Page::Atlas,
         marketplace: Provider::Aws,
@@ -104,7 +104,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "pinecone-azure",
-        about: "Pinecone through Azure Marketplace: from the console, upgrade an organization and connect it",
+        about: "Pinecone on Azure: from the console, upgrade an organization and connect it",
         policy: include_str!("../../policies/pinecone.toml"),
         page: Page::Pinecone,
         marketplace: Provider::Azure,
@@ -112,7 +112,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "pinecone-azure-new-organization",
-        about: "Pinecone through Azure Marketplace: from the listing, create an organization on the way",
+        about: "Pinecone on Azure: from the listing, create an organization on the way",
         policy: include_str!("../../policies/pinecone.toml"),
         page: Page::PineconeNew,
         marketplace: Provider::Azure,

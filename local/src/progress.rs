@@ -81,7 +81,7 @@ impl Terminal {
     /// A scenario in the list of them.
     pub fn scenario(self, scenario: &Scenario) {
         self.object(&json!({"name": scenario.name, "about": scenario.about}));
-        self.line(&format!("  {:<20} {}", scenario.name, scenario.about));
+        self.line(&format!("  {:<32}{}", scenario.name, scenario.about));
     }
 
     /// One step with its result.

@@ -98,7 +98,7 @@ pub const ENGLISH: Text = Text {
     step_done: "done",
     step_now: "under way",
     linked_title: "Your purchase is linked",
-    linked_text: "{product} now pays for {organization}.",
+    linked_text: "Your purchase of {product} now pays for {organization}.",
     next_steps: "Next steps",
     linked_steps: [
         "Go on in {vendor}: everything you use is billed by {marketplace}.",
@@ -144,12 +144,12 @@ pub const ENGLISH: Text = Text {
     another_marketplace: "Select another marketplace",
     move_link: "Move to another {word}",
     move_title: "Move the link of {organization}",
-    move_lead: "{product} then pays for the {word} you choose, at once and without a gap. Nothing is stopped or deleted.",
+    move_lead: "The purchase of {product} then pays for the {word} you choose, at once and without a gap. Nothing is stopped or deleted.",
     move_none: "You belong to no other {word}.",
     move_to: "Move to {name}",
     take_off: "Unlink",
     take_off_title: "Unlink {organization}",
-    take_off_lead: "{product} then no longer pays for this {word}. Nothing is stopped or deleted. The purchase itself goes on in \
+    take_off_lead: "The purchase of {product} then no longer pays for this {word}. Nothing is stopped or deleted. The purchase itself goes on in \
                     {marketplace} until you cancel it there; from there it can be linked again.",
     take_off_plan: "Unless something else pays, the {word} is put on the plan {plan}.",
     take_off_button: "Unlink it",

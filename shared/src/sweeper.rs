@@ -14,12 +14,13 @@ use serde_json::Value;
 use crate::deletion::{Verdict, verdict};
 use crate::deployment::{Deployment, DeploymentState};
 use crate::disposition::{Dispose, Disposition, chain};
+use crate::event::Event;
 use crate::ledger::{DUE_SHARDS, Document, Key, LedgerError, Provider};
 use crate::marketplace::Marketplace;
 use crate::work::{Worker, tells};
 
 const PAGE: i32 = 50;
-/// So many tries to tell somebody that fail in a row end the telling of one run.
+/// So many tries to tell somebody that fail end the telling of one run.
 const SILENT: u32 = 5;
 
 /// What bounds the deletions of one run.
@@ -168,7 +169,7 @@ pub async fn sweep<M: Marketplace>(
 }
 
 /// Tells others, once everything else is done. Somebody who does not answer costs eight seconds each time, so after a few
-/// of them in a row the rest is left to the next run.
+/// tries that failed the rest of that kind, events or e-mails, is left to the next run; the failed ones are not due by then.
 async fn tell<M: Marketplace>(
     worker: &Worker<'_, M>,
     keys: Vec<Key>,
@@ -176,15 +177,16 @@ async fn tell<M: Marketplace>(
     clock: &impl Fn() -> Timestamp,
     report: &mut Report,
 ) {
-    let mut in_a_row = 0_u32;
+    let (mut events, mut mails) = (0_u32, 0_u32);
     for key in keys {
-        if clock() >= until || in_a_row >= SILENT {
+        let failed = if Event::is_at(&key) { &mut events } else { &mut mails };
+        if clock() >= until || *failed >= SILENT {
             report.cut_short = true;
-            return;
+            continue;
         }
         let before = report.failed;
         run_one(worker, &key, clock(), report).await;
-        in_a_row = if report.failed > before { in_a_row.saturating_add(1) } else { 0 };
+        *failed = failed.saturating_add(report.failed.saturating_sub(before));
     }
 }
 

@@ -191,6 +191,24 @@ async fn unlinking_without_cancelling_stops_nothing_and_can_be_undone() -> Outco
 }
 
 #[tokio::test]
+async fn nobody_unlinks_without_the_role_or_what_is_not_theirs() -> Outcome {
+    let world = World::with_policy(&ATLAS.replace("may_move", "may_unlink = true\nmay_move")).await?;
+    let (held, mut owner) = owners(&world).await?;
+    let mut member = world.ready(&world.buy().await?.token, "member").await?;
+    for (organization, code) in [("org-member", "role_missing"), ("org-owner-starter", "not_your_organization")] {
+        post(&mut member, "/unlink", &[("from", organization)]).await?;
+        member.text_of(&format!("[data-code={code}]"))?;
+        ensure!(member.status == 403, "{organization}: {}", member.status);
+        member.open(&format!("{}/", world.at.tradepost)).await?;
+    }
+    post(&mut owner, "/unlink", &[("from", "org-owner-card")]).await?;
+    ensure!(matches!(link(&world, &held).await?.state, LinkState::Linked { .. }));
+    post(&mut owner, "/unlink", &[("from", "org-owner-starter")]).await?;
+    ensure!(matches!(link(&world, &held).await?.state, LinkState::Unlinked { cause: UnlinkCause::TakenOff, .. }));
+    Ok(())
+}
+
+#[tokio::test]
 async fn one_press_creates_an_organization_and_connects_it() -> Outcome {
     let world = World::with_policy(&pinecone_on_aws()).await?;
     let bought = world.buy().await?;

@@ -22,6 +22,8 @@ use crate::retry::{Attempts, later};
 const KEPT_FOR: SignedDuration = SignedDuration::from_hours(24 * 60);
 /// How long one that could not be delivered is kept for an operator.
 const PARKED_FOR: SignedDuration = SignedDuration::from_hours(24 * 400);
+/// How often a lost race is decided again.
+const RACES: u32 = 6;
 /// Lines of a delivery log; the newest stay.
 const LOG_LINES: usize = 20;
 /// What the partitions of events start with.
@@ -317,22 +319,37 @@ pub enum Replayed {
 /// Makes an event due again, delivered or not, under the same id. Looks through the organization's events, page by page.
 ///
 /// # Errors
-/// The ledger's; a lost race means somebody is at it just now, and it may be asked again.
+/// The ledger's.
 pub async fn replay(ledger: &Ledger, organization: &str, id: &str, now: Timestamp) -> Result<Replayed, LedgerError> {
     let mut after: Option<String> = None;
     loop {
         let page = list(ledger, organization, after.as_deref(), 100).await?;
         if let Some(row) = page.items.into_iter().find(|row| row.doc.id == id) {
-            let again = Event { status: EventState::Open, attempts: Attempts::at(now), ..row.doc.clone() };
-            let key = again.key();
-            ledger.replace(&row, again).await?;
-            return Ok(Replayed::Due(key));
+            return due_again(ledger, row, now).await;
         }
         match page.next {
             Some(next) => after = Some(next),
             None => return Ok(Replayed::Unknown),
         }
     }
+}
+
+/// Whoever delivers it just now writes its row too: a lost race is decided again.
+async fn due_again(ledger: &Ledger, row: Row<Event>, now: Timestamp) -> Result<Replayed, LedgerError> {
+    let (key, mut row) = (row.doc.key(), row);
+    for _ in 0..RACES {
+        let again = Event { status: EventState::Open, attempts: Attempts::at(now), ..row.doc.clone() };
+        match ledger.replace(&row, again).await {
+            Ok(_) => return Ok(Replayed::Due(key)),
+            Err(LedgerError::Conflict) => {}
+            Err(error) => return Err(error),
+        }
+        match ledger.get::<Event>(&key).await? {
+            Some(found) => row = found,
+            None => return Ok(Replayed::Unknown),
+        }
+    }
+    Err(LedgerError::Conflict)
 }
 
 #[cfg(test)]

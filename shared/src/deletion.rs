@@ -12,13 +12,13 @@ use jiff::{SignedDuration, Timestamp};
 use crate::audit::AuditLine;
 use crate::control_plane::{ControlPlaneError, VendorDeployment, VendorState};
 use crate::deployment::{Deployment, DeploymentState, Stop};
-use crate::ending::{Standing, confirmed_stop, kept, standing, void, write_alone, write_under};
+use crate::ending::{Standing, confirmed_stop, kept, kept_by_policy, standing, void, write_alone, write_under};
 use crate::event::telling::deployment_events;
 use crate::home::Home;
 use crate::ledger::{Document, Ledger, LedgerError, Row, Write};
 use crate::link::{EndedLink, Slot};
 use crate::marketplace::Marketplace;
-use crate::policy::{EndFamily, SHORTEST_RETENTION_HOURS};
+use crate::policy::SHORTEST_RETENTION_HOURS;
 use crate::retry::{Attempts, later};
 use crate::subscription::{Pointer, State};
 use crate::work::{Ran, WorkError, Worker, failed};
@@ -232,9 +232,9 @@ pub async fn warn<M: Marketplace>(
     let Standing::Ended(slot) = standing(worker.ledger, &row.doc.organization, row.doc.generation).await? else {
         return void(worker, row, !stop.adopted, now).await;
     };
-    if worker.policy.end.family != EndFamily::StopAndDelete {
-        let why = "the policy stops and deletes nothing".to_owned();
-        return write_alone(worker, row, DeploymentState::Released { why }, "kept: no warning is due", now).await;
+    if let Some(why) = kept_by_policy(worker.policy) {
+        let released = DeploymentState::Released { why: why.to_owned() };
+        return write_alone(worker, row, released, "kept: no warning is due", now).await;
     }
     let subject = format!("organization {}", row.doc.organization);
     let cause = format!("warn:{}:{}", row.doc.id, row.doc.generation);

@@ -63,6 +63,11 @@ pub async fn pays_otherwise<M: Marketplace>(
     }
 }
 
+/// Why the policy, as it is now, has nothing stopped or deleted, if that is so.
+pub fn kept_by_policy(policy: &Policy) -> Option<&'static str> {
+    (policy.end.family != EndFamily::StopAndDelete).then_some("the policy stops and deletes nothing")
+}
+
 /// Why nothing of the organization is to be stopped or deleted any more, if that is so: by the policy as it is now, which
 /// may be another than when the subscription ended, or because something else pays.
 pub async fn kept<M: Marketplace>(
@@ -70,8 +75,8 @@ pub async fn kept<M: Marketplace>(
     organization: &str,
     now: Timestamp,
 ) -> Result<Option<&'static str>, WorkError> {
-    if worker.policy.end.family != EndFamily::StopAndDelete {
-        return Ok(Some("the policy stops and deletes nothing"));
+    if let Some(why) = kept_by_policy(worker.policy) {
+        return Ok(Some(why));
     }
     Ok(pays_otherwise(worker, organization, now).await?.then_some("something else pays"))
 }

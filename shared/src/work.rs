@@ -399,10 +399,14 @@ pub(crate) async fn failed<T: Tried>(
         AfterFailure::Again(attempts) => (row.doc.with(attempts), format!("failed, will be tried again: {why}")),
         AfterFailure::Park(attempts) => (row.doc.parked_with(attempts), format!("parked: {why}")),
     };
-    match ledger.replace(&row, next).await {
-        Ok(_) => {}
-        Err(LedgerError::Conflict) => return Ok(Ran::done(T::KIND, "somebody was faster")),
-        Err(error) => return Err(error),
+    written(ledger, &row, next, Ran { failed: Some(disposition), ..Ran::done(T::KIND, outcome) }).await
+}
+
+/// Writes what came of a run. A conflict means the row has moved on by itself.
+pub(crate) async fn written<T: Document>(ledger: &Ledger, row: &Row<T>, next: T, ran: Ran) -> Result<Ran, LedgerError> {
+    match ledger.replace(row, next).await {
+        Ok(_) => Ok(ran),
+        Err(LedgerError::Conflict) => Ok(Ran::done(T::KIND, "somebody was faster")),
+        Err(error) => Err(error),
     }
-    Ok(Ran { failed: Some(disposition), ..Ran::done(T::KIND, outcome) })
 }

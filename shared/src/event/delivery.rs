@@ -17,7 +17,7 @@ use crate::disposition::Disposition;
 use crate::ledger::{Document as _, Ledger, LedgerError, Row};
 use crate::outbound::{Outbound, OutboundError};
 use crate::retry::{Attempts, later};
-use crate::work::{Ran, Tried, claim, is_due};
+use crate::work::{Ran, Tried, claim, is_due, written};
 
 /// How long to wait after each failed try; after the last one the event is parked. The schedule that the Standard
 /// Webhooks specification gives as its example (Deliverability).
@@ -101,14 +101,6 @@ pub async fn deliver(
     let Some(row) = claim(ledger, row, now).await? else { return Ok(Ran::left(Event::KIND, "taken")) };
     let (next, ran) = after(&row.doc, endpoint.send(&row.doc, now).await, now);
     written(ledger, &row, next, ran).await
-}
-
-async fn written(ledger: &Ledger, row: &Row<Event>, next: Event, ran: Ran) -> Result<Ran, LedgerError> {
-    match ledger.replace(row, next).await {
-        Ok(_) => Ok(ran),
-        Err(LedgerError::Conflict) => Ok(Ran::done(Event::KIND, "somebody was faster")),
-        Err(error) => Err(error),
-    }
 }
 
 /// The event after a try, and what is said of it. Pure.

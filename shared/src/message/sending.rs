@@ -18,7 +18,7 @@ use crate::policy::EndFamily;
 use crate::retry::Attempts;
 use crate::web::text::english::ENGLISH;
 use crate::web::text::fill;
-use crate::work::{Ran, Tried, WorkError, Worker, claim, failed, is_due};
+use crate::work::{Ran, Tried, WorkError, Worker, claim, failed, is_due, written};
 
 /// Sends what is due, or learns that it is void.
 ///
@@ -39,11 +39,7 @@ pub async fn send<M: Marketplace>(
         None => Ok((row.doc.done(), "not sent: no sender is set up")),
     };
     match sent {
-        Ok((next, outcome)) => match worker.ledger.replace(&row, next).await {
-            Ok(_) => Ok(Ran::done(Message::KIND, outcome)),
-            Err(LedgerError::Conflict) => Ok(Ran::done(Message::KIND, "somebody was faster")),
-            Err(error) => Err(error),
-        },
+        Ok((next, outcome)) => written(worker.ledger, &row, next, Ran::done(Message::KIND, outcome)).await,
         Err(error) => failed(worker.ledger, row, &error, now).await,
     }
 }

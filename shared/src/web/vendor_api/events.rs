@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::call::{Id, ListOf, read};
+use super::links::with_next;
 use super::{Operation, Refusal};
 use crate::event::{self, Event, EventKind, EventState, Replayed, Try};
 use crate::web::page::{Answer, Instant};
@@ -63,11 +64,8 @@ pub(super) async fn list_events(app: &App, body: &Bytes) -> Result<Answer, WebEr
     let organization = call.organization.as_str();
     let page = event::list(&app.ledger, organization, call.after.as_ref().map(|place| place.as_str()), PAGE).await?;
     let events: Vec<EventView> = page.items.into_iter().map(|row| row.doc.into()).collect();
-    let mut answer = json!({"organization": organization, "events": events});
-    if let (Some(members), Some(next)) = (answer.as_object_mut(), page.next) {
-        members.insert("next".to_owned(), json!(next));
-    }
-    Ok(Answer::json(answer, "events told"))
+    let events = json!({"organization": organization, "events": events});
+    Ok(Answer::json(with_next(events, page.next, ""), "events told"))
 }
 
 /// Answers `POST /v1/events/replay`: the event is due again, under its old id.

@@ -129,7 +129,8 @@ fn page(operation: Operation, body: &[u8], prefix: &str) -> Result<(String, Opti
     Ok((call.organization.as_str().to_owned(), after))
 }
 
-fn with_next(mut answer: serde_json::Value, next: Option<String>, prefix: &str) -> serde_json::Value {
+/// An answer with where its next page starts: the sort key without its prefix.
+pub(super) fn with_next(mut answer: serde_json::Value, next: Option<String>, prefix: &str) -> serde_json::Value {
     let next = next.as_deref().and_then(|sk| sk.strip_prefix(prefix));
     if let (Some(members), Some(next)) = (answer.as_object_mut(), next) {
         members.insert("next".to_owned(), json!(next));

@@ -43,5 +43,6 @@ pub mod status;
 pub mod subscription;
 pub mod sweeper;
 pub mod task;
+pub mod usage;
 pub mod web;
 pub mod work;

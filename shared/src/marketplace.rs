@@ -1,12 +1,17 @@
 //! What the core asks a marketplace. One implementation a provider, over its own SDK or API; the answers are in no
 //! provider's words.
 
+use std::collections::BTreeMap;
 use std::future::Future;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::disposition::{Dispose, Disposition};
 use crate::entitlement::Entitlement;
 use crate::notice::Notice;
-use crate::subscription::{EndReason, Subscription, Terms};
+use crate::subscription::{EndReason, Subscription, SubscriptionKey, Terms};
+use crate::usage::Quantity;
 
 /// Where the marketplace itself says a purchase stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +64,83 @@ pub enum Acknowledged {
     },
 }
 
+/// One usage record, frozen: every try to send it sends the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsageRecord {
+    /// Whose usage.
+    pub subscription: SubscriptionKey,
+    /// The listing's code (AWS product code, Azure offer).
+    pub product: String,
+    /// The buyer's account in the marketplace.
+    pub account: String,
+    /// The whole licence ARN (AWS, all but legacy listings).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub licence_arn: Option<String>,
+    /// The plan (Azure).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
+    /// The marketplace's id of the dimension, case-sensitive.
+    pub dimension: String,
+    /// An instant of the hour the usage is billed in.
+    pub at: Timestamp,
+    /// How much.
+    pub quantity: Quantity,
+    /// How it is spread over the buyer's tags (AWS cost allocation); adds up to the quantity, or is empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allocations: Vec<Allocation>,
+}
+
+/// The part of a record's quantity that belongs to one set of tags.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Allocation {
+    /// Up to five tags; none is the rest.
+    pub tags: BTreeMap<String, String>,
+    /// How much of the quantity.
+    pub quantity: Quantity,
+}
+
+/// What a marketplace says of one usage record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Metered {
+    /// It will be billed. Telling an identical record again may answer this too.
+    Accepted {
+        /// The marketplace's id of the record.
+        record: Option<String>,
+    },
+    /// There is a record of that subscription, dimension and hour already.
+    Duplicate {
+        /// How much that one says, where the marketplace tells.
+        accepted: Option<Quantity>,
+        /// The id of that one, where the marketplace tells.
+        record: Option<String>,
+    },
+    /// Not taken because the buyer's subscription is not in force just now; it may still become so.
+    NotSubscribed,
+    /// Not looked at: send it again as it is.
+    Unprocessed,
+    /// Too old.
+    Expired,
+    /// Never: the marketplace's code.
+    Refused(String),
+}
+
+/// A call that reported nothing, or of which nothing is known.
+#[derive(Debug, thiserror::Error)]
+pub enum MeterError {
+    /// Refused before anything was done (throttled): nothing of it is metered.
+    #[error("the marketplace is not ready ({0})")]
+    NotNow(String),
+    /// Timed out, broke off, an outage: it may have been metered.
+    #[error("the marketplace's answer is not known ({0})")]
+    Unknown(String),
+    /// Refused as a whole because of at least one record in it: nothing of it is metered. The marketplace's code.
+    #[error("a usage record spoils the call ({0})")]
+    Spoilt(String),
+    /// Refused whatever is in it (denied, switched off): nothing is metered, and a person has to look.
+    #[error("the marketplace refused the call ({0})")]
+    Denied(String),
+}
+
 /// A marketplace's present word on a subscription.
 pub trait Marketplace: Sync {
     /// Everything a contract entitles to, all pages. An error is not an empty list.
@@ -91,5 +173,11 @@ pub trait Marketplace: Sync {
     ) -> impl Future<Output = Result<Acknowledged, MarketplaceError>> + Send {
         let _ = (subscription, operation, accept);
         async { Ok(Acknowledged::AsAnswered) }
+    }
+
+    /// Reports usage: at most 25 records of one listing, less than 1 MB. Answers one word for each record, in their order.
+    fn meter(&self, records: &[UsageRecord]) -> impl Future<Output = Result<Vec<Metered>, MeterError>> + Send {
+        let _ = records;
+        async { Err(MeterError::Denied("no metering".to_owned())) }
     }
 }

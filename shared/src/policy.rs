@@ -12,7 +12,7 @@ mod place;
 pub use ending::{EndFamily, EndRules, Trials};
 pub use explained::{Part, explained};
 pub use linking::{After, Ask, Choosing, LinkRules, RefusalRule};
-pub use listing::{Listing, Model, Notices};
+pub use listing::{Listing, Meter, Model, Notices};
 pub use messages::{MessageKind, MessageRules};
 use place::line;
 

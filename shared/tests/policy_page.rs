@@ -39,6 +39,7 @@ fn every_key_is_documented_and_in_the_example() {
         vec!["end"],
         vec!["messages"],
         vec!["listing"],
+        vec!["listing", "meter"],
     ] {
         for key in taken(&example, &path) {
             let named: Vec<&str> = path.iter().copied().chain([key.as_str()]).collect();

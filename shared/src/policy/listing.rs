@@ -1,8 +1,11 @@
 //! What is sold, and where.
 
-use serde::Deserialize;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer};
 
 use crate::ledger::Provider;
+use crate::usage::Quantity;
 
 /// How a listing charges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -53,4 +56,45 @@ pub struct Listing {
     /// How AWS tells of it.
     #[serde(default)]
     pub notices: Notices,
+    /// Whether usage is spread over the buyer's tags (AWS: cost allocation). Where not, tags of usage are kept out.
+    #[serde(default)]
+    pub tags: bool,
+    /// What is metered.
+    #[serde(default, rename = "meter")]
+    pub meters: Vec<Meter>,
+}
+
+impl Listing {
+    /// What is metered under that dimension.
+    pub fn meter(&self, dimension: &str) -> Option<&Meter> {
+        self.meters.iter().find(|meter| meter.dimension == dimension)
+    }
+}
+
+/// One dimension that is billed by usage.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Meter {
+    /// The marketplace's id of the dimension, case-sensitive.
+    pub dimension: String,
+    /// What one of it is called, for people.
+    #[serde(default)]
+    pub unit: Option<String>,
+    /// Whether an hour without usage is reported as zero (AWS recommends it; Microsoft takes no zeros).
+    #[serde(default)]
+    pub zeros: bool,
+    /// The dimension of the contract whose entitlement is used up before anything of this one is billed (AWS, contracts
+    /// with consumption).
+    #[serde(default)]
+    pub included_by: Option<String>,
+    /// How much a term of each plan includes (Azure); only what exceeds it is billed.
+    #[serde(default, deserialize_with = "amounts")]
+    pub included: BTreeMap<String, Quantity>,
+}
+
+/// Amounts as people write them: texts of digits, perhaps with a point.
+fn amounts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, Quantity>, D::Error> {
+    let written = BTreeMap::<String, String>::deserialize(deserializer)?;
+    let read = |(plan, text): (String, String)| Ok((plan, Quantity::parse(&text).map_err(serde::de::Error::custom)?));
+    written.into_iter().map(read).collect()
 }

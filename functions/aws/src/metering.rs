@@ -24,7 +24,7 @@ use tradepost::usage::Quantity;
 use crate::marketplace::passing;
 
 /// A call may take so long; AWS answers one of 25 records within a second.
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(10);
 /// AWS takes a request that is smaller, in bytes; some room is left for what is around the records.
 const LARGEST_REQUEST: usize = 990_000;
 /// AWS takes at most so many allocations in a record.
@@ -116,8 +116,8 @@ fn units(quantity: Quantity) -> Result<i32, &'static str> {
 
 /// At most so many bytes of JSON. Everything in a record that has to be escaped is refused by AWS.
 fn size(sent: &Sent) -> usize {
-    let tag = |tag: &Tag| tag.key().len().saturating_add(tag.value().len()).saturating_add(24);
-    let part = |part: &UsageAllocation| part.tags().iter().map(tag).sum::<usize>().saturating_add(60);
+    let tag = |tag: &Tag| tag.key().len().saturating_add(tag.value().len()).saturating_add(22);
+    let part = |part: &UsageAllocation| part.tags().iter().map(tag).sum::<usize>().saturating_add(50);
     let whom = [sent.customer_identifier(), sent.license_arn().unwrap_or_default(), sent.dimension()];
     let parts = sent.usage_allocations().iter().map(part);
     parts.chain(whom.map(str::len)).sum::<usize>().saturating_add(220)

@@ -51,6 +51,8 @@ use crate::vendor::Vendor;
 
 /// How often the sweeper runs, in simulated time.
 const SWEEP_EVERY: SignedDuration = SignedDuration::from_mins(15);
+/// How often it may run where the last usage of a subscription waits: as often as in the cloud.
+const SWEEP_FOR_LAST_USAGE: SignedDuration = SignedDuration::from_mins(5);
 /// How often it runs while much time passes at once, until the last hours.
 const SWEEP_EVERY_ON_LONG_PUSHES: SignedDuration = SignedDuration::from_hours(2);
 const LAST_HOURS: SignedDuration = SignedDuration::from_hours(6);
@@ -297,13 +299,21 @@ impl Stack {
     pub async fn tick(&self) -> anyhow::Result<()> {
         let mut driven = self.driving.lock().await;
         self.deliver().await?;
-        if self.clock.now() >= driven.swept_at.checked_add(SWEEP_EVERY)? {
+        if self.clock.now() >= self.next_sweep(&driven, SWEEP_EVERY).await? {
             self.run_sweeper(&json!({})).await?;
             driven.swept_at = self.clock.now();
         }
         self.meter_if_due(&mut driven).await?;
         self.run_timers(&mut driven.timers, SignedDuration::ZERO).await?;
         self.keep(&mut driven)
+    }
+
+    /// When the sweeper runs next. The last usage of a subscription does not wait for it longer than in the cloud.
+    async fn next_sweep(&self, driven: &Driven, every: SignedDuration) -> anyhow::Result<Timestamp> {
+        let regular = driven.swept_at.checked_add(every)?;
+        let earliest = driven.swept_at.checked_add(SWEEP_FOR_LAST_USAGE)?;
+        let last_usage = self.final_usage_due().await?.map(|due| due.max(earliest));
+        Ok(last_usage.map_or(regular, |due| due.min(regular)))
     }
 
     /// Runs the timers of the Functions app whose time has come, but none more often than `rarest`.
@@ -335,7 +345,7 @@ impl Stack {
             if self.meter_if_due(&mut driven).await? {
                 continue;
             }
-            let sweep = driven.swept_at.checked_add(SWEEP_EVERY.max(rarest))?;
+            let sweep = self.next_sweep(&driven, SWEEP_EVERY.max(rarest)).await?;
             if now >= sweep {
                 self.run_sweeper(&json!({})).await?;
                 self.deliver().await?;

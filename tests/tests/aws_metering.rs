@@ -269,3 +269,63 @@ async fn the_quota_is_ten_calls_at_once() -> anyhow::Result<()> {
     assert!((1..=20).contains(&throttled), "{throttled}");
     Ok(())
 }
+
+fn event(key: &str, at: Timestamp, quantity: &str) -> Value {
+    json!({"key": key, "organization": "org-clean", "dimension": "traffic_gb", "quantity": quantity, "at": at})
+}
+
+async fn billed(world: &World, bought: &Bought) -> anyhow::Result<Value> {
+    let bill = world.aws("bill", json!({"agreement": bought.agreement})).await?;
+    Ok(bill.pointer("/totals/traffic_gb").cloned().unwrap_or_default())
+}
+
+#[tokio::test]
+async fn usage_over_the_queue_is_counted_once_and_billed_by_the_hour() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let (bought, _browser) = world.linked("clean").await?;
+    let events: Vec<Value> = (0..3).map(|n| event(&format!("event-{n}"), world.now(), "2.5")).collect();
+    let body = json!({"events": events}).to_string();
+    for _ in 0..2 {
+        world.stack.usage_queue.send(body.clone());
+    }
+    world.stack.settle().await?;
+    assert!(world.stack.usage_queue.is_empty());
+    world.pass(2 * HOUR).await?;
+    assert_eq!(billed(&world, &bought).await?, 7_000_000, "whole units; the rest waits");
+    world.stack.usage_queue.send(json!({"events": [event("event-3", world.now(), "0.5")]}).to_string());
+    world.pass(2 * HOUR).await?;
+    assert_eq!(billed(&world, &bought).await?, 8_000_000, "with what had waited");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_message_with_an_event_that_is_refused_ends_among_the_dead_letters() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let (bought, _browser) = world.linked("clean").await?;
+    let mut stranger = event("stranger", world.now(), "1");
+    stranger["organization"] = json!("org-of-nobody");
+    let good = event("good", world.now(), "4");
+    for body in [json!({"events": [good, stranger]}), json!({"events": [{"key": "bad"}]}), json!("nonsense")] {
+        world.stack.usage_queue.send(body.to_string());
+    }
+    world.pass(HOUR).await?;
+    assert_eq!(world.stack.usage_queue.dead_letters().len(), 3);
+    assert!(world.stack.usage_queue.is_empty());
+    world.pass(HOUR).await?;
+    assert_eq!(billed(&world, &bought).await?, 4_000_000, "the good one counts, once");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_last_usage_is_billed_although_days_pass_at_once() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let (bought, _browser) = world.linked("clean").await?;
+    world.pass(3 * HOUR).await?;
+    world.stack.usage_queue.send(json!({"events": [event("last", world.now(), "9")]}).to_string());
+    world.stack.settle().await?;
+    world.aws("cancel", json!({"agreement": bought.agreement})).await?;
+    world.pass(73 * HOUR).await?;
+    assert_eq!(billed(&world, &bought).await?, 9_000_000);
+    assert_eq!(world.stack.parked().await?, 0);
+    Ok(())
+}

@@ -21,7 +21,8 @@ impl<M: Marketplace> Work<M> {
     ) -> Result<MeteringReport, LedgerError> {
         let rails = Rails::none();
         let span = Span { provider: Provider::Aws, until };
-        let report = metering(&self.within(&rails), span, clock, pace).await?;
+        let worker = self.within(&rails);
+        let report = Box::pin(metering(&worker, span, clock, pace)).await?;
         let MeteringReport { hours, calls, accepted, nothing, held, lost, failed, cut_short } = report;
         tracing::info!(hours, calls, accepted, nothing, held, lost, failed, cut_short, "metering");
         if cut_short {

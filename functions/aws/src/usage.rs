@@ -67,7 +67,7 @@ impl Usage {
     /// Counts a message's events. False if it has to come again.
     async fn take(&self, record: &Record, now: Timestamp) -> bool {
         let Some(incoming) = read(record.body.as_bytes()) else {
-            tracing::error!(message = %record.message_id, "a message that is not a list of usage events");
+            tracing::warn!(message = %record.message_id, "a message that is not a list of usage events");
             return false;
         };
         let mut counted = Counted::default();
@@ -78,7 +78,8 @@ impl Usage {
                 Err(_) => counted.refuse("malformed".to_owned()),
             }
         }
-        match report(&self.ledger, &self.policy, &events, false, now).await {
+        // On the heap: the compiler does not lay out futures as deep as this one inside others.
+        match Box::pin(report(&self.ledger, &self.policy, &events, false, now)).await {
             Ok(all) => all.iter().for_each(|reported| counted.add(reported)),
             Err(error) => {
                 tracing::warn!(message = %record.message_id, error = %chain(&error), "usage has to wait");
@@ -88,7 +89,7 @@ impl Usage {
         let Counted { accepted, duplicate, refused, reasons } = counted;
         let reasons = reasons.iter().map(|(why, number)| format!("{why}: {number}")).collect::<Vec<_>>().join(", ");
         if refused > 0 {
-            tracing::error!(message = %record.message_id, accepted, duplicate, refused, reasons, "usage");
+            tracing::warn!(message = %record.message_id, accepted, duplicate, refused, reasons, "usage");
         } else {
             tracing::info!(message = %record.message_id, accepted, duplicate, refused, "usage");
         }

@@ -3,6 +3,8 @@
 use std::sync::{Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
+use tradepost::ledger::{Document as _, Lane, Provider};
+use tradepost::usage::ending::FinalUsage;
 use tradepost::usage::run::{MeteringReport, Pace};
 
 use super::{Driven, Stack};
@@ -64,6 +66,18 @@ impl Stack {
         let report = self.work.meter(until, || self.clock.now(), &self.pace, &self.metering_again).await?;
         self.note_metering(&report, self.clock.now()).await;
         Ok(report)
+    }
+
+    /// When the last usage of a subscription is due next, on AWS.
+    pub(super) async fn final_usage_due(&self) -> anyhow::Result<Option<Timestamp>> {
+        if !self.aws.has_agreements() {
+            return Ok(None);
+        }
+        let lane = (Provider::Aws, Lane::FinalUsage);
+        let (keys, _) = self.looking.due(lane, 0, Timestamp::MAX, None, 1).await?;
+        let Some(key) = keys.first() else { return Ok(None) };
+        let row = self.looking.get::<FinalUsage>(key).await?;
+        Ok(row.and_then(|row| row.doc.due()).map(|(_, at)| at))
     }
 
     /// Runs it if its time has come. A marketplace where nothing was ever bought has nothing to meter.

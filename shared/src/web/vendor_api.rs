@@ -3,7 +3,7 @@
 //! Servers ask with a signed POST (`signature`) whose body names operation and target (`call`): how an organization is
 //! billed, what became of its links, how a subscription stands, which events were told, a status token. A page on the
 //! vendor's own domain asks `GET /v1/status` with such a token. Nothing here changes anything but that an event is told
-//! once more (`events`) and that usage is counted (`usage`), which a program may also report with a token (`bearer`).
+//! once more (`events`) and that usage is counted (`usage`), which a program may also report and read with a token (`bearer`).
 //!
 //! Every answer is JSON; one that refuses has `code` for programs and `text` for whoever reads the log.
 
@@ -16,7 +16,9 @@ mod signature;
 mod status;
 mod status_token;
 mod subscription;
+mod unbilled;
 mod usage;
+mod usage_list;
 mod usage_token;
 
 pub use signature::{Unproven, VendorKey};
@@ -41,6 +43,8 @@ enum Operation {
     ReplayEvent,
     ReportUsage,
     CreateUsageToken,
+    ListUsage,
+    ListUnbilledUsage,
 }
 
 impl Operation {
@@ -55,6 +59,8 @@ impl Operation {
             "/v1/events/replay" => Some(Self::ReplayEvent),
             "/v1/usage" => Some(Self::ReportUsage),
             "/v1/usage-token" => Some(Self::CreateUsageToken),
+            "/v1/usage/hours" => Some(Self::ListUsage),
+            "/v1/usage/report" => Some(Self::ListUnbilledUsage),
             _ => None,
         }
     }
@@ -70,6 +76,8 @@ impl Operation {
             Self::ReplayEvent => "replay_event",
             Self::ReportUsage => "report_usage",
             Self::CreateUsageToken => "create_usage_token",
+            Self::ListUsage => "list_usage",
+            Self::ListUnbilledUsage => "list_unbilled_usage",
         }
     }
 }
@@ -103,7 +111,7 @@ pub async fn answer(app: &App, request: &Request<Bytes>, path: &str, now: Timest
     let Some(operation) = Operation::at(path) else {
         return Ok(Refusal::new(StatusCode::NOT_FOUND, "not_found", "There is no such operation.").into());
     };
-    // Usage can also be reported with a token.
+    // Usage can also be reported and read with a token.
     if operation != Operation::ReportUsage {
         if *request.method() != Method::POST {
             return Ok(not_allowed("POST"));
@@ -123,6 +131,8 @@ pub async fn answer(app: &App, request: &Request<Bytes>, path: &str, now: Timest
         Operation::ReplayEvent => events::replay_event(app, body, now).await,
         Operation::ReportUsage => usage::answer(app, request, now).await,
         Operation::CreateUsageToken => Ok(usage_token::create_usage_token(app, body, now)),
+        Operation::ListUsage => usage_list::list_usage(app, body).await,
+        Operation::ListUnbilledUsage => unbilled::list_unbilled_usage(app, body).await,
     }
 }
 

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::bearer::{NoToken, presented, unauthorized};
 use super::call::{mismatch, not_understood};
+use super::usage_list::get_usage;
 use super::usage_token::{PURPOSE, usage_url};
 use super::{Operation, Refusal as CallRefusal, is_json, not_allowed, signed};
 use crate::subscription::SubscriptionKey;
@@ -71,7 +72,8 @@ impl ResultView {
 pub(super) async fn answer(app: &App, request: &Request<Bytes>, now: Timestamp) -> Result<Answer, WebError> {
     match *request.method() {
         Method::POST => take(app, request, now).await,
-        _ => Ok(not_allowed("POST")),
+        Method::GET => get_usage(app, request, now).await,
+        _ => Ok(not_allowed("GET, POST")),
     }
 }
 

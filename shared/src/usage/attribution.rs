@@ -93,7 +93,7 @@ pub fn attributed(
         State::Superseded { at, by: Some(by) } if event.at > *at || closed => {
             return Ok(Attributed::CarriedOn(by.clone()));
         }
-        State::Superseded { at, by: None } if event.at > *at => return Err(Refusal::Renewing),
+        State::Superseded { at, by: None } if event.at > *at || closed => return Err(Refusal::Renewing),
         State::Ending { since: end, .. } | State::Ended { at: end, .. } | State::Superseded { at: end, .. } => {
             // The first sign of the end counts, whenever the last came.
             let end = last.map_or(*end, |row| row.doc.ended_at);

@@ -82,9 +82,12 @@ impl FinalUsage {
         second: bool,
         now: Timestamp,
     ) -> Option<Self> {
-        let ended_at = match &subscription.state {
-            State::Ending { since, .. } => *since,
-            State::Ended { at, .. } | State::Superseded { at, .. } => *at,
+        let wait = policy.usage.final_wait();
+        let (ended_at, organization, wait) = match &subscription.state {
+            State::Ending { since, .. } => (*since, organization, wait),
+            State::Ended { at, .. } => (*at, organization, wait),
+            // The organization goes on under another subscription, which takes what is reported late; nobody is asked.
+            State::Superseded { at, .. } => (*at, None, SignedDuration::ZERO),
             State::Announced | State::Active { .. } | State::Suspended { .. } | State::Failed { .. } => return None,
         };
         let window = match subscription.key.provider() {
@@ -96,7 +99,7 @@ impl FinalUsage {
             organization: organization.map(str::to_owned),
             ended_at,
             second,
-            open_until: later(ended_at, policy.usage.final_wait()),
+            open_until: later(ended_at, wait),
             deadline: later(ended_at, window),
             state: FinalState::Open,
             attempts: Attempts::at(now),

@@ -12,7 +12,7 @@ mod waiting;
 pub use journal::{About, Happening, Journal, Kind};
 use kept::{Kept, kept, restore};
 pub use microsoft::Microsoft;
-use microsoft::{Party, Timer, azure_config};
+use microsoft::{Party, TIMERS, Timer, azure_config};
 pub use parties::{Addresses, loopback_client};
 use parties::{aws_config, issuers, on_this_machine, sdk_config, sign_in, sqs, vendor_config};
 pub use waiting::{Coming, Waiting};
@@ -106,7 +106,7 @@ pub struct Stack {
 #[derive(Debug)]
 struct Driven {
     swept_at: Timestamp,
-    timers: [Timer; 2],
+    timers: [Timer; TIMERS],
     saved: String,
 }
 

@@ -93,6 +93,7 @@ fn answer(database: &Database, request: &http::Request<Bytes>) -> http::Response
     let done = match operation {
         "GetItem" => run(body, |request| database.get_item(request)),
         "PutItem" => run(body, |request| database.put_item(request)),
+        "BatchGetItem" => run(body, |request| database.batch_get_item(request)),
         "UpdateItem" => run(body, |request| database.update_item(request)),
         "Query" => run(body, |request| database.query(request)),
         "TransactWriteItems" => run(body, |request| database.transact_write_items(request)),

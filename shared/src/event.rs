@@ -77,11 +77,17 @@ pub enum EventKind {
     /// Usage that cannot be billed any more.
     #[serde(rename = "usage.refused")]
     UsageRefused,
+    /// A subscription has ended: the product is to report what it has not reported yet.
+    #[serde(rename = "usage.final_requested")]
+    UsageFinalRequested,
+    /// What became of the last hours of a subscription that ended.
+    #[serde(rename = "usage.final_receipt")]
+    UsageFinalReceipt,
 }
 
 impl EventKind {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::LinkSynced,
         Self::LinkRefused,
         Self::LinkUnlinked,
@@ -97,6 +103,8 @@ impl EventKind {
         Self::DeploymentDeletionWarning,
         Self::DeploymentDeleted,
         Self::UsageRefused,
+        Self::UsageFinalRequested,
+        Self::UsageFinalReceipt,
     ];
 
     /// The type, as receivers read it.
@@ -117,6 +125,8 @@ impl EventKind {
             Self::DeploymentDeletionWarning => "deployment.deletion_warning",
             Self::DeploymentDeleted => "deployment.deleted",
             Self::UsageRefused => "usage.refused",
+            Self::UsageFinalRequested => "usage.final_requested",
+            Self::UsageFinalReceipt => "usage.final_receipt",
         }
     }
 }

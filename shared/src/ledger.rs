@@ -16,15 +16,22 @@ mod write;
 
 pub use error::LedgerError;
 pub use index::{Cursor, DUE_SHARDS, Found, LISTING_SHARDS, Page};
-pub use item::{Document, Key, Provider, Row};
+pub use item::{Document, Key, Lane, Provider, Row};
 pub use table::{DUE_INDEX, LISTING_INDEX};
 pub use write::Write;
 
+use std::collections::HashMap;
+
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::query::QueryOutput;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnValuesOnConditionCheckFailure};
 
 use self::item::decode;
+
+/// Keys of one BatchGetItem.
+const MOST_READ: usize = 100;
+/// How often keys are asked for that DynamoDB left unread.
+const TRIES_TO_READ: usize = 5;
 
 /// A handle on the table. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -51,6 +58,30 @@ impl Ledger {
     /// Reads one row, strongly consistent. One GetItem.
     pub async fn get<T: Document>(&self, key: &Key) -> Result<Option<Row<T>>, LedgerError> {
         self.find(key).await?.map(Found::read).transpose()
+    }
+
+    /// Reads many rows at once, strongly consistent; a key without a row is left out, and the order is not that of the
+    /// keys. One BatchGetItem for each hundred keys, more where DynamoDB does not answer all of them.
+    pub async fn get_many<T: Document>(&self, keys: &[Key]) -> Result<Vec<Row<T>>, LedgerError> {
+        let mut rows = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(MOST_READ) {
+            let wanted = keys.iter().map(Key::attributes).collect();
+            let wanted = KeysAndAttributes::builder().set_keys(Some(wanted)).consistent_read(true).build()?;
+            let mut asked = Some(HashMap::from([(self.table.clone(), wanted)]));
+            for _ in 0..TRIES_TO_READ {
+                let Some(wanted) = asked.take() else { break };
+                let answer = self.client.batch_get_item().set_request_items(Some(wanted)).send().await;
+                let answer = answer.map_err(LedgerError::from_sdk)?;
+                for item in answer.responses.unwrap_or_default().into_values().flatten() {
+                    rows.push(decode(item)?);
+                }
+                asked = answer.unprocessed_keys.filter(|left| !left.is_empty());
+            }
+            if asked.is_some() {
+                return Err(LedgerError::Unavailable("keys left unread".to_owned()));
+            }
+        }
+        Ok(rows)
     }
 
     /// Reads which kind of document lives under a key, with the whole item, for work found through an index.

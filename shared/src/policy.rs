@@ -8,6 +8,7 @@ mod linking;
 mod listing;
 mod messages;
 mod place;
+mod usage;
 
 pub use ending::{EndFamily, EndRules, Trials};
 pub use explained::{Part, explained};
@@ -15,6 +16,7 @@ pub use linking::{After, Ask, Choosing, LinkRules, RefusalRule};
 pub use listing::{Listing, Meter, Model, Notices};
 pub use messages::{MessageKind, MessageRules};
 use place::line;
+pub use usage::UsageRules;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -62,6 +64,9 @@ pub struct Policy {
     /// What the vendor's own console may show of Tradepost.
     #[serde(default)]
     pub console: ConsoleRules,
+    /// How usage is metered.
+    #[serde(default)]
+    pub usage: UsageRules,
     /// The products sold, and where.
     #[serde(rename = "listing")]
     pub listings: Vec<Listing>,
@@ -236,7 +241,13 @@ impl Policy {
                 fault(format!("console.origins.{number}"), what);
             }
         }
+        if let Some(what) = self.usage.fault() {
+            fault("usage.final_minutes".to_owned(), what);
+        }
         for (number, listing) in self.listings.iter().enumerate() {
+            for (path, what) in listing.faults() {
+                fault(format!("listing.{number}.{path}"), what);
+            }
             let market = listing.marketplace;
             let first_there = !self.listings.iter().take(number).any(|other| other.marketplace == market);
             if first_there && !self.link.payment_method.contains_key(&market) {

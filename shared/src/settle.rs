@@ -20,6 +20,7 @@ use crate::policy::{EndFamily, Policy};
 use crate::status::Status;
 use crate::subscription::{State, Subscription};
 use crate::task::{Effect, Task};
+use crate::usage;
 
 /// The writes of one transaction and the rows in it that can be worked on at once.
 #[derive(Debug, Default)]
@@ -94,6 +95,10 @@ pub fn subscription_becomes(
     let came_from = before.map_or("nothing", |row| row.doc.state.name());
     let line = format!("subscription {came_from} -> {}", after.state.name());
     changes.audit(&AuditLine::new(&after.key, occasion.now, occasion.cause, line));
+    if let Some(before) = before {
+        let organization = link.map(|row| row.doc.organization.as_str());
+        changes.and(usage::ending::asked_for(occasion, Some(&before.doc.state), after, organization));
+    }
     if let Some(link) = link {
         let follows = link_follows(occasion, after, link, slot);
         // A purchase concerns the vendor as long as an organization is linked with it, and as it comes and goes.

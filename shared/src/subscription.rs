@@ -164,6 +164,9 @@ pub struct Subscription {
     /// Where it stands.
     #[serde(flatten)]
     pub state: State,
+    /// Since when it has been in force for the first time (under a legacy key: this purchase). No usage is older.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_force_since: Option<Timestamp>,
     /// When the last sign that counted was made, by the marketplace's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_sign_at: Option<Timestamp>,
@@ -206,6 +209,7 @@ impl Subscription {
             free_trial: false,
             generation: 1,
             state: State::Announced,
+            in_force_since: None,
             last_sign_at: None,
             unproven_confirmation: None,
             entitlements: Vec::new(),
@@ -319,7 +323,18 @@ impl Subscription {
             | State::Superseded { .. } => self.last_sign_at,
         };
         let last_sign_at = sign_at.or(before);
-        let moved = Self { state, generation, last_sign_at, review, unproven_confirmation, ..self.clone() };
+        let known = self.in_force_since.filter(|_| generation == self.generation);
+        let in_force_since = match &state {
+            State::Active { since } => known.or(Some(*since)),
+            State::Announced
+            | State::Suspended { .. }
+            | State::Ending { .. }
+            | State::Ended { .. }
+            | State::Failed { .. }
+            | State::Superseded { .. } => known,
+        };
+        let moved =
+            Self { state, generation, in_force_since, last_sign_at, review, unproven_confirmation, ..self.clone() };
         match &self.terms {
             Some(terms) => moved.with_terms(terms),
             None => moved,

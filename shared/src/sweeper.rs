@@ -1,5 +1,6 @@
 //! The sweeper: runs what is due and what was missed. It asks the due index, shard by shard and page by page, and
-//! hands each key to the worker, which reads the row itself; one bad row never holds up the rest.
+//! hands each key to the worker, which reads the row itself; one bad row never holds up the rest. The last usage of
+//! subscriptions that end comes first: the marketplace takes it for an hour only.
 //!
 //! Deletions are bounded by [`Rails`]: a cap for each run, a kill switch, and a dry run that only says what it
 //! would do.
@@ -15,7 +16,7 @@ use crate::deletion::{Verdict, verdict};
 use crate::deployment::{Deployment, DeploymentState};
 use crate::disposition::{Dispose, Disposition, chain};
 use crate::event::Event;
-use crate::ledger::{DUE_SHARDS, Document, Key, LedgerError, Provider};
+use crate::ledger::{DUE_SHARDS, Document, Key, Lane, LedgerError, Provider};
 use crate::marketplace::Marketplace;
 use crate::work::{Worker, tells};
 
@@ -141,12 +142,16 @@ pub async fn sweep<M: Marketplace>(
     // Each run begins with another shard, so that a run cut short does not always leave out the same ones; and what comes
     // due again during a shard's turn waits for the next.
     let mut telling = Vec::new();
+    let (keys, _) = worker.ledger.due((span.provider, Lane::FinalUsage), 0, clock(), None, PAGE).await?;
+    for key in keys {
+        telling.extend(run_and_follow(worker, key, span.until, &clock, &mut report).await);
+    }
     let first = u8::try_from(clock().as_second().div_euclid(60).rem_euclid(i64::from(DUE_SHARDS))).unwrap_or(0);
     for shard in (0..DUE_SHARDS).map(|number| (first + number) % DUE_SHARDS) {
         let bound = clock();
         let mut after = None;
         loop {
-            let (keys, next) = worker.ledger.due(span.provider, shard, bound, after, PAGE).await?;
+            let (keys, next) = worker.ledger.due((span.provider, Lane::Work), shard, bound, after, PAGE).await?;
             for key in keys {
                 if clock() >= span.until {
                     report.cut_short = true;
@@ -250,7 +255,7 @@ pub async fn dry_run<M: Marketplace>(
     for shard in 0..DUE_SHARDS {
         let mut after = None;
         loop {
-            let (keys, next) = worker.ledger.due(span.provider, shard, now, after, PAGE).await?;
+            let (keys, next) = worker.ledger.due((span.provider, Lane::Work), shard, now, after, PAGE).await?;
             for key in keys {
                 report.rows = report.rows.saturating_add(1);
                 let would = would_do(worker, &key, now).await?;

@@ -1,7 +1,23 @@
 //! Usage: what an organization consumed, on its way to the marketplace's bill.
+//!
+//! The product reports events ([`report`]); each is counted once, in the transaction that writes its key ([`key`]), into
+//! the hour of the purchase that paid then ([`attribution`], [`counting`], [`hour`]). When an hour is over it is frozen
+//! ([`sealing`]) and sent until the marketplace says something final ([`run`], [`sending`]); the running account
+//! ([`meter`]) keeps the sums. The end of a subscription asks for its last usage ([`ending`]).
 
+pub mod attribution;
+pub mod calendar;
+pub mod counting;
+pub mod ending;
+pub mod hour;
+pub mod key;
+pub mod meter;
+pub mod outcome;
 mod quantity;
 pub mod report;
 pub mod run;
+pub mod sealing;
+pub mod sending;
+pub mod telling;
 
 pub use quantity::{NotAQuantity, Quantity};

@@ -29,6 +29,8 @@ use crate::review;
 use crate::subscription::Subscription;
 use crate::sweeper::Rails;
 use crate::task::{Effect, Task, TaskState};
+use crate::usage::ending::{FinalUsage, flush};
+use crate::usage::sending::Sending;
 
 /// Work that did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -168,6 +170,7 @@ impl<M: Marketplace> Worker<'_, M> {
                 Some(outlets) => sending::send(self, outlets.mail.as_deref(), found.read()?, now).await,
                 None => Ok(Ran::left(Message::KIND, "left to a later run")),
             },
+            FinalUsage::KIND => Ok(flush(&Sending { worker: self, pace: &() }, found.read()?, now).await?.0),
             other => Ok(Ran::done(other, "nothing to do")),
         }
     }

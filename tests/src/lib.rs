@@ -1,6 +1,9 @@
 pub mod azure_app;
+pub mod bill;
 pub mod chromium;
+pub mod dice;
 pub mod inspection;
 pub mod lambda_host;
+pub mod metered;
 pub mod stage;
 pub mod world;

@@ -87,6 +87,8 @@ async fn an_end_is_told_step_by_step_and_each_step_once() -> anyhow::Result<()> 
         ("link.unlinked", 1),
         ("subscription.activated", 1),
         ("subscription.ended", 1),
+        ("usage.final_receipt", 1),
+        ("usage.final_requested", 1),
     ];
     assert_eq!(kinds(&world).await?, counted(&after_the_end));
     world.pass(2 * DAY).await?;

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use tradepost::disposition::{Dispose, Disposition};
-use tradepost::ledger::{Created, DUE_SHARDS, Document, Ledger, LedgerError, Provider, Row, Write};
+use tradepost::ledger::{Created, DUE_SHARDS, Document, Lane, Ledger, LedgerError, Provider, Row, Write};
 use tradepost::link::Slot;
 use tradepost::subscription::{State, Subscription, SubscriptionKey};
 use tradepost::task::{Effect, Task};
@@ -82,7 +82,7 @@ async fn due_rows_are_found_page_by_page_and_leave_the_index_when_done() -> anyh
     for shard in 0..DUE_SHARDS {
         let mut after = None;
         loop {
-            let (keys, next) = ledger.due(Provider::Aws, shard, now(), after, 2).await?;
+            let (keys, next) = ledger.due((Provider::Aws, Lane::Work), shard, now(), after, 2).await?;
             assert!(keys.len() <= 2);
             found.extend(keys);
             if next.is_none() {
@@ -90,7 +90,10 @@ async fn due_rows_are_found_page_by_page_and_leave_the_index_when_done() -> anyh
             }
             after = next;
         }
-        assert!(ledger.due(Provider::Azure, shard, later, None, 10).await?.0.is_empty(), "another cloud's work");
+        assert!(
+            ledger.due((Provider::Azure, Lane::Work), shard, later, None, 10).await?.0.is_empty(),
+            "another cloud's work"
+        );
     }
     assert_eq!(found.len(), 40);
     for key in found {
@@ -99,7 +102,7 @@ async fn due_rows_are_found_page_by_page_and_leave_the_index_when_done() -> anyh
         ledger.replace(&row, done).await?;
     }
     for shard in 0..DUE_SHARDS {
-        assert!(ledger.due(Provider::Aws, shard, now(), None, 10).await?.0.is_empty());
+        assert!(ledger.due((Provider::Aws, Lane::Work), shard, now(), None, 10).await?.0.is_empty());
     }
     assert_eq!(ledger.all_listed::<Task>("open").await?.len(), 20);
     Ok(())

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context, ensure};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
+use system_tests::dice::Dice;
 use system_tests::world::{ACCOUNT, Bought, DAY, HOUR, World};
 use tradepost::link::Slot;
 use tradepost::subscription::State;
@@ -14,27 +15,6 @@ use tradepost_local::connector::Fault;
 
 const PEOPLE: [&str; 2] = ["clean", "second"];
 const STEPS: usize = 26;
-
-/// SplitMix64: small, and the same everywhere.
-struct Dice(u64);
-
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
-
-    fn pick<'a, T>(&mut self, all: &'a [T]) -> Option<&'a T> {
-        if all.is_empty() { None } else { all.get(usize::try_from(self.below(all.len() as u64)).unwrap_or(0)) }
-    }
-}
 
 /// What the simulation itself remembers, to hold the product against.
 #[derive(Default)]
@@ -97,7 +77,7 @@ async fn act(world: &World, dice: &mut Dice, memory: &mut Memory) -> anyhow::Res
             format!("the control plane is {mode}")
         }
         8 => {
-            let mut chaos = Dice(dice.next());
+            let mut chaos = Dice(dice.draw());
             world.stack.dynamo.wire().inject(move |_| match chaos.below(25) {
                 0 => Some(Fault::LostAnswer),
                 1 => Some(Fault::Unreachable),

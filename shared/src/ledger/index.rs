@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::item::{Item, decode, due_shard, key_of, listing_shard};
 use super::table::{DUE_INDEX, LISTING_INDEX};
-use super::{Document, Key, Ledger, LedgerError, Provider, Row};
+use super::{Document, Key, Lane, Ledger, LedgerError, Provider, Row};
 
 /// Partitions the due work of one provider is spread over.
 pub const DUE_SHARDS: u8 = 8;
@@ -47,11 +47,11 @@ impl Found {
 }
 
 impl Ledger {
-    /// Keys of rows of `provider` due at or before `now`, oldest first within one shard. A hint: read each
-    /// row before acting on it. One Query.
+    /// Keys of rows of `provider` in one line of work that are due at or before `now`, oldest first within one shard. A
+    /// hint: read each row before acting on it. One Query.
     pub async fn due(
         &self,
-        provider: Provider,
+        (provider, lane): (Provider, Lane),
         shard: u8,
         now: Timestamp,
         after: Option<Cursor>,
@@ -63,7 +63,7 @@ impl Ledger {
             .table_name(&self.table)
             .index_name(DUE_INDEX)
             .key_condition_expression("due_shard = :shard AND due_at <= :now")
-            .expression_attribute_values(":shard", AttributeValue::S(due_shard(provider, shard)))
+            .expression_attribute_values(":shard", AttributeValue::S(due_shard(provider, lane, shard)))
             .expression_attribute_values(":now", AttributeValue::N(now.as_millisecond().to_string()))
             .set_exclusive_start_key(after.map(|cursor| cursor.0))
             .limit(limit)

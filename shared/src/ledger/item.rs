@@ -34,6 +34,29 @@ impl fmt::Display for Provider {
     }
 }
 
+/// Which of a provider's lines of work a row waits in, each with shards of its own, so that much of one kind holds up
+/// nothing of another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lane {
+    /// Everything the sweeper and the worker do.
+    #[default]
+    Work,
+    /// Hours of usage to be sealed and sent.
+    Metering,
+    /// The last usage of subscriptions that end; nothing else waits there, so that it can go first.
+    FinalUsage,
+}
+
+impl Lane {
+    /// Over how many partitions its rows are spread.
+    pub fn shards(self) -> u8 {
+        match self {
+            Self::Work | Self::Metering => DUE_SHARDS,
+            Self::FinalUsage => 1,
+        }
+    }
+}
+
 /// The primary key of an item.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Key {
@@ -85,6 +108,11 @@ pub trait Document: Serialize + DeserializeOwned {
         None
     }
 
+    /// In which line it waits until then.
+    fn lane(&self) -> Lane {
+        Lane::Work
+    }
+
     /// Under which state it is listed for people, and since when.
     fn listing(&self) -> Option<(&'static str, Timestamp)> {
         None
@@ -113,7 +141,8 @@ pub(super) fn encode<T: Document>(doc: &T, version: u64) -> Result<Item, LedgerE
     let body = serde_dynamo::to_attribute_value(doc).map_err(|source| LedgerError::Encode { kind: T::KIND, source })?;
     item.insert("doc".to_owned(), body);
     if let Some((provider, at)) = doc.due() {
-        item.insert("due_shard".to_owned(), AttributeValue::S(due_shard(provider, key.shard(DUE_SHARDS))));
+        let lane = doc.lane();
+        item.insert("due_shard".to_owned(), AttributeValue::S(due_shard(provider, lane, key.shard(lane.shards()))));
         item.insert("due_at".to_owned(), AttributeValue::N(at.as_millisecond().to_string()));
     }
     if let Some((state, since)) = doc.listing() {
@@ -127,8 +156,12 @@ pub(super) fn encode<T: Document>(doc: &T, version: u64) -> Result<Item, LedgerE
     Ok(item)
 }
 
-pub(super) fn due_shard(provider: Provider, shard: u8) -> String {
-    format!("{provider}#{shard}")
+pub(super) fn due_shard(provider: Provider, lane: Lane, shard: u8) -> String {
+    match lane {
+        Lane::Work => format!("{provider}#{shard}"),
+        Lane::Metering => format!("{provider}-metering#{shard}"),
+        Lane::FinalUsage => format!("{provider}-final-usage#{shard}"),
+    }
 }
 
 pub(super) fn listing_shard(kind: &str, state: &str, shard: u8) -> String {

@@ -19,6 +19,15 @@ enum Act {
     Replace { item: Result<Item, LedgerError>, expected: u64 },
     Project(Result<Item, LedgerError>),
     Check { expected: Option<u64> },
+    Add(Addition),
+}
+
+/// Numbers of a document that grow, as long as one of its members has this text.
+#[derive(Debug)]
+struct Addition {
+    sums: Vec<(&'static str, u64)>,
+    while_text: (&'static str, &'static str),
+    most: u64,
 }
 
 impl Write {
@@ -61,6 +70,12 @@ impl Write {
         Self { key, act: Act::Check { expected: found.map(|row| row.version) } }
     }
 
+    /// Adds to numbers of a document without reading it. The row must exist, the member `while_text` must have that text,
+    /// and no number may be more than `most` before. The version grows, so that whoever has read the row loses the race.
+    pub fn add(key: Key, sums: Vec<(&'static str, u64)>, while_text: (&'static str, &'static str), most: u64) -> Self {
+        Self { key, act: Act::Add(Addition { sums, while_text, most }) }
+    }
+
     /// Where it writes.
     pub fn key(&self) -> &Key {
         &self.key
@@ -85,6 +100,7 @@ impl Write {
                 TransactWriteItem::builder().put(Put::builder().table_name(table).set_item(Some(item?)).build()?)
             }
             Act::Keep(item) => TransactWriteItem::builder().update(keep(table, &self.key, item?)?),
+            Act::Add(addition) => TransactWriteItem::builder().update(add(table, &self.key, &addition)?),
             Act::Check { expected } => {
                 let check = ConditionCheck::builder().table_name(table).set_key(Some(self.key.attributes()));
                 let check = match expected {
@@ -115,4 +131,26 @@ fn keep(table: &str, key: &Key, item: Item) -> Result<Update, LedgerError> {
         update = update.expression_attribute_values(format!(":v{number}"), value);
     }
     Ok(update.update_expression(format!("SET {}", sets.join(", "))).build()?)
+}
+
+fn add(table: &str, key: &Key, addition: &Addition) -> Result<Update, LedgerError> {
+    let (member, text) = addition.while_text;
+    let mut update = Update::builder().table_name(table).set_key(Some(key.attributes()));
+    update = update
+        .expression_attribute_names("#doc", "doc")
+        .expression_attribute_names("#version", "version")
+        .expression_attribute_names("#member", member)
+        .expression_attribute_values(":text", AttributeValue::S(text.to_owned()))
+        .expression_attribute_values(":most", AttributeValue::N(addition.most.to_string()))
+        .expression_attribute_values(":one", AttributeValue::N("1".to_owned()));
+    let mut sets = vec!["#version = #version + :one".to_owned()];
+    let mut conditions = vec!["#doc.#member = :text".to_owned()];
+    for (number, (name, by)) in addition.sums.iter().enumerate() {
+        sets.push(format!("#doc.#n{number} = #doc.#n{number} + :v{number}"));
+        conditions.push(format!("#doc.#n{number} <= :most"));
+        update = update.expression_attribute_names(format!("#n{number}"), *name);
+        update = update.expression_attribute_values(format!(":v{number}"), AttributeValue::N(by.to_string()));
+    }
+    let update = update.update_expression(format!("SET {}", sets.join(", ")));
+    Ok(update.condition_expression(conditions.join(" AND ")).build()?)
 }

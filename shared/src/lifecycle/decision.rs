@@ -15,6 +15,7 @@ use crate::retry::{Attempts, later};
 use crate::settle::{Changes, Occasion, carried_on, subscription_becomes};
 use crate::subscription::{Pointer, Sign, State, Step, Subscription, SubscriptionKey, Terms};
 use crate::task::{Effect, Task, TaskState};
+use crate::usage::ending::asked_for;
 
 /// What had to be asked for beside the purchase's own partition.
 #[derive(Debug, Default)]
@@ -119,6 +120,10 @@ fn about_subscription(
         changes.and(carried);
         // Not written itself, so it is named: an end of it that comes at the same moment must be seen first.
         changes.write(Write::check(row, key.key()));
+    } else if is_end(&notice.word) {
+        // It is over already; the second sign asks for the last usage once more.
+        let organization = home.link(key).map(|link| link.doc.organization.as_str());
+        changes.and(asked_for(occasion, None, &after, organization));
     }
     if row.is_none() || told_account {
         changes.and(pointers(&after));
@@ -252,8 +257,10 @@ pub(crate) fn superseded(
         | State::Ending { .. }
         | State::Failed { .. } => occasion.now,
     };
-    let state = State::Superseded { at, by: Some(by.clone()) };
-    changes.write(Write::replace(row, &row.doc.moved(state, row.doc.generation, None)));
+    let after = row.doc.moved(State::Superseded { at, by: Some(by.clone()) }, row.doc.generation, None);
+    let organization = before.link(old).map(|link| link.doc.organization.as_str());
+    changes.and(asked_for(occasion, Some(&row.doc.state), &after, organization));
+    changes.write(Write::replace(row, &after));
     changes
 }
 
@@ -315,6 +322,9 @@ fn about_agreement(occasion: Occasion<'_>, home: &Home, known: &Known, notice: &
                 if next != subscription.doc {
                     let link = home.link(&subscription.doc.key);
                     changes.and(subscription_becomes(occasion, Some(subscription), &next, link, None));
+                } else if end_sign(sign).is_some() {
+                    let organization = home.link(&next.key).map(|link| link.doc.organization.as_str());
+                    changes.and(asked_for(occasion, None, &next, organization));
                 }
                 outcome = what;
             }
@@ -336,6 +346,10 @@ fn about_agreement(occasion: Occasion<'_>, home: &Home, known: &Known, notice: &
         changes.write(Write::save(row, &after));
     }
     (changes, format!("{}: {outcome}", notice.kind))
+}
+
+fn is_end(word: &Word) -> bool {
+    matches!(word, Word::Sign(sign) if end_sign(sign).is_some())
 }
 
 fn end_sign(sign: &Sign) -> Option<AgreementEndSign> {

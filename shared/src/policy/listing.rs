@@ -69,6 +69,38 @@ impl Listing {
     pub fn meter(&self, dimension: &str) -> Option<&Meter> {
         self.meters.iter().find(|meter| meter.dimension == dimension)
     }
+
+    /// What must not be said of what is metered: the key and what is wrong with it.
+    pub(super) fn faults(&self) -> Vec<(String, String)> {
+        let mut faults = Vec::new();
+        let mut fault = |key: String, what: &str| faults.push((key, what.to_owned()));
+        let azure = self.marketplace == Provider::Azure;
+        if self.tags && azure {
+            fault("tags".to_owned(), "is only for AWS: Microsoft knows no cost allocation tags");
+        }
+        for (number, meter) in self.meters.iter().enumerate() {
+            let key = |name: &str| format!("meter.{number}.{name}");
+            if meter.dimension.is_empty() || meter.dimension.len() > 255 {
+                fault(key("dimension"), "must have 1 to 255 characters");
+            }
+            if self.meters.iter().take(number).any(|other| other.dimension == meter.dimension) {
+                fault(key("dimension"), "is there for the second time");
+            }
+            if self.model == Model::Contract {
+                fault(key("dimension"), "is metered, and the model contract bills no usage");
+            }
+            if meter.zeros && azure {
+                fault(key("zeros"), "is only for AWS: Microsoft takes no zeros");
+            }
+            if meter.included_by.is_some() && (azure || self.model != Model::ContractWithConsumption) {
+                fault(key("included_by"), "is only for contracts with consumption, on AWS");
+            }
+            if !meter.included.is_empty() && !azure {
+                fault(key("included"), "is only for Microsoft's plans; on AWS use included_by");
+            }
+        }
+        faults
+    }
 }
 
 /// One dimension that is billed by usage.

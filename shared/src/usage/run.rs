@@ -1,14 +1,27 @@
-//! A metering run: everything whose hour is over is sealed and sent, oldest first.
+//! A metering run: everything whose hour is over is sealed and sent, oldest first, the last usage of subscriptions that
+//! end before anything else.
+//!
+//! What a run does not come to stays due. A run may go on for many minutes; so whoever pays for an end that comes
+//! meanwhile does not wait for it: between any two batches the last usage is looked for.
 
+use std::collections::VecDeque;
 use std::future::Future;
 
+use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::ledger::LedgerError;
+use super::hour::Hour;
+use super::sending::{AT_ONCE, Sending};
+use crate::ledger::{Cursor, Key, Lane, Ledger, LedgerError, Provider};
 use crate::marketplace::Marketplace;
 use crate::sweeper::Span;
 use crate::work::Worker;
+
+/// Keys of one page of the due index.
+const PAGE: i32 = 200;
+/// Batches worked on at a time, so that one waits for the ledger while another waits for the marketplace.
+const BATCHES: usize = 3;
 
 /// Lets the next call to the marketplace go when the marketplace's limit allows it.
 pub trait Pace: Sync {
@@ -30,7 +43,7 @@ pub struct MeteringReport {
     pub calls: u32,
     /// Hours that will be billed.
     pub accepted: u32,
-    /// Hours of which nothing is billed by themselves (included in the plan, or less than a unit).
+    /// Hours of which nothing is billed by themselves (included in the plan, less than a unit, moved).
     pub nothing: u32,
     /// Hours the marketplace does not take yet.
     pub held: u32,
@@ -42,16 +55,95 @@ pub struct MeteringReport {
     pub cut_short: bool,
 }
 
+impl MeteringReport {
+    /// Adds what another did.
+    pub fn and(&mut self, other: Self) {
+        self.hours += other.hours;
+        self.calls += other.calls;
+        self.accepted += other.accepted;
+        self.nothing += other.nothing;
+        self.held += other.held;
+        self.lost += other.lost;
+        self.failed += other.failed;
+        self.cut_short |= other.cut_short;
+    }
+}
+
 /// Seals and sends what is due.
 ///
 /// # Errors
-/// Only if the index itself cannot be read; an hour's failure is counted.
+/// Only if the ledger cannot be reached; whatever else fails is counted, and stays due.
 pub async fn metering<M: Marketplace>(
     worker: &Worker<'_, M>,
     span: Span,
     clock: impl Fn() -> Timestamp,
     pace: &impl Pace,
 ) -> Result<MeteringReport, LedgerError> {
-    let _ = (worker, span, clock, pace);
-    Ok(MeteringReport::default())
+    let sending = Sending { worker, pace };
+    let mut report = MeteringReport::default();
+    let mut due = Due::new(span.provider, clock());
+    loop {
+        report.and(super::ending::first(&sending, span.provider, &clock).await?);
+        let mut batches = Vec::new();
+        for _ in 0..BATCHES {
+            let batch = due.next(worker.ledger, AT_ONCE).await?;
+            if !batch.is_empty() {
+                batches.push(batch);
+            }
+        }
+        if batches.is_empty() {
+            return Ok(report);
+        }
+        if clock() >= span.until {
+            report.cut_short = true;
+            return Ok(report);
+        }
+        let now = clock();
+        for done in try_join_all(batches.iter().map(|keys| sending.work_on(keys, false, now))).await? {
+            report.and(done);
+        }
+    }
+}
+
+/// The due hours of all shards, oldest first.
+struct Due {
+    provider: Provider,
+    until: Timestamp,
+    shards: Vec<Shard>,
+}
+
+#[derive(Default)]
+struct Shard {
+    keys: VecDeque<Key>,
+    after: Option<Cursor>,
+    read: bool,
+}
+
+impl Due {
+    fn new(provider: Provider, until: Timestamp) -> Self {
+        let shards = (0..Lane::Metering.shards()).map(|_| Shard::default()).collect();
+        Self { provider, until, shards }
+    }
+
+    /// The next `most` keys.
+    async fn next(&mut self, ledger: &Ledger, most: usize) -> Result<Vec<Key>, LedgerError> {
+        let mut keys = Vec::with_capacity(most);
+        while keys.len() < most {
+            for (number, shard) in (0..).zip(&mut self.shards) {
+                if shard.keys.is_empty() && !(shard.read && shard.after.is_none()) {
+                    let lane = (self.provider, Lane::Metering);
+                    let (found, after) = ledger.due(lane, number, self.until, shard.after.take(), PAGE).await?;
+                    shard.keys.extend(found);
+                    (shard.after, shard.read) = (after, true);
+                }
+            }
+            let oldest = self.shards.iter_mut().filter(|shard| !shard.keys.is_empty());
+            let oldest = oldest.min_by_key(|shard| shard.keys.front().map(Hour::begins));
+            match oldest.and_then(|shard| shard.keys.pop_front()) {
+                Some(key) => keys.push(key),
+                None => break,
+            }
+        }
+        Ok(keys)
+    }
 }

@@ -1,0 +1,306 @@
+//! The last usage of a subscription that ends.
+//!
+//! On the first sign of the end a row is written in the transaction that decides it. AWS takes the last usage for one hour
+//! only, and its texts differ on whether that hour begins with the end of the agreement or with the licence's
+//! deprovisioning; so both are obeyed. Hours that are over are sent at once; the hour of the end stays open for what the
+//! product still has to report, for as long as the policy says and never longer than 50 minutes. The second sign runs the
+//! same once more. Whatever is not taken is tried until the deadline, and then a receipt says what became of each hour.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::calendar::end_of;
+use super::hour::Hour;
+use super::meter::Meter;
+use super::run::{MeteringReport, Pace};
+use super::sending::{AT_ONCE, Sending};
+use super::telling::{final_receipt, final_requested};
+use crate::ledger::{Document, Key, Lane, Ledger, LedgerError, Provider, Row, Write};
+use crate::marketplace::Marketplace;
+use crate::policy::Policy;
+use crate::retry::{Attempts, LEASE, later};
+use crate::settle::{Changes, Occasion};
+use crate::subscription::{FINAL_USAGE, State, Subscription, SubscriptionKey};
+use crate::work::{Ran, is_due, written};
+
+/// How long Microsoft takes usage from before a cancellation (metered billing FAQ).
+const MICROSOFT_WINDOW: SignedDuration = SignedDuration::from_hours(24);
+/// How soon what was not taken is tried again.
+const SOON: SignedDuration = SignedDuration::from_mins(1);
+/// How far back from the end the hours are looked at: older ones have long been settled.
+const LOOKED_BACK: SignedDuration = SignedDuration::from_hours(-24 * 3);
+/// Accounts of one receipt; a listing has fewer dimensions.
+const MOST_REMAINDERS: usize = 90;
+/// How long a receipt is kept.
+const KEPT_FOR: SignedDuration = SignedDuration::from_hours(24 * 400);
+
+/// Where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FinalState {
+    /// Something may still be sent.
+    Open,
+    /// Everything has come to its end.
+    Done,
+    /// The deadline is past and something had not been taken.
+    Late,
+    /// The subscription did not end after all.
+    Void,
+}
+
+/// The last usage of a subscription, as asked for by one sign of its end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FinalUsage {
+    /// Which subscription.
+    pub subscription: SubscriptionKey,
+    /// The organization that was linked with it, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub organization: Option<String>,
+    /// When it ended; usage that is later is not billed.
+    pub ended_at: Timestamp,
+    /// Whether an earlier sign had been heard.
+    pub second: bool,
+    /// Until when the product may report usage from before the end.
+    pub open_until: Timestamp,
+    /// Until when the marketplace takes it.
+    pub deadline: Timestamp,
+    /// Where it stands.
+    pub state: FinalState,
+    /// Its tries.
+    pub attempts: Attempts,
+}
+
+impl FinalUsage {
+    /// What the sort keys of these rows start with.
+    pub const PREFIX: &'static str = "FINAL#";
+
+    /// Of a subscription that is over or ending; none of one in force.
+    pub fn asked(
+        policy: &Policy,
+        subscription: &Subscription,
+        organization: Option<&str>,
+        second: bool,
+        now: Timestamp,
+    ) -> Option<Self> {
+        let wait = policy.usage.final_wait();
+        let (ended_at, organization, wait) = match &subscription.state {
+            State::Ending { since, .. } => (*since, organization, wait),
+            State::Ended { at, .. } => (*at, organization, wait),
+            // The organization goes on under another subscription, which takes what is reported late; nobody is asked.
+            State::Superseded { at, .. } => (*at, None, SignedDuration::ZERO),
+            State::Announced | State::Active { .. } | State::Suspended { .. } | State::Failed { .. } => return None,
+        };
+        let window = match subscription.key.provider() {
+            Provider::Aws => FINAL_USAGE,
+            Provider::Azure => MICROSOFT_WINDOW,
+        };
+        Some(Self {
+            subscription: subscription.key.clone(),
+            organization: organization.map(str::to_owned),
+            ended_at,
+            second,
+            open_until: later(ended_at, wait),
+            deadline: later(ended_at, window),
+            state: FinalState::Open,
+            attempts: Attempts::at(now),
+        })
+    }
+}
+
+impl Document for FinalUsage {
+    const KIND: &'static str = "final-usage";
+
+    fn key(&self) -> Key {
+        let sign = if self.second { "2" } else { "1" };
+        let sk = format!("{}{:014}#{sign}", Self::PREFIX, self.ended_at.as_millisecond());
+        Key::new(Hour::partition(&self.subscription), sk)
+    }
+
+    fn lane(&self) -> Lane {
+        Lane::FinalUsage
+    }
+
+    fn due(&self) -> Option<(Provider, Timestamp)> {
+        (self.state == FinalState::Open).then_some((self.subscription.provider(), self.attempts.not_before))
+    }
+
+    fn listing(&self) -> Option<(&'static str, Timestamp)> {
+        match self.state {
+            FinalState::Open => Some(("open", self.ended_at)),
+            FinalState::Late => Some(("late", self.ended_at)),
+            FinalState::Done | FinalState::Void => None,
+        }
+    }
+
+    fn expires(&self) -> Option<Timestamp> {
+        (self.state != FinalState::Open).then(|| later(self.ended_at, KEPT_FOR))
+    }
+}
+
+/// What the end of a subscription asks for: written with the change that says so. `before` is none where a sign is heard of a
+/// subscription that is over already.
+pub fn asked_for(
+    occasion: Occasion<'_>,
+    before: Option<&State>,
+    after: &Subscription,
+    organization: Option<&str>,
+) -> Changes {
+    let mut changes = Changes::default();
+    let listing = occasion.policy.listing(after.key.provider(), &after.product);
+    if listing.is_none_or(|listing| listing.meters.is_empty()) {
+        return changes;
+    }
+    let second = match before {
+        Some(State::Active { .. } | State::Suspended { .. } | State::Announced) => false,
+        Some(State::Ending { .. }) | None => true,
+        Some(State::Ended { .. } | State::Failed { .. } | State::Superseded { .. }) => return changes,
+    };
+    let Some(asked) = FinalUsage::asked(occasion.policy, after, organization, second, occasion.now) else {
+        return changes;
+    };
+    changes.wake.push(asked.key());
+    // The same sign of the same end makes the same row.
+    changes.write(Write::project(&asked));
+    if !second && let Some(event) = final_requested(&asked, occasion.now) {
+        changes.event(&event);
+    }
+    changes
+}
+
+/// Works on every last usage that is due. One Query where there is none.
+pub(super) async fn first<M: Marketplace, P: Pace>(
+    sending: &Sending<'_, M, P>,
+    provider: Provider,
+    clock: &impl Fn() -> Timestamp,
+) -> Result<MeteringReport, LedgerError> {
+    let mut report = MeteringReport::default();
+    let (keys, _) = sending.worker.ledger.due((provider, Lane::FinalUsage), 0, clock(), None, 50).await?;
+    for key in keys {
+        if let Some(row) = sending.worker.ledger.get::<FinalUsage>(&key).await? {
+            report.and(flush(sending, row, clock()).await?.1);
+        }
+    }
+    Ok(report)
+}
+
+/// Sends what is left of a subscription that has ended.
+///
+/// # Errors
+/// The ledger's; the row is due again when its lease has run out.
+pub async fn flush<M: Marketplace, P: Pace>(
+    sending: &Sending<'_, M, P>,
+    row: Row<FinalUsage>,
+    now: Timestamp,
+) -> Result<(Ran, MeteringReport), LedgerError> {
+    let mut report = MeteringReport::default();
+    let ledger = sending.worker.ledger;
+    if !is_due(&row.doc, now) {
+        return Ok((Ran::left(FinalUsage::KIND, "not due"), report));
+    }
+    let lease =
+        Attempts { not_before: later(now, LEASE), tries: row.doc.attempts.tries + 1, ..row.doc.attempts.clone() };
+    let row = match ledger.replace(&row, FinalUsage { attempts: lease, ..row.doc.clone() }).await {
+        Ok(row) => row,
+        Err(LedgerError::Conflict) => return Ok((Ran::left(FinalUsage::KIND, "taken"), report)),
+        Err(error) => return Err(error),
+    };
+    let asked = &row.doc;
+    let subscription = ledger.get::<Subscription>(&asked.subscription.key()).await?;
+    let over = subscription.is_some_and(|row| {
+        matches!(row.doc.state, State::Ending { .. } | State::Ended { .. } | State::Superseded { .. })
+    });
+    if !over {
+        return settled(ledger, &row, FinalState::Void, Vec::new(), "it did not end after all", report).await;
+    }
+    let closing = now >= asked.open_until;
+    let hours = left_of(ledger, asked).await?;
+    let ready = |hour: &&Hour| !hour.stage.is_final() && (closing || end_of(hour.hour) <= now);
+    let keys: Vec<Key> = hours.iter().filter(ready).map(Document::key).collect();
+    for keys in keys.chunks(AT_ONCE) {
+        report.and(sending.work_on(keys, true, now).await?);
+    }
+    let hours = left_of(ledger, asked).await?;
+    let settled_all = hours.iter().all(|hour| hour.stage.is_final());
+    if closing && (settled_all || now >= asked.deadline) {
+        let state = if settled_all { FinalState::Done } else { FinalState::Late };
+        let outcome = if settled_all { "all of the last usage is settled" } else { "the deadline is past" };
+        let changes = if asked.second { Vec::new() } else { receipt(ledger, asked, &hours, settled_all, now).await? };
+        return settled(ledger, &row, state, changes, outcome, report).await;
+    }
+    if asked.second && settled_all {
+        return settled(ledger, &row, FinalState::Done, Vec::new(), "nothing is left to send", report).await;
+    }
+    let soon = if closing { later(now, SOON) } else { asked.open_until.min(later(now, SOON * 5)) };
+    let again = FinalUsage { attempts: Attempts { not_before: soon, ..asked.attempts.clone() }, ..asked.clone() };
+    let ran =
+        Ran::done(FinalUsage::KIND, if closing { "some of it is not taken yet" } else { "the last hour is open" });
+    Ok((written(ledger, &row, again, ran).await?, report))
+}
+
+/// The hours that the end is about: those that are not settled, and those of its last day.
+async fn left_of(ledger: &Ledger, asked: &FinalUsage) -> Result<Vec<Hour>, LedgerError> {
+    let mut hours = Vec::new();
+    let mut after: Option<String> = None;
+    let oldest = later(asked.ended_at, LOOKED_BACK);
+    loop {
+        let page = ledger.newest(&Hour::partition(&asked.subscription), Hour::PREFIX, after.as_deref(), 100).await?;
+        for found in page.items {
+            let hour = found.read::<Hour>()?.doc;
+            if hour.hour < oldest {
+                return Ok(hours);
+            }
+            hours.push(hour);
+        }
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return Ok(hours),
+        }
+    }
+}
+
+/// The event with what became of each hour, and the accounts without what no record can carry any more.
+async fn receipt(
+    ledger: &Ledger,
+    asked: &FinalUsage,
+    hours: &[Hour],
+    complete: bool,
+    now: Timestamp,
+) -> Result<Vec<Write>, LedgerError> {
+    let mut writes = Vec::new();
+    let mut remainders = Vec::new();
+    for found in ledger.whole_partition(&Hour::partition(&asked.subscription), Meter::PREFIX).await? {
+        let row = found.read::<Meter>()?;
+        if !complete || row.doc.carried.is_zero() || remainders.len() >= MOST_REMAINDERS {
+            continue;
+        }
+        let mut meter = row.doc.clone();
+        let carried = std::mem::take(&mut meter.carried);
+        let newest = meter.terms.last().and_then(|term| term.ends_at);
+        meter.in_term(newest, |term| term.remainder = term.remainder.saturating_plus(carried));
+        tracing::warn!(subscription = %asked.subscription, dimension = meter.dimension, %carried, "a last fraction is not billed");
+        remainders.push((meter.dimension.clone(), carried.to_string()));
+        writes.push(Write::replace(&row, &meter));
+    }
+    if !complete {
+        let open = hours.iter().filter(|hour| !hour.stage.is_final()).count();
+        tracing::error!(subscription = %asked.subscription, hours = open, "the last usage was not taken in time");
+    }
+    writes.extend(final_receipt(asked, hours, &remainders, now).map(|event| Write::create(&event)));
+    Ok(writes)
+}
+
+async fn settled(
+    ledger: &Ledger,
+    row: &Row<FinalUsage>,
+    state: FinalState,
+    mut writes: Vec<Write>,
+    outcome: &str,
+    report: MeteringReport,
+) -> Result<(Ran, MeteringReport), LedgerError> {
+    writes.push(Write::replace(row, &FinalUsage { state, ..row.doc.clone() }));
+    match ledger.transact(writes).await {
+        Ok(()) => Ok((Ran::done(FinalUsage::KIND, outcome), report)),
+        Err(LedgerError::Conflict) => Ok((Ran::left(FinalUsage::KIND, "somebody was faster"), report)),
+        Err(error) => Err(error),
+    }
+}

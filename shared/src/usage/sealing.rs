@@ -1,0 +1,250 @@
+//! What becomes of an hour whose time has come: pure, from what was counted, the running account, the purchase as it
+//! stands and the listing, to the record that is sent or to why none is.
+//!
+//! The arithmetic is by term: what plan or contract include is used up first, in the order in which hours are sealed, and
+//! only the rest is billed (Microsoft nets nothing itself; on AWS the seller reports what exceeds the entitlement). AWS
+//! takes whole units: a fraction waits and is billed with a later hour.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::Quantity;
+use super::calendar::{edge, hour_of, term_end};
+use super::hour::{Hour, Part, Sealed, Stage};
+use super::meter::Meter;
+use crate::entitlement::valid;
+use crate::ledger::Provider;
+use crate::marketplace::{Allocation, UsageRecord};
+use crate::policy::{Listing, Meter as Rule};
+use crate::retry::{Attempts, LEASE, later};
+use crate::subscription::{State, Subscription, SubscriptionKey};
+
+/// The most a record holds: AWS a signed 32-bit integer of units; of Microsoft's numbers, which are doubles, what is
+/// exact to six places.
+fn most(provider: Provider) -> Quantity {
+    match provider {
+        Provider::Aws => Quantity::from_micros(2_147_483_647_000_000),
+        Provider::Azure => Quantity::from_micros(999_999_999_999_999),
+    }
+}
+
+/// The most allocations of a record (AWS).
+pub const MOST_ALLOCATIONS: u32 = 2500;
+
+/// How long usage of a purchase that could not be paid is kept: it may still come into force.
+const MAY_STILL_BE_PAID: SignedDuration = SignedDuration::from_hours(24 * 7);
+
+/// What becomes of an hour.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Not yet, for this reason; it is looked at again in an hour.
+    Wait(&'static str),
+    /// It cannot be billed as its own hour, but as part of a later one.
+    Move,
+    /// It is frozen: these rows.
+    Seal(Box<Hour>, Box<Meter>),
+}
+
+/// Everything there is to know about an hour.
+#[derive(Clone, Copy, Debug)]
+pub struct Counted<'a> {
+    /// The hour.
+    pub hour: &'a Hour,
+    /// Its parts, all of them.
+    pub parts: &'a [Part],
+    /// The running account so far.
+    pub meter: &'a Meter,
+    /// The purchase.
+    pub subscription: &'a Subscription,
+    /// What it was bought of; none if the policy does not name it any more.
+    pub listing: Option<&'a Listing>,
+}
+
+impl Counted<'_> {
+    /// All that was used.
+    fn used(&self) -> Quantity {
+        let parts: Quantity = self.parts.iter().map(|part| part.amount).sum();
+        self.hour.amount.saturating_plus(parts)
+    }
+}
+
+/// Decides.
+pub fn fate(counted: Counted<'_>, now: Timestamp) -> Fate {
+    let Counted { hour, subscription, .. } = counted;
+    let too_old = now >= edge(hour.subscription.provider(), stamp(hour, subscription));
+    let over = |since: Timestamp| {
+        if hour.hour > since {
+            return lost(counted, Stage::Refused, "it is later than the end of the subscription", now);
+        }
+        if too_old { lost(counted, Stage::Expired, "too old before it was sent", now) } else { sealed(counted, now) }
+    };
+    match &subscription.state {
+        State::Announced => Fate::Wait("the purchase is not confirmed yet"),
+        State::Suspended { .. } => Fate::Wait("the subscription is suspended"),
+        // It may still be confirmed; what it used meanwhile is billed in a later hour then.
+        State::Failed { .. } if now < later(hour.hour, MAY_STILL_BE_PAID) => Fate::Wait("the purchase failed"),
+        State::Failed { .. } => lost(counted, Stage::Refused, "the purchase failed", now),
+        State::Active { since } => {
+            let began = subscription.in_force_since.unwrap_or(*since);
+            if hour.hour < hour_of(began) || too_old { Fate::Move } else { sealed(counted, now) }
+        }
+        State::Ending { since, .. } => over(*since),
+        State::Ended { at, .. } | State::Superseded { at, .. } => over(*at),
+    }
+}
+
+/// When the record says the usage was: the beginning of the hour, or of the subscription within it. AWS refuses what is
+/// stamped before a licence begins, and the same stamp makes a resend identical.
+fn stamp(hour: &Hour, subscription: &Subscription) -> Timestamp {
+    let began = subscription.in_force_since.filter(|began| hour_of(*began) == hour.hour);
+    began.map_or(hour.hour, whole_second_after)
+}
+
+/// Records carry whole seconds; this is the first that is not before `at`, if it lies in the same hour.
+fn whole_second_after(at: Timestamp) -> Timestamp {
+    let whole = Timestamp::from_second(at.as_second()).unwrap_or(at);
+    let up = if whole < at { later(whole, SignedDuration::from_secs(1)) } else { whole };
+    if hour_of(up) == hour_of(at) { up } else { whole }
+}
+
+/// An hour of which nothing is billed any more.
+fn lost(counted: Counted<'_>, stage: Stage, why: &str, now: Timestamp) -> Fate {
+    let Fate::Seal(hour, mut meter) = sealed(counted, now) else { return Fate::Wait("it cannot be sealed") };
+    let hour = settle(&hour, &mut meter, stage, now, None, Some(why.to_owned()));
+    Fate::Seal(Box::new(hour), meter)
+}
+
+fn sealed(counted: Counted<'_>, now: Timestamp) -> Fate {
+    let Counted { hour, meter, subscription, listing, .. } = counted;
+    let provider = hour.subscription.provider();
+    let rule = listing.and_then(|listing| listing.meter(&hour.dimension));
+    let used = counted.used();
+    let term = term_of(hour, subscription, rule);
+    let before = meter.used_in(term);
+    let allowance = rule.map_or(Quantity::ZERO, |rule| allowance(rule, hour, subscription));
+    let included = used.min(allowance.less(before));
+    let chargeable = meter.carried.saturating_plus(used.less(included));
+    let most = most(provider);
+    let billed = match provider {
+        Provider::Aws => chargeable.floor().min(most),
+        Provider::Azure => chargeable.min(most),
+    };
+    let carried_out = chargeable.less(billed);
+    let zero = hour.zero && provider == Provider::Aws;
+    let record = (!billed.is_zero() || zero).then(|| UsageRecord {
+        subscription: hour.subscription.clone(),
+        product: hour.product.clone(),
+        account: subscription.account.clone(),
+        licence_arn: subscription.licence_arn.clone(),
+        plan: hour.plan.clone().or_else(|| subscription.terms.as_ref().map(|terms| terms.plan.clone())),
+        dimension: hour.dimension.clone(),
+        at: stamp(hour, subscription),
+        quantity: billed,
+        allocations: allocations(counted, billed),
+    });
+    let mut next = meter.clone();
+    next.carried = carried_out;
+    next.in_term(term, |term| {
+        term.used = term.used.saturating_plus(used);
+        term.included = term.included.saturating_plus(included);
+        term.pending = term.pending.saturating_plus(billed);
+    });
+    let sends = record.is_some();
+    let sealed =
+        Sealed { at: now, term, used, included, carried_in: meter.carried, carried_out, record, in_doubt: sends };
+    let attempts = Attempts { tries: 1, ..Attempts::at(later(now, LEASE)) };
+    let frozen = Hour { stage: Stage::Sealed, sealed: Some(sealed), attempts, ..hour.clone() };
+    let frozen = if sends { frozen } else { frozen.settled(Stage::Nothing, now, None, Some(nothing(used, included))) };
+    Fate::Seal(Box::new(frozen), Box::new(next))
+}
+
+fn nothing(used: Quantity, included: Quantity) -> String {
+    let why = match (used.is_zero(), used == included) {
+        (true, _) => "nothing was used",
+        (false, true) => "included",
+        (false, false) => "less than a unit beyond what is included; it waits for a later hour",
+    };
+    why.to_owned()
+}
+
+/// The term whose allowance an hour uses up.
+fn term_of(hour: &Hour, subscription: &Subscription, rule: Option<&Rule>) -> Option<Timestamp> {
+    match &hour.subscription {
+        SubscriptionKey::Azure { .. } => subscription.terms.as_ref().and_then(|terms| term_end(terms, hour.hour)),
+        SubscriptionKey::AwsLicence { .. } | SubscriptionKey::AwsLegacy { .. } => {
+            let dimension = rule?.included_by.as_ref()?;
+            let theirs = subscription.entitlements.iter().filter(|entitlement| entitlement.dimension == *dimension);
+            // What has run out stays the measure of the hours before.
+            theirs.filter_map(|entitlement| entitlement.expires).filter(|at| *at > hour.hour).min()
+        }
+    }
+}
+
+/// How much of the dimension the hour's term includes.
+fn allowance(rule: &Rule, hour: &Hour, subscription: &Subscription) -> Quantity {
+    match &hour.subscription {
+        SubscriptionKey::Azure { .. } => {
+            let plan = hour.plan.as_ref().or(subscription.terms.as_ref().map(|terms| &terms.plan));
+            plan.and_then(|plan| rule.included.get(plan)).copied().unwrap_or_default()
+        }
+        SubscriptionKey::AwsLicence { .. } | SubscriptionKey::AwsLegacy { .. } => {
+            let Some(dimension) = &rule.included_by else { return Quantity::ZERO };
+            let then = valid(&subscription.entitlements, hour.hour);
+            let theirs = then.filter(|entitlement| entitlement.dimension == *dimension);
+            theirs.filter_map(|entitlement| Quantity::parse(&entitlement.value).ok()).sum()
+        }
+    }
+}
+
+/// How the billed quantity is spread over the buyer's tags, whole units each; what is left of it has no tags. Within one
+/// hour AWS wants allocations on all records or on none, so a listing with tags has them always.
+fn allocations(counted: Counted<'_>, billed: Quantity) -> Vec<Allocation> {
+    let wanted = counted.listing.is_some_and(|listing| listing.tags);
+    if !wanted || counted.hour.subscription.provider() != Provider::Aws || billed.is_zero() {
+        return Vec::new();
+    }
+    let mut by_tags: BTreeMap<&BTreeMap<String, String>, Quantity> = BTreeMap::new();
+    for part in counted.parts.iter().filter(|part| !part.tags.is_empty()) {
+        let sum = by_tags.entry(&part.tags).or_default();
+        *sum = sum.saturating_plus(part.amount);
+    }
+    let mut left = billed;
+    let mut allocations = Vec::new();
+    for (tags, amount) in by_tags {
+        let quantity = amount.floor().min(left);
+        if !quantity.is_zero() {
+            left = left.less(quantity);
+            allocations.push(Allocation { tags: tags.clone(), quantity });
+        }
+    }
+    if !left.is_zero() {
+        allocations.push(Allocation { tags: BTreeMap::new(), quantity: left });
+    }
+    allocations
+}
+
+/// A sealed hour comes to its end, and the account follows.
+pub fn settle(
+    hour: &Hour,
+    meter: &mut Meter,
+    stage: Stage,
+    now: Timestamp,
+    record: Option<String>,
+    reason: Option<String>,
+) -> Hour {
+    let quantity = hour.billed();
+    let term = hour.sealed.as_ref().and_then(|sealed| sealed.term);
+    meter.in_term(term, |term| {
+        term.pending = term.pending.less(quantity);
+        let sum = match stage {
+            Stage::Accepted => &mut term.accepted,
+            Stage::Expired => &mut term.expired,
+            Stage::Refused | Stage::Open | Stage::Closing | Stage::Sealed | Stage::Nothing | Stage::Moved => {
+                &mut term.refused
+            }
+        };
+        *sum = sum.saturating_plus(quantity);
+    });
+    hour.settled(stage, now, record, reason)
+}

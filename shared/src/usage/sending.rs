@@ -1,0 +1,666 @@
+//! Hours on their way to the marketplace: frozen in one transaction, sent, and settled in another.
+//!
+//! An hour is frozen before it is first sent and leased to whoever froze it; whoever takes it up again after a crash sends
+//! the same record. A call that is refused because of one record is halved until that record is alone. Every word of the
+//! marketplace is written beside the running account, so that the sums are those of the hours.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use super::calendar::{end_of, hour_of};
+use super::hour::{Hour, Part, Stage};
+use super::meter::Meter;
+use super::outcome::{Next, is_at_risk, is_too_old, next, next_run};
+use super::run::{MeteringReport, Pace};
+use super::sealing::{Counted, Fate, fate, settle};
+use super::telling::refused;
+use crate::disposition::chain;
+use crate::ledger::{Document, Key, Ledger, LedgerError, Row, Write};
+use crate::marketplace::{Marketplace, MeterError, Metered, UsageRecord};
+use crate::retry::AfterFailure;
+use crate::settle::Changes;
+use crate::subscription::{Subscription, SubscriptionKey};
+use crate::work::Worker;
+
+/// Hours of one transaction: each with its account, some with an event.
+pub const AT_ONCE: usize = 40;
+/// Records of one call, on both marketplaces.
+const MOST_RECORDS: usize = 25;
+/// Bytes of one call; AWS takes less than a megabyte.
+const MOST_BYTES: usize = 900_000;
+/// How often a call that did nothing, or of which nothing is known, is made in one run.
+const TRIES: usize = 3;
+/// How often a lost race over one hour is decided again.
+const RACES: usize = 6;
+
+/// An hour that is sent just now.
+#[derive(Clone, Debug)]
+struct Sent {
+    row: Row<Hour>,
+    record: UsageRecord,
+    /// Whether no earlier try can have been taken.
+    fresh: bool,
+}
+
+/// What was found out about a record.
+#[derive(Clone, Debug)]
+enum Word {
+    Said(Metered),
+    /// Nothing of that kind, for this reason; it is worth another try at once.
+    Silent(String),
+    /// Nothing was metered, and trying again at once is of no use.
+    Denied(String),
+}
+
+/// The last word on a record, and whether an earlier try of this run may have been taken.
+#[derive(Clone, Debug)]
+struct Answered {
+    word: Word,
+    doubt: bool,
+}
+
+/// Sends for one provider.
+#[derive(Clone, Copy, Debug)]
+pub struct Sending<'a, M, P> {
+    /// What everything is done with.
+    pub worker: &'a Worker<'a, M>,
+    /// The marketplace's limit.
+    pub pace: &'a P,
+}
+
+impl<M: Marketplace, P: Pace> Sending<'_, M, P> {
+    /// Seals and sends the hours at these keys, at most [`AT_ONCE`] of them. With `early` an hour need not be over.
+    ///
+    /// # Errors
+    /// The ledger's. Whatever was frozen by then is taken up again when its lease has run out.
+    pub async fn work_on(&self, keys: &[Key], early: bool, now: Timestamp) -> Result<MeteringReport, LedgerError> {
+        let mut report = MeteringReport::default();
+        let mut rows = self.ledger().get_many::<Hour>(keys).await?;
+        rows.retain(|row| is_ready(&row.doc, early, now));
+        rows.sort_by(|one, other| (one.doc.hour, &one.doc.dimension).cmp(&(other.doc.hour, &other.doc.dimension)));
+        report.hours = number(rows.len());
+        let (sealed, open): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.doc.stage == Stage::Sealed);
+        let mut known = Known::default();
+        let mut sending = self.seal(open, &mut known, &mut report, now).await?;
+        for row in sealed {
+            sending.extend(self.take_up(row, &mut report, now).await?);
+        }
+        let answers = self.send(&sending, &mut report).await;
+        self.write(sending.into_iter().zip(answers).collect(), &mut known, &mut report, now).await?;
+        Ok(report)
+    }
+
+    fn ledger(&self) -> &Ledger {
+        self.worker.ledger
+    }
+
+    /// Freezes hours, and gives those that are to be sent.
+    async fn seal(
+        &self,
+        rows: Vec<Row<Hour>>,
+        known: &mut Known,
+        report: &mut MeteringReport,
+        now: Timestamp,
+    ) -> Result<Vec<Sent>, LedgerError> {
+        known.read(self.ledger(), &rows).await?;
+        let mut together = Vec::new();
+        let mut sending = Vec::new();
+        for row in rows {
+            if row.doc.stage == Stage::Closing || !row.doc.shards.is_empty() {
+                sending.extend(self.seal_alone(row.doc.key(), report, now).await?);
+                continue;
+            }
+            match self.fate(&row, &[], known, now) {
+                Some(Fate::Seal(hour, meter)) => {
+                    known.now_is(&meter);
+                    together.push((row, *hour));
+                }
+                Some(Fate::Wait(_) | Fate::Move) => sending.extend(self.seal_alone(row.doc.key(), report, now).await?),
+                None => report.failed += 1,
+            }
+        }
+        if together.is_empty() {
+            return Ok(sending);
+        }
+        let mut writes = known.changed();
+        for (row, hour) in &together {
+            writes.push(Write::replace(row, hour));
+            writes.extend(refused(hour, now).map(|event| Write::create(&event)));
+        }
+        match self.ledger().transact(writes).await {
+            Ok(()) => {
+                known.written();
+                for (row, hour) in together {
+                    let row = Row { version: row.version + 1, doc: hour };
+                    sending.extend(started(row, report));
+                }
+            }
+            // Somebody counted into one of them, or changed an account, meanwhile.
+            Err(LedgerError::Conflict) => {
+                *known = Known::default();
+                for (row, _) in together {
+                    sending.extend(self.seal_alone(row.doc.key(), report, now).await?);
+                }
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(sending)
+    }
+
+    fn fate(&self, row: &Row<Hour>, parts: &[Part], known: &Known, now: Timestamp) -> Option<Fate> {
+        let hour = &row.doc;
+        let subscription = known.subscriptions.get(&hour.subscription)?;
+        let listing = self.worker.policy.listing(hour.subscription.provider(), &hour.product);
+        let meter = known.meter(hour);
+        Some(fate(Counted { hour, parts, meter: &meter, subscription, listing }, now))
+    }
+
+    /// Freezes one hour by itself: one with parts, one that waits or moves, one that somebody was faster with.
+    async fn seal_alone(
+        &self,
+        key: Key,
+        report: &mut MeteringReport,
+        now: Timestamp,
+    ) -> Result<Option<Sent>, LedgerError> {
+        for _ in 0..RACES {
+            let Some(row) = self.ledger().get::<Hour>(&key).await? else { return Ok(None) };
+            if !matches!(row.doc.stage, Stage::Open | Stage::Closing) {
+                return Ok(None);
+            }
+            let mut known = Known::default();
+            known.read(self.ledger(), std::slice::from_ref(&row)).await?;
+            match self.fate(&row, &[], &known, now) {
+                Some(Fate::Wait(why)) => {
+                    if let Some(done) = self.postpone(&row, now).await? {
+                        tracing::info!(hour = %key, why, "usage waits");
+                        report.held += done;
+                        return Ok(None);
+                    }
+                    continue;
+                }
+                None => {
+                    tracing::error!(hour = %key, "usage of a subscription that is not there");
+                    report.failed += 1;
+                    return Ok(None);
+                }
+                Some(Fate::Move | Fate::Seal(..)) => {}
+            }
+            let Some((row, parts)) = self.close(row).await? else { continue };
+            let (writes, after) = match self.fate(&row, &parts, &known, now) {
+                Some(Fate::Seal(hour, meter)) => {
+                    known.now_is(&meter);
+                    let mut writes = known.changed();
+                    writes.extend(refused(&hour, now).map(|event| Write::create(&event)));
+                    (writes, *hour)
+                }
+                Some(Fate::Move) => {
+                    let Some(moved) = self.moved(&row, &parts, &known, now).await? else { continue };
+                    moved
+                }
+                Some(Fate::Wait(_)) | None => continue,
+            };
+            let writes = writes.into_iter().chain([Write::replace(&row, &after)]).collect();
+            match self.ledger().transact(writes).await {
+                Ok(()) => return Ok(started(Row { version: row.version + 1, doc: after }, report)),
+                Err(LedgerError::Conflict) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        report.failed += 1;
+        Ok(None)
+    }
+
+    /// Looks at it again with the next run. None if somebody was faster.
+    async fn postpone(&self, row: &Row<Hour>, now: Timestamp) -> Result<Option<u32>, LedgerError> {
+        let mut hour = row.doc.clone();
+        hour.attempts.not_before = next_run(now);
+        match self.ledger().replace(row, hour).await {
+            Ok(_) => Ok(Some(1)),
+            Err(LedgerError::Conflict) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Adds nothing more to an hour with parts, and reads them. None if somebody was faster.
+    async fn close(&self, row: Row<Hour>) -> Result<Option<(Row<Hour>, Vec<Part>)>, LedgerError> {
+        if row.doc.shards.is_empty() {
+            return Ok(Some((row, Vec::new())));
+        }
+        let closing = Hour { stage: Stage::Closing, ..row.doc.clone() };
+        let row = if row.doc.stage == Stage::Closing {
+            row
+        } else {
+            match self.ledger().replace(&row, closing).await {
+                Ok(row) => row,
+                Err(LedgerError::Conflict) => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        };
+        let mut parts = Vec::new();
+        for shard in &row.doc.shards {
+            let partition = Part::partition(&row.doc.subscription, row.doc.hour, &row.doc.dimension, *shard);
+            for found in self.ledger().whole_partition(&partition, Part::PREFIX).await? {
+                match self.close_part(found.read()?).await? {
+                    Some(part) => parts.push(part),
+                    None => return Ok(None),
+                }
+            }
+        }
+        Ok(Some((row, parts)))
+    }
+
+    async fn close_part(&self, mut part: Row<Part>) -> Result<Option<Part>, LedgerError> {
+        for _ in 0..RACES * 4 {
+            if part.doc.stage != Stage::Open {
+                return Ok(Some(part.doc));
+            }
+            let closed = Part { stage: Stage::Closing, ..part.doc.clone() };
+            match self.ledger().replace(&part, closed.clone()).await {
+                Ok(_) => return Ok(Some(closed)),
+                Err(LedgerError::Conflict) => {}
+                Err(error) => return Err(error),
+            }
+            match self.ledger().get::<Part>(&closed.key()).await? {
+                Some(again) => part = again,
+                None => return Ok(None),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Counts a whole hour into the first later one that is open. None if somebody was faster.
+    async fn moved(
+        &self,
+        row: &Row<Hour>,
+        parts: &[Part],
+        known: &Known,
+        now: Timestamp,
+    ) -> Result<Option<(Vec<Write>, Hour)>, LedgerError> {
+        let hour = &row.doc;
+        let amount = parts.iter().map(|part| part.amount).chain([hour.amount]).sum();
+        let events = parts.iter().map(|part| part.events).fold(hour.events, u64::saturating_add);
+        let began = known.subscriptions.get(&hour.subscription).and_then(|subscription| subscription.in_force_since);
+        let mut to = hour_of(now).max(began.map_or(Timestamp::MIN, hour_of)).max(end_of(hour.hour));
+        for _ in 0..RACES {
+            let key = Hour::row_key(&hour.subscription, to, &hour.dimension);
+            let found = self.ledger().get::<Hour>(&key).await?;
+            let write = match &found {
+                Some(found) if found.doc.stage == Stage::Open => {
+                    let sum = found.doc.amount.saturating_plus(amount);
+                    let events = found.doc.events.saturating_add(events);
+                    Write::replace(found, &Hour { amount: sum, events, ..found.doc.clone() })
+                }
+                Some(_) => {
+                    to = end_of(to);
+                    continue;
+                }
+                None => {
+                    let Hour { subscription, product, dimension, organization, plan, .. } = hour;
+                    let fresh = Hour::open(subscription, product, dimension, to, organization);
+                    Write::create(&Hour { amount, events, plan: plan.clone(), ..fresh })
+                }
+            };
+            let reason = format!("counted into the hour of {to}");
+            return Ok(Some((vec![write], hour.settled(Stage::Moved, now, None, Some(reason)))));
+        }
+        Ok(None)
+    }
+
+    /// Leases an hour that was frozen before. One that has become too old is settled instead.
+    async fn take_up(
+        &self,
+        row: Row<Hour>,
+        report: &mut MeteringReport,
+        now: Timestamp,
+    ) -> Result<Option<Sent>, LedgerError> {
+        let Some(sealed) = row.doc.sealed.clone() else { return Ok(None) };
+        let Some(record) = sealed.record.clone() else { return Ok(None) };
+        if is_too_old(&row.doc, now) {
+            let reason =
+                if sealed.in_doubt { "too old, and no try was ever answered" } else { "too old before it was taken" };
+            let next = Next::Settle { stage: Stage::Expired, record: None, reason: Some(reason.to_owned()) };
+            self.write_one(row.doc.key(), next, report, now).await?;
+            return Ok(None);
+        }
+        if is_at_risk(&row.doc, now) {
+            tracing::error!(hour = %row.doc.key(), "usage is close to becoming too old to be billed");
+        }
+        let fresh = !sealed.in_doubt;
+        let mut claimed = row.doc.clone();
+        claimed.attempts = row.doc.attempts.claimed(now);
+        if let Some(sealed) = &mut claimed.sealed {
+            sealed.in_doubt = true;
+        }
+        match self.ledger().replace(&row, claimed).await {
+            Ok(row) => Ok(Some(Sent { row, record, fresh })),
+            Err(LedgerError::Conflict) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sends records and gives the last word on each, in their order.
+    async fn send(&self, sending: &[Sent], report: &mut MeteringReport) -> Vec<Answered> {
+        let untried = Answered { word: Word::Silent("not tried".to_owned()), doubt: false };
+        let mut answers = vec![untried; sending.len()];
+        for _ in 0..TRIES {
+            // One listing a call; old and new listings of AWS are reported in different ways.
+            let mut calls: BTreeMap<(&str, bool), Vec<usize>> = BTreeMap::new();
+            for (index, (sent, answer)) in sending.iter().zip(&answers).enumerate() {
+                let legacy = matches!(sent.record.subscription, SubscriptionKey::AwsLegacy { .. });
+                if matches!(&answer.word, Word::Said(Metered::Unprocessed) | Word::Silent(_)) {
+                    calls.entry((&sent.record.product, legacy)).or_default().push(index);
+                }
+            }
+            for indices in calls.into_values() {
+                for call in chunks(&indices, sending) {
+                    self.call(call, sending, &mut answers, report).await;
+                }
+            }
+        }
+        answers
+    }
+
+    /// Makes one call, and halves it as long as something in it spoils it.
+    async fn call(&self, indices: Vec<usize>, sending: &[Sent], answers: &mut [Answered], report: &mut MeteringReport) {
+        let mut left = vec![indices];
+        while let Some(indices) = left.pop() {
+            let records: Vec<UsageRecord> =
+                indices.iter().filter_map(|index| Some(sending.get(*index)?.record.clone())).collect();
+            self.pace.turn().await;
+            report.calls += 1;
+            let mut set = |index: usize, word: Word, doubt: bool| {
+                if let Some(answer) = answers.get_mut(index) {
+                    *answer = Answered { word, doubt: answer.doubt || doubt };
+                }
+            };
+            match self.worker.marketplace.meter(&records).await {
+                Ok(said) => {
+                    let missing = std::iter::repeat(Metered::Unprocessed);
+                    for (index, said) in indices.iter().zip(said.into_iter().chain(missing)) {
+                        set(*index, Word::Said(said), false);
+                    }
+                }
+                Err(MeterError::Spoilt(code)) => match indices.as_slice() {
+                    [one] => set(*one, Word::Said(Metered::Refused(code)), false),
+                    more => {
+                        let (first, second) = more.split_at(more.len() / 2);
+                        left.extend([second.to_vec(), first.to_vec()]);
+                    }
+                },
+                Err(error @ MeterError::NotNow(_)) => {
+                    indices.iter().for_each(|index| set(*index, Word::Silent(chain(&error)), false));
+                }
+                Err(error @ MeterError::Unknown(_)) => {
+                    indices.iter().for_each(|index| set(*index, Word::Silent(chain(&error)), true));
+                }
+                Err(error @ MeterError::Denied(_)) => {
+                    tracing::error!(error = %chain(&error), "usage cannot be reported");
+                    indices.iter().for_each(|index| set(*index, Word::Denied(chain(&error)), false));
+                }
+            }
+        }
+    }
+
+    /// Writes what came of each, together where nobody interferes.
+    async fn write(
+        &self,
+        answers: Vec<(Sent, Answered)>,
+        known: &mut Known,
+        report: &mut MeteringReport,
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
+        let mut together = Vec::new();
+        let mut alone = Vec::new();
+        for (mut sent, answer) in answers {
+            sent.fresh &= !answer.doubt;
+            match answer.word {
+                Word::Said(said) => match self.judged(&sent, &said, now).await? {
+                    next @ Next::Settle { .. } if known.has(&sent.row.doc) => together.push((sent, next)),
+                    next @ Next::Settle { .. } => alone.push((sent, next)),
+                    Next::Hold(until, why) => self.hold(sent, until, why, report).await?,
+                    Next::Again => self.fail(sent, "not looked at", report, now).await?,
+                },
+                Word::Silent(why) | Word::Denied(why) => self.fail(sent, &why, report, now).await?,
+            }
+        }
+        let mut changes = Changes::default();
+        for (sent, next) in &together {
+            let mut meter = known.meter(&sent.row.doc).into_owned();
+            if let Next::Settle { stage, record, reason } = next {
+                let hour = settle(&sent.row.doc, &mut meter, *stage, now, record.clone(), reason.clone());
+                known.now_is(&meter);
+                changes.write(Write::replace(&sent.row, &hour));
+                if let Some(event) = refused(&hour, now) {
+                    changes.event(&event);
+                }
+            }
+        }
+        if !together.is_empty() {
+            known.changed().into_iter().for_each(|write| changes.write(write));
+            match self.ledger().transact(changes.writes).await {
+                Ok(()) => together.iter().for_each(|(sent, next)| counted(&sent.row.doc, next, report)),
+                Err(LedgerError::Conflict) => alone.extend(together),
+                Err(error) => return Err(error),
+            }
+        }
+        for (sent, next) in alone {
+            self.write_one(sent.row.doc.key(), next, report, now).await?;
+        }
+        Ok(())
+    }
+
+    async fn judged(&self, sent: &Sent, said: &Metered, now: Timestamp) -> Result<Next, LedgerError> {
+        let subscription = if *said == Metered::NotSubscribed {
+            self.ledger().get::<Subscription>(&sent.row.doc.subscription.key()).await?.map(|row| row.doc)
+        } else {
+            None
+        };
+        Ok(next(&sent.row.doc, sent.fresh, said, subscription.as_ref(), now))
+    }
+
+    /// Settles one hour by itself.
+    async fn write_one(
+        &self,
+        key: Key,
+        next: Next,
+        report: &mut MeteringReport,
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
+        let Next::Settle { stage, record, reason } = &next else { return Ok(()) };
+        for _ in 0..RACES {
+            let Some(row) = self.ledger().get::<Hour>(&key).await? else { return Ok(()) };
+            if row.doc.stage != Stage::Sealed {
+                return Ok(());
+            }
+            let mut known = Known::default();
+            known.read(self.ledger(), std::slice::from_ref(&row)).await?;
+            let mut meter = known.meter(&row.doc).into_owned();
+            let hour = settle(&row.doc, &mut meter, *stage, now, record.clone(), reason.clone());
+            known.now_is(&meter);
+            let mut writes = known.changed();
+            writes.push(Write::replace(&row, &hour));
+            writes.extend(refused(&hour, now).map(|event| Write::create(&event)));
+            match self.ledger().transact(writes).await {
+                Ok(()) => {
+                    counted(&row.doc, &next, report);
+                    return Ok(());
+                }
+                Err(LedgerError::Conflict) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        report.failed += 1;
+        Ok(())
+    }
+
+    async fn hold(
+        &self,
+        sent: Sent,
+        until: Timestamp,
+        why: &str,
+        report: &mut MeteringReport,
+    ) -> Result<(), LedgerError> {
+        tracing::info!(hour = %sent.row.doc.key(), why, "usage is held");
+        let mut hour = sent.row.doc.clone();
+        hour.attempts.not_before = until;
+        hour.attempts.last_failure = Some(why.to_owned());
+        report.held += 1;
+        self.unless_changed(&sent.row, not_in_doubt(hour, sent.fresh)).await
+    }
+
+    async fn fail(
+        &self,
+        sent: Sent,
+        why: &str,
+        report: &mut MeteringReport,
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
+        tracing::warn!(hour = %sent.row.doc.key(), why, "usage could not be reported, it will be tried again");
+        let mut hour = sent.row.doc.clone();
+        let (AfterFailure::Again(attempts) | AfterFailure::Park(attempts)) =
+            hour.attempts.failed(now, true, why, &hour.key().to_string());
+        hour.attempts = attempts;
+        report.failed += 1;
+        self.unless_changed(&sent.row, not_in_doubt(hour, sent.fresh)).await
+    }
+
+    async fn unless_changed(&self, row: &Row<Hour>, hour: Hour) -> Result<(), LedgerError> {
+        match self.ledger().replace(row, hour).await {
+            Ok(_) | Err(LedgerError::Conflict) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Whether an hour may be worked on.
+fn is_ready(hour: &Hour, early: bool, now: Timestamp) -> bool {
+    match hour.stage {
+        Stage::Open | Stage::Closing => early || hour.attempts.not_before <= now,
+        Stage::Sealed => hour.attempts.not_before <= now,
+        Stage::Accepted | Stage::Nothing | Stage::Moved | Stage::Refused | Stage::Expired => false,
+    }
+}
+
+/// A frozen hour that is to be sent; what had nothing to send is counted.
+fn started(row: Row<Hour>, report: &mut MeteringReport) -> Option<Sent> {
+    match row.doc.stage {
+        Stage::Sealed => {
+            let record = row.doc.sealed.as_ref().and_then(|sealed| sealed.record.clone())?;
+            return Some(Sent { row, record, fresh: true });
+        }
+        Stage::Refused | Stage::Expired => report.lost += 1,
+        Stage::Nothing | Stage::Moved | Stage::Open | Stage::Closing | Stage::Accepted => report.nothing += 1,
+    }
+    None
+}
+
+fn counted(hour: &Hour, next: &Next, report: &mut MeteringReport) {
+    match next {
+        Next::Settle { stage: Stage::Accepted, .. } => report.accepted += 1,
+        Next::Settle { stage, reason, .. } => {
+            let (stage, reason) = (stage.name(), reason.as_deref().unwrap_or_default());
+            tracing::error!(hour = %hour.key(), stage, reason, quantity = %hour.billed(), "usage will not be billed");
+            report.lost += 1;
+        }
+        Next::Hold(..) | Next::Again => {}
+    }
+}
+
+fn not_in_doubt(mut hour: Hour, surely: bool) -> Hour {
+    if let Some(sealed) = &mut hour.sealed {
+        sealed.in_doubt = !surely;
+    }
+    hour
+}
+
+/// As many as a call takes, by number and by size.
+fn chunks(indices: &[usize], sending: &[Sent]) -> Vec<Vec<usize>> {
+    let mut chunks: Vec<Vec<usize>> = Vec::new();
+    let mut bytes = MOST_BYTES;
+    for index in indices {
+        let size = sending.get(*index).map_or(0, |sent| size(&sent.record));
+        match chunks.last_mut().filter(|chunk| chunk.len() < MOST_RECORDS && bytes + size <= MOST_BYTES) {
+            Some(chunk) => chunk.push(*index),
+            None => {
+                chunks.push(vec![*index]);
+                bytes = 0;
+            }
+        }
+        bytes += size;
+    }
+    chunks
+}
+
+/// About how many bytes a record takes in a call, rather more than less.
+fn size(record: &UsageRecord) -> usize {
+    let text = |text: &str| text.len() * 2;
+    let tags = |(key, value): (&String, &String)| 40 + text(key) + text(value);
+    let allocation = |one: &crate::marketplace::Allocation| 80 + one.tags.iter().map(tags).sum::<usize>();
+    let names = text(&record.dimension) + record.licence_arn.as_deref().map_or(0, text) + text(&record.account);
+    300 + names + record.allocations.iter().map(allocation).sum::<usize>()
+}
+
+fn number(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// Purchases and accounts as read, and accounts as they will be.
+#[derive(Default)]
+struct Known {
+    subscriptions: BTreeMap<SubscriptionKey, Subscription>,
+    meters: BTreeMap<Key, Row<Meter>>,
+    changed: BTreeMap<Key, Meter>,
+    asked: BTreeSet<Key>,
+}
+
+impl Known {
+    async fn read(&mut self, ledger: &Ledger, rows: &[Row<Hour>]) -> Result<(), LedgerError> {
+        let subscriptions: BTreeSet<Key> = rows.iter().map(|row| row.doc.subscription.key()).collect();
+        let subscriptions: Vec<Key> = subscriptions.into_iter().collect();
+        for row in ledger.get_many::<Subscription>(&subscriptions).await? {
+            self.subscriptions.insert(row.doc.key.clone(), row.doc);
+        }
+        let meters: BTreeSet<Key> = rows.iter().map(|row| meter_key(&row.doc)).collect();
+        let meters: Vec<Key> = meters.into_iter().collect();
+        for row in ledger.get_many::<Meter>(&meters).await? {
+            self.meters.insert(row.doc.key(), row);
+        }
+        self.asked.extend(meters);
+        Ok(())
+    }
+
+    fn has(&self, hour: &Hour) -> bool {
+        self.asked.contains(&meter_key(hour))
+    }
+
+    fn meter(&self, hour: &Hour) -> std::borrow::Cow<'_, Meter> {
+        let key = meter_key(hour);
+        let known = self.changed.get(&key).or_else(|| self.meters.get(&key).map(|row| &row.doc));
+        match known {
+            Some(meter) => std::borrow::Cow::Borrowed(meter),
+            None => std::borrow::Cow::Owned(Meter::of(&hour.subscription, &hour.dimension)),
+        }
+    }
+
+    fn now_is(&mut self, meter: &Meter) {
+        self.changed.insert(meter.key(), meter.clone());
+    }
+
+    /// The writes of what has changed.
+    fn changed(&self) -> Vec<Write> {
+        self.changed.iter().map(|(key, meter)| Write::save(self.meters.get(key), meter)).collect()
+    }
+
+    /// What has changed is written.
+    fn written(&mut self) {
+        for (key, doc) in std::mem::take(&mut self.changed) {
+            let version = self.meters.get(&key).map_or(1, |row| row.version + 1);
+            self.meters.insert(key, Row { version, doc });
+        }
+    }
+}
+
+fn meter_key(hour: &Hour) -> Key {
+    Meter::row_key(&hour.subscription, &hour.dimension)
+}

@@ -14,7 +14,7 @@ pub use journal::{About, Happening, Journal, Kind};
 use kept::{Kept, kept, restore};
 use metering::{ClockPace, next_metering};
 pub use microsoft::Microsoft;
-use microsoft::{Party, Timer, azure_config};
+use microsoft::{Party, TIMERS, Timer, azure_config};
 pub use parties::{Addresses, loopback_client};
 use parties::{aws_config, issuers, on_this_machine, sdk_config, sign_in, sqs, vendor_config};
 pub use waiting::{Coming, Waiting};
@@ -120,7 +120,7 @@ pub struct Stack {
 struct Driven {
     swept_at: Timestamp,
     metered_at: Timestamp,
-    timers: [Timer; 2],
+    timers: [Timer; TIMERS],
     saved: String,
 }
 

@@ -15,7 +15,7 @@ use tradepost::web::sign_in::Method;
 use crate::aws_marketplace::{AwsMarketplace, Config as AwsConfig, LookAlike, Model, Product};
 use crate::connector::{Wire, client};
 use crate::queue::Queue;
-use crate::vendor::{Config as VendorConfig, Issuer, ONLY_METHOD};
+use crate::vendor::{Config as VendorConfig, Issuer, Metered, ONLY_METHOD};
 
 /// Every name but `localhost`.
 const NAMES: [&str; 6] = [
@@ -187,7 +187,20 @@ pub(super) fn vendor_config(policy: &Policy, at: &Addresses, secrets: &Secrets) 
         organization_word: policy.organization_word.clone(),
         after: policy.link.after,
         end: policy.end.family,
+        meters: meters(policy),
     }
+}
+
+/// What the listings meter, each dimension once.
+fn meters(policy: &Policy) -> Vec<Metered> {
+    let mut meters: Vec<Metered> = Vec::new();
+    for meter in policy.listings.iter().flat_map(|listing| &listing.meters) {
+        if meters.iter().all(|known| known.dimension != meter.dimension) {
+            let unit = meter.unit.clone().unwrap_or_else(|| meter.dimension.clone());
+            meters.push(Metered { dimension: meter.dimension.clone(), unit });
+        }
+    }
+    meters
 }
 
 /// The SDK's configuration with AWS Marketplace's services in this process.

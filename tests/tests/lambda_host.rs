@@ -299,7 +299,7 @@ async fn usage_that_is_refused_is_handed_back_and_metering_says_what_it_did() {
     });
     let bodies = [json!({"events": [event]}), json!({"events": []}), json!("nonsense")].map(|body| body.to_string());
     let answer = usage.invoke(events::notices(&bodies).unwrap()).await.unwrap().answer().unwrap();
-    let back = json!([{"itemIdentifier": "message-0"}, {"itemIdentifier": "message-2"}]);
+    let back = [0, 1, 2].map(|number| json!({"itemIdentifier": format!("message-{number}")}));
     assert_eq!(answer, json!({"batchItemFailures": back}));
     let log = quiet(&stage, usage).await.unwrap();
     assert!(log.contains("not_linked: 1"), "{log}");

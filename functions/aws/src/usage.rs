@@ -10,7 +10,8 @@ use serde_json::Value;
 use tradepost::disposition::chain;
 use tradepost::ledger::Ledger;
 use tradepost::policy::Policy;
-use tradepost::usage::report::{Incoming, Reported, UsageEvent, report};
+use tradepost::usage::reading::{Unreadable, read};
+use tradepost::usage::report::{Reported, UsageEvent, report};
 
 use crate::notifications::{BatchResponse, NotABatch, Record, records};
 
@@ -66,9 +67,18 @@ impl Usage {
 
     /// Counts a message's events. False if it has to come again.
     async fn take(&self, record: &Record, now: Timestamp) -> bool {
-        let Some(incoming) = read(record.body.as_bytes()) else {
-            tracing::warn!(message = %record.message_id, "a message that is not a list of usage events");
-            return false;
+        let incoming = match read(record.body.as_bytes()) {
+            Ok(incoming) => incoming,
+            Err(error) => {
+                // The complaint of a parser may quote the message.
+                let why = match error {
+                    Unreadable::NotACall(_) => "it does not read",
+                    Unreadable::Count(_) => "it has no events, or too many",
+                    Unreadable::DryRun => "it asks for a dry run",
+                };
+                tracing::warn!(message = %record.message_id, why, "a message that is not a call with usage");
+                return false;
+            }
         };
         let mut counted = Counted::default();
         let mut events: Vec<UsageEvent> = Vec::new();
@@ -95,30 +105,4 @@ impl Usage {
         }
         refused == 0
     }
-}
-
-/// The events of a message; none if it is not a list of them.
-fn read(body: &[u8]) -> Option<Vec<Incoming>> {
-    let body: Value = serde_json::from_slice(body).ok()?;
-    Some(body.get("events")?.as_array()?.iter().map(event).collect())
-}
-
-fn event(told: &Value) -> Incoming {
-    let text = |name: &str| told.get(name).and_then(Value::as_str).map(str::to_owned);
-    let read = || {
-        let quantity = match told.get("quantity")? {
-            Value::String(text) => text.clone(),
-            Value::Number(number) => number.to_string(),
-            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => return None,
-        };
-        Some(UsageEvent {
-            key: text("key")?,
-            organization: text("organization")?,
-            dimension: text("dimension")?,
-            quantity: tradepost::usage::Quantity::parse(&quantity).ok()?,
-            at: text("at")?.parse().ok()?,
-            tags: told.get("tags").map_or(Some(BTreeMap::new()), |tags| serde_json::from_value(tags.clone()).ok())?,
-        })
-    };
-    read().ok_or_else(|| (text("key"), "it does not read".to_owned()))
 }

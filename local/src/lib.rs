@@ -2,8 +2,8 @@
 //! queue like SQS, a demo vendor (identity provider, control plane, product) and a clock that can be pushed.
 //!
 //! [`stack`] puts it together, [`serve`] answers HTTP for all parties by host name, [`demo`] plays a vendor's page as
-//! a browser would, [`functions_host`] runs a handler as the Azure Functions host does. Nothing of the product knows
-//! this crate.
+//! a browser would, [`functions_host`] runs a handler as the Azure Functions host does; [`usage`] is a client for
+//! reporting usage to a Tradepost anywhere. Nothing of the product knows this crate.
 
 pub mod aws_marketplace;
 pub mod azure_marketplace;
@@ -17,4 +17,5 @@ pub mod progress;
 pub mod queue;
 pub mod serve;
 pub mod stack;
+pub mod usage;
 pub mod vendor;

@@ -8,6 +8,8 @@ use clap::{Parser, Subcommand};
 use serde_json::json;
 use tradepost_local::demo::{SCENARIOS, Scenario, play_all};
 use tradepost_local::progress::Terminal;
+use tradepost_local::usage::upload::{Upload, upload};
+use tradepost_local::usage::{SECRET_VARIABLE, client};
 
 mod check;
 mod run;
@@ -59,6 +61,32 @@ enum Command {
         #[command(subcommand)]
         command: Rules,
     },
+    /// Usage, reported to a Tradepost anywhere; the secret is in TRADEPOST_VENDOR_API_SECRET
+    Usage {
+        #[command(subcommand)]
+        command: Usage,
+    },
+}
+
+#[derive(Subcommand)]
+enum Usage {
+    /// Report the lines of a CSV file: key,organization,dimension,quantity,time and perhaps tags (name=value;name=value)
+    Upload {
+        /// The file; lines that are refused are written beside it
+        file: PathBuf,
+        /// Tradepost's public address, https://…
+        #[arg(long)]
+        to: String,
+        /// Only say what would become of each line
+        #[arg(long)]
+        dry_run: bool,
+        /// Lines a call
+        #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u16).range(1..=500))]
+        batch: u16,
+        /// How often a call is tried while the failure may pass
+        #[arg(long, default_value_t = 8)]
+        tries: u32,
+    },
 }
 
 #[derive(Subcommand)]
@@ -82,6 +110,7 @@ async fn main() -> ExitCode {
         }
         Some(Command::Demo { scenario, all, .. }) => demo(scenario.as_deref(), *all, terminal).await,
         Some(Command::Policy { command: Rules::Check { file } }) => check::check(file, terminal),
+        Some(Command::Usage { command }) => usage(command, terminal).await,
         None => run::run(&arguments, terminal).await.map(|()| true),
     };
     match done {
@@ -107,6 +136,17 @@ fn log(arguments: &Arguments, terminal: Terminal) {
         log.json().init();
     } else {
         log.init();
+    }
+}
+
+async fn usage(command: &Usage, terminal: Terminal) -> anyhow::Result<bool> {
+    let secret = std::env::var(SECRET_VARIABLE).ok();
+    match command {
+        Usage::Upload { file, to, dry_run, batch, tries } => {
+            let client = client(to, secret.as_deref())?;
+            let what = Upload { file: file.clone(), dry_run: *dry_run, batch: usize::from(*batch), tries: *tries };
+            upload(&what, &client, terminal).await
+        }
     }
 }
 

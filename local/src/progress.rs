@@ -47,6 +47,11 @@ impl Terminal {
         self.json
     }
 
+    /// Whether lines overwrite themselves.
+    pub fn moves(self) -> bool {
+        self.moves
+    }
+
     /// Writes a line for people. A closed pipe is nobody's error.
     pub fn line(self, text: &str) {
         if !self.json {

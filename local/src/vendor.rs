@@ -38,12 +38,14 @@ mod session;
 mod sign_in;
 mod sign_up;
 mod signed_call;
+pub mod signed_client;
 mod signing_key;
 mod sim;
 mod state;
 mod tickets_page;
 mod token;
 mod tradepost_client;
+mod usage;
 mod userinfo;
 
 #[cfg(test)]
@@ -72,6 +74,7 @@ use signed_call::Receiver;
 use signing_key::SigningKey;
 use state::State;
 use tradepost_client::TradepostClient;
+pub use usage::Metered;
 
 /// The simulated vendor. Cloning shares it.
 #[derive(Clone)]
@@ -124,6 +127,8 @@ pub struct Config {
     pub after: After,
     /// What the end of a marketplace subscription does.
     pub end: EndFamily,
+    /// What the product meters.
+    pub meters: Vec<Metered>,
 }
 
 impl Vendor {
@@ -149,6 +154,7 @@ impl Vendor {
                     .merge(billing_page::router())
                     .merge(tickets_page::router())
                     .merge(events::router())
+                    .merge(usage::router())
                     .merge(console_page::router())
                     .merge(sign_in::router())
                     .merge(sign_up::router())

@@ -32,6 +32,7 @@ use crate::disposition::{Dispose, Disposition, chain};
 use crate::ledger::{Key, Ledger, LedgerError, Provider};
 use crate::link::connect::ConnectError;
 use crate::policy::Policy;
+use crate::usage::reading;
 
 use self::page::Answer;
 use self::session::{Session, Sessions};
@@ -202,7 +203,8 @@ impl App {
     async fn route(&self, method: &Method, request: &Request<Bytes>, visit: &Visit) -> Result<Answer, WebError> {
         let path = visit.path.trim_end_matches('/');
         let post = *method == Method::POST;
-        if post && request.body().len() > LARGEST_FORM {
+        let largest = if path == "/v1/usage" { reading::LARGEST_BODY } else { LARGEST_FORM };
+        if post && request.body().len() > largest {
             return Ok(Answer::message(Message::TooLarge));
         }
         if path.starts_with("/v1/") {

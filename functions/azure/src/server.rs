@@ -15,8 +15,8 @@ use warp::path::FullPath;
 
 use crate::handler::{Handler, json_answer, ready};
 
-/// Webhooks and forms are a few kilobytes; nothing larger is read.
-const LARGEST_BODY: usize = 1024 * 1024;
+/// Webhooks and forms are a few kilobytes; nothing larger than the most usage of one call is read.
+const LARGEST_BODY: usize = tradepost::usage::reading::LARGEST_BODY;
 
 /// A handler that is made when it is first needed, so that the process is ready at once.
 pub struct Lazy {

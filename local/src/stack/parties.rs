@@ -15,7 +15,7 @@ use tradepost::web::sign_in::Method;
 use crate::aws_marketplace::{AwsMarketplace, Config as AwsConfig, LookAlike, Model, Product};
 use crate::connector::{Wire, client};
 use crate::queue::Queue;
-use crate::vendor::{Config as VendorConfig, Issuer, ONLY_METHOD};
+use crate::vendor::{Config as VendorConfig, Issuer, Metered, ONLY_METHOD};
 
 /// Every name but `localhost`.
 const NAMES: [&str; 6] = [
@@ -104,7 +104,7 @@ pub(super) fn aws_config(policy: &Policy, at: &Addresses) -> AwsConfig {
             tradepost::policy::Model::ContractWithConsumption => Model::ContractWithConsumption,
         },
         legacy: listing.notices == tradepost::policy::Notices::Sns,
-        dimensions: vec!["units".to_owned(), "gb".to_owned()],
+        dimensions: dimensions(listing),
     });
     AwsConfig {
         publisher_account: SELLER.to_owned(),
@@ -114,6 +114,12 @@ pub(super) fn aws_config(policy: &Policy, at: &Addresses) -> AwsConfig {
         products: products.collect(),
         look_alikes: look_alikes(policy),
     }
+}
+
+/// What the listing meters, after two dimensions every contract here grants.
+fn dimensions(listing: &Listing) -> Vec<String> {
+    let metered = listing.meters.iter().map(|meter| meter.dimension.clone());
+    ["units".to_owned(), "gb".to_owned()].into_iter().chain(metered).collect()
 }
 
 /// Listings of AWS Marketplace that a vendor's own page warns of.
@@ -181,7 +187,20 @@ pub(super) fn vendor_config(policy: &Policy, at: &Addresses, secrets: &Secrets) 
         organization_word: policy.organization_word.clone(),
         after: policy.link.after,
         end: policy.end.family,
+        meters: meters(policy),
     }
+}
+
+/// What the listings meter, each dimension once.
+fn meters(policy: &Policy) -> Vec<Metered> {
+    let mut meters: Vec<Metered> = Vec::new();
+    for meter in policy.listings.iter().flat_map(|listing| &listing.meters) {
+        if meters.iter().all(|known| known.dimension != meter.dimension) {
+            let unit = meter.unit.clone().unwrap_or_else(|| meter.dimension.clone());
+            meters.push(Metered { dimension: meter.dimension.clone(), unit });
+        }
+    }
+    meters
 }
 
 /// The SDK's configuration with AWS Marketplace's services in this process.

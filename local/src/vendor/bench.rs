@@ -22,7 +22,7 @@ use tradepost::web::vendor_api::VendorKey;
 
 use super::control_plane::{Answer, handle};
 use super::issuer::Issuer;
-use super::{Config, Vendor, to_millisecond};
+use super::{Config, Metered, Vendor, to_millisecond};
 use crate::clock::Clock;
 
 /// Signs the calls; the published page uses it in its example.
@@ -49,6 +49,7 @@ pub(super) fn config() -> Config {
         organization_word: "organization".to_owned(),
         after: After::Index,
         end: EndFamily::StopAndDelete,
+        meters: vec![Metered { dimension: "traffic_gb".to_owned(), unit: "GB".to_owned() }],
     }
 }
 
@@ -160,6 +161,7 @@ pub(super) fn told(state: &str, updated_at: &str, concerned: Value) -> Value {
 pub(super) struct StandIn {
     answers: Arc<Mutex<BTreeMap<String, StandInAnswer>>>,
     ids: Arc<Mutex<Vec<String>>>,
+    used: Arc<Mutex<Vec<Value>>>,
 }
 
 /// Of one organization. If there is none, it never had a purchase.
@@ -178,9 +180,19 @@ impl StandIn {
         self.answers.lock().unwrap().insert(organization.to_owned(), answer);
     }
 
+    /// Answers of the organization as if nothing had been arranged.
+    pub fn forget(&self, organization: &str) {
+        self.answers.lock().unwrap().remove(organization);
+    }
+
     /// The webhook ids it was called with.
     pub fn ids(&self) -> Vec<String> {
         self.ids.lock().unwrap().clone()
+    }
+
+    /// The usage it was told.
+    pub fn used(&self) -> Vec<Value> {
+        self.used.lock().unwrap().clone()
     }
 
     /// Where it is served.
@@ -189,13 +201,30 @@ impl StandIn {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let stand_in = self.clone();
         let billing = move |headers: HeaderMap, body: Bytes| async move { stand_in.billing(&headers, &body).await };
-        tokio::spawn(async move { axum::serve(listener, Router::new().route("/v1/billing", post(billing))).await });
+        let stand_in = self.clone();
+        let usage = move |headers: HeaderMap, body: Bytes| async move { stand_in.usage(&headers, &body) };
+        let router = Router::new().route("/v1/billing", post(billing)).route("/v1/usage", post(usage));
+        tokio::spawn(async move { axum::serve(listener, router).await });
         url
     }
 
+    /// Takes everything, unless it was told to fail for the organization.
+    fn usage(&self, headers: &HeaderMap, body: &[u8]) -> axum::response::Response {
+        assert!(verified(headers, body));
+        let call: Value = serde_json::from_slice(body).unwrap();
+        let events = call["events"].as_array().unwrap();
+        let organization = events[0]["organization"].as_str().unwrap();
+        if let Some(StandInAnswer::Text(status, text)) = self.answers.lock().unwrap().get(organization) {
+            return (*status, text.clone()).into_response();
+        }
+        self.used.lock().unwrap().extend(events.iter().cloned());
+        let hour = "2026-11-21T08:00:00Z";
+        let results: Vec<_> = events.iter().map(|_| json!({"outcome": "accepted", "hour": hour})).collect();
+        json!({"results": results}).to_string().into_response()
+    }
+
     async fn billing(&self, headers: &HeaderMap, body: &[u8]) -> axum::response::Response {
-        let key = VendorKey::new(&config().api_secret).unwrap();
-        if key.verify(headers, body, Clock::new(SignedDuration::ZERO).now()).is_err() {
+        if !verified(headers, body) {
             return (StatusCode::UNAUTHORIZED, "{}").into_response();
         }
         self.ids.lock().unwrap().push(headers["webhook-id"].to_str().unwrap().to_owned());
@@ -216,4 +245,9 @@ impl StandIn {
             }
         }
     }
+}
+
+fn verified(headers: &HeaderMap, body: &[u8]) -> bool {
+    let key = VendorKey::new(&config().api_secret).unwrap();
+    key.verify(headers, body, Clock::new(SignedDuration::ZERO).now()).is_ok()
 }

@@ -18,6 +18,7 @@ use super::organization::valid_name;
 use super::page::{self, Frame, Here, Instant};
 use super::state::State;
 use super::tradepost_client::Told;
+use super::usage::Panel;
 
 /// How long a trial created on the page goes on.
 const TRIAL: SignedDuration = SignedDuration::from_hours(14 * 24);
@@ -42,6 +43,8 @@ struct Group {
     id: String,
     name: String,
     deployments: Vec<Row>,
+    /// Using something now, where something is metered.
+    usage: Option<Panel>,
 }
 
 struct Row {
@@ -114,6 +117,7 @@ async fn list(Shared(vendor): Shared<Vendor>, headers: HeaderMap) -> Response {
                 id: organization.id.clone(),
                 name: organization.name.clone(),
                 deployments: own.filter_map(|deployment| Row::new(deployment, told, now)).collect(),
+                usage: Panel::of(&vendor, &state.usage, &organization.id),
             }
         });
         let organizations = organizations.collect();
@@ -136,7 +140,7 @@ async fn create(Shared(vendor): Shared<Vendor>, headers: HeaderMap, Form(form): 
             return page::see_other("/sign-in");
         };
         if state.organizations_of(&person.id).all(|(organization, _)| organization.id != form.organization) {
-            return unknown(&vendor);
+            return page::unknown(&vendor);
         }
         let Some(name) = valid_name(&form.name) else {
             return page::problem(
@@ -172,17 +176,8 @@ fn change(
         };
         let organization = state.deployment(id).and_then(|deployment| state.organization(&deployment.organization));
         if organization.and_then(|organization| organization.role_of(&person.id)).is_none() {
-            return unknown(vendor);
+            return page::unknown(vendor);
         }
-        if work(state, now) { page::see_other("/deployments") } else { unknown(vendor) }
+        if work(state, now) { page::see_other("/deployments") } else { page::unknown(vendor) }
     })
-}
-
-fn unknown(vendor: &Vendor) -> Response {
-    page::problem(
-        vendor,
-        StatusCode::NOT_FOUND,
-        "There is no such thing",
-        "It may have been deleted. Go back to Deployments.",
-    )
 }

@@ -1,6 +1,6 @@
 //! `POST /events`: what Tradepost tells by itself, as a vendor's back end should take it. The signature is checked, an id
 //! is taken once (a repeated one is answered as if it were new, so that it is not sent again), and the rest is up to the
-//! product; here it is only kept and shown on `/events`.
+//! product; here it is only kept and shown on `/events`, but that the final usage is reported when Tradepost asks for it.
 //!
 //! Ids are told apart by those kept, the last two hundred: a real back end remembers them for days.
 
@@ -18,9 +18,12 @@ use serde_json::{Value, json};
 use super::Vendor;
 use super::control_plane::{Answer, Refusal};
 use super::page::{self, Frame, Instant};
+use super::usage;
 
 /// How many are kept.
 const KEPT: usize = 200;
+/// Tradepost asks for what has not been reported of a subscription that ends.
+const FINAL_USAGE: &str = "usage.final_requested";
 
 pub(super) fn router() -> Router<Vendor> {
     Router::new().route("/events", get(list).post(receive)).route("/sim/events", post(answer_with))
@@ -47,25 +50,47 @@ struct Received {
 }
 
 async fn receive(Shared(vendor): Shared<Vendor>, headers: HeaderMap, body: Bytes) -> Response {
+    let payload = match taken(&vendor, &headers, &body) {
+        Ok(payload) => payload,
+        Err(response) => return *response,
+    };
+    // The hour that is left may be pushed over on this clock, so it is done before the answer. What is not reported is
+    // asked for again with the event.
+    if payload.get("type").and_then(Value::as_str) == Some(FINAL_USAGE) {
+        let organization = payload.pointer("/data/organization").and_then(Value::as_str).unwrap_or_default();
+        if !usage::report(&vendor, organization).await {
+            return StatusCode::SERVICE_UNAVAILABLE.into_response();
+        }
+    }
+    StatusCode::NO_CONTENT.into_response()
+}
+
+/// What an event says, once it is kept.
+fn taken(vendor: &Vendor, headers: &HeaderMap, body: &[u8]) -> Result<Value, Box<Response>> {
     vendor.at_desk(|state, now| {
         if let Some(status) = state.events.answer {
-            return StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE).into_response();
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+            return Err(Box::new(status.into_response()));
         }
-        let signed = match vendor.events().verify(&headers, &body, now) {
+        let signed = match vendor.events().verify(headers, body, now) {
             Ok(signed) => signed,
-            Err(refusal) => return Answer::from(refusal).into_response(),
+            Err(refusal) => return Err(Box::new(Answer::from(refusal).into_response())),
         };
-        let Ok(payload) = serde_json::from_slice(&body) else {
-            return Answer::from(Refusal::bad("bad_request", "The body must be JSON.")).into_response();
+        let Ok(payload) = serde_json::from_slice::<Value>(body) else {
+            let refusal = Refusal::bad("bad_request", "The body must be JSON.");
+            return Err(Box::new(Answer::from(refusal).into_response()));
         };
         let received = &mut state.events.received;
         match received.iter_mut().find(|event| event.id == signed.id()) {
             Some(known) => known.times = known.times.saturating_add(1),
-            None => received.push(Received { id: signed.id().to_owned(), at: now, times: 1, payload }),
+            None => {
+                let (id, payload) = (signed.id().to_owned(), payload.clone());
+                received.push(Received { id, at: now, times: 1, payload });
+            }
         }
         let too_many = received.len().saturating_sub(KEPT);
         received.drain(..too_many);
-        StatusCode::NO_CONTENT.into_response()
+        Ok(payload)
     })
 }
 

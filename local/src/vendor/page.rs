@@ -165,6 +165,16 @@ fn for_people(instant: Timestamp) -> String {
     instant.strftime("%-d %b %Y, %H:%M UTC").to_string()
 }
 
+/// What is not there, or not the person's.
+pub(super) fn unknown(vendor: &Vendor) -> Response {
+    problem(
+        vendor,
+        StatusCode::NOT_FOUND,
+        "There is no such thing",
+        "It may have been deleted. Go back to Deployments.",
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

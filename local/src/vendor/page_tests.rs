@@ -4,8 +4,9 @@
 use http::StatusCode;
 use reqwest::{Client, redirect};
 use serde_json::{Value, json};
+use standardwebhooks::Webhook;
 
-use super::bench::Bench;
+use super::bench::{Bench, StandInAnswer, config};
 
 pub(super) struct Browser<'a> {
     bench: &'a Bench,
@@ -95,6 +96,49 @@ async fn a_user_stops_starts_and_creates_deployments() {
     let other = Browser::of(&bench, "second").await;
     assert_eq!(other.post("/deployments/dep-clean-orders-prod/start", "").await.status(), StatusCode::NOT_FOUND);
     assert_eq!(other.post("/deployments", "organization=org-clean&name=x").await.status(), StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn usage_is_reported_now_or_when_it_is_asked_for() {
+    let bench = Bench::served().await;
+    let browser = Browser::of(&bench, "clean").await;
+    let use_some = async |quantity: &str, more: &str| {
+        let form = format!("organization=org-clean&dimension=traffic_gb&quantity={quantity}{more}");
+        browser.post("/usage", &form).await.status()
+    };
+    assert_eq!(use_some("2.5", "").await, StatusCode::SEE_OTHER);
+    assert_eq!(use_some("1", "&later=yes").await, StatusCode::SEE_OTHER);
+    let page = browser.get("/deployments").await;
+    assert!(page.contains("data-outcome=\"accepted\"") && page.contains("data-outcome=\"kept\""), "{page}");
+    let quantities = || bench.tradepost.used().iter().map(|event| event["quantity"].clone()).collect::<Vec<_>>();
+    assert_eq!(quantities(), [json!("2.5")]);
+    // What Tradepost does not take stays, and is reported under its key when the final usage is asked for.
+    bench.tradepost.answer("org-clean", StandInAnswer::Text(StatusCode::SERVICE_UNAVAILABLE, "{}".to_owned()));
+    assert_eq!(use_some("3", "").await, StatusCode::SEE_OTHER);
+    let ask = async || event(&bench, "usage.final_requested", "org-clean").await;
+    assert_eq!(ask().await, StatusCode::SERVICE_UNAVAILABLE);
+    bench.tradepost.forget("org-clean");
+    assert_eq!(ask().await, StatusCode::NO_CONTENT);
+    assert_eq!(quantities(), [json!("2.5"), json!("1"), json!("3")]);
+    assert_eq!(ask().await, StatusCode::NO_CONTENT);
+    assert_eq!(quantities().len(), 3);
+
+    assert_eq!(use_some("", "").await, StatusCode::UNPROCESSABLE_ENTITY);
+    let other = Browser::of(&bench, "second").await;
+    let form = "organization=org-clean&dimension=traffic_gb&quantity=1";
+    assert_eq!(other.post("/usage", form).await.status(), StatusCode::NOT_FOUND);
+    assert_eq!(other.post("/usage/report", "organization=org-clean").await.status(), StatusCode::NOT_FOUND);
+}
+
+/// How an event of Tradepost's is answered.
+async fn event(bench: &Bench, kind: &str, organization: &str) -> StatusCode {
+    let body = json!({"type": kind, "timestamp": "2026-11-21T09:00:00Z", "data": {"organization": organization}});
+    let (body, second) = (body.to_string(), bench.clock.now().as_second());
+    let id = format!("evt_{}", bench.fresh());
+    let signature = Webhook::new(&config().events_secret).unwrap().sign(&id, second, body.as_bytes()).unwrap();
+    let request = Client::new().post(bench.url("/events")).header("content-type", "application/json");
+    let request = request.header("webhook-id", id).header("webhook-timestamp", second);
+    request.header("webhook-signature", signature).body(body).send().await.unwrap().status()
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ use super::organization::Organization;
 use super::person::Person;
 use super::session::Session;
 use super::sign_in::Pending;
+use super::usage::Usage;
 
 /// The vendor's whole memory.
 #[derive(Default, Serialize, Deserialize)]
@@ -41,6 +42,9 @@ pub(super) struct State {
     /// What Tradepost told by itself.
     #[serde(default)]
     pub events: Events,
+    /// What was used.
+    #[serde(default)]
+    pub usage: Usage,
     /// How the control plane misbehaves just now.
     pub faults: Faults,
     /// How long a stop takes.

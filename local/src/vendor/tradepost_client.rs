@@ -1,30 +1,23 @@
-//! What the vendor's own servers ask of Tradepost: how an organization is billed through a marketplace, and tokens with
-//! which the console's own pages may ask. This is the example of such a client for a vendor to copy.
+//! What the vendor's own servers ask of Tradepost: how an organization is billed through a marketplace, tokens with
+//! which the console's own pages may ask, and that usage be billed. This is the example of such a client for a vendor to copy.
 //!
-//! A call is signed after the Standard Webhooks specification: a random `webhook-id`, the present as seconds in
-//! `webhook-timestamp`, and in `webhook-signature` an HMAC over both with the body. A page must never wait for or
-//! fail with another service, so one deadline covers all pages of an answer, an answer has a largest size, and
-//! whatever goes wrong is one value that a page shows as a quiet note. Nothing is tried again: the next look at the
-//! page is the next attempt.
+//! How a call is signed is in `signed_client`. A page must never wait for or fail with another service, so one deadline
+//! covers all pages of an answer, and whatever goes wrong is one value that a page shows as a quiet note. Nothing is
+//! tried again: the next look at the page is the next attempt.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use standardwebhooks::{Webhook, WebhookError};
 use tokio::task::JoinSet;
 
-use super::random;
+use super::signed_client::{NotTold, SignedClient, Why};
 
 /// No page waits longer than this, whatever is asked.
 const DEADLINE: Duration = Duration::from_secs(3);
-/// Fifty deployments with long names are a tenth of this.
-const LARGEST_ANSWER: usize = 256 * 1024;
 /// Pages of one answer; fifty deployments each.
 const MOST_PAGES: usize = 20;
 
@@ -92,6 +85,31 @@ pub(super) struct Concerned {
     pub held: Option<String>,
 }
 
+/// Something that was used, as it is reported.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct UsageToReport {
+    /// Its own id: the same key counts once.
+    pub key: String,
+    pub organization: String,
+    pub dimension: String,
+    /// As text, so that nothing rounds it.
+    pub quantity: String,
+    pub at: Timestamp,
+}
+
+/// What Tradepost says of it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct ReportedUsage {
+    /// `accepted`, `duplicate` or `refused`.
+    pub outcome: String,
+    /// When the hour begins that it is billed in.
+    #[serde(default)]
+    pub hour: Option<Timestamp>,
+    /// Why it is refused.
+    #[serde(default)]
+    pub reason: Option<Why>,
+}
+
 impl LinkState {
     pub fn name(self) -> &'static str {
         match self {
@@ -127,46 +145,20 @@ impl Told {
     }
 }
 
-/// Why Tradepost could not be asked.
-#[derive(Debug)]
-enum NotTold {
-    /// The client or its secret is unusable.
-    Setup,
-    Unsigned(WebhookError),
-    NoAnswer(reqwest::Error),
-    Refused(http::StatusCode),
-    TooLarge,
-    Unreadable(serde_json::Error),
-}
-
-impl fmt::Display for NotTold {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Setup => f.write_str("there is no usable secret or client"),
-            Self::Unsigned(error) => write!(f, "the call cannot be signed: {error}"),
-            Self::NoAnswer(error) => write!(f, "no answer: {error:?}"),
-            Self::Refused(status) => write!(f, "the answer was {status}"),
-            Self::TooLarge => write!(f, "the answer is larger than {LARGEST_ANSWER} bytes"),
-            Self::Unreadable(error) => write!(f, "the answer does not read: {error}"),
-        }
-    }
-}
-
 /// Asks Tradepost. Cloning shares the connections.
 #[derive(Clone)]
 pub(super) struct TradepostClient {
-    url: String,
-    with: Option<(Arc<Webhook>, reqwest::Client)>,
+    with: Option<SignedClient>,
 }
 
 impl TradepostClient {
     /// For Tradepost at `tradepost_url`; `secret` is the one it keeps as `vendor_api`.
     pub fn new(tradepost_url: &str, secret: &str, client: Option<reqwest::Client>) -> Self {
-        let with = Webhook::new(secret).ok().map(Arc::new).zip(client);
+        let with = client.and_then(|client| SignedClient::new(tradepost_url, secret, client));
         if with.is_none() {
             tracing::error!("Tradepost cannot be asked: the secret is not a Standard Webhooks secret, or no client");
         }
-        Self { url: tradepost_url.to_owned(), with }
+        Self { with }
     }
 
     /// How an organization is billed, with everything that the end of its subscription concerns.
@@ -198,16 +190,33 @@ impl TradepostClient {
 
     /// A token with which a page may ask how this organization stands, as Tradepost gives it; none if it cannot be had.
     pub async fn status_token(&self, organization: &str, now: Timestamp) -> Option<Value> {
-        let body = json!({"operation": "create_status_token", "organization": organization}).to_string();
-        let asked = async { self.call("/v1/status-token", body, now).await.and_then(|answer| read(&answer)) };
+        let body = json!({"operation": "create_status_token", "organization": organization});
+        self.asked("/v1/status-token", &body, now).await
+    }
+
+    /// Reports usage: one answer an event, in their order. None if Tradepost did not say what became of it; the same
+    /// events can be reported again.
+    pub async fn report_usage(&self, events: &[UsageToReport], now: Timestamp) -> Option<Vec<ReportedUsage>> {
+        #[derive(Deserialize)]
+        struct Answer {
+            results: Vec<ReportedUsage>,
+        }
+        let body = json!({"operation": "report_usage", "events": events});
+        let answer: Answer = self.asked("/v1/usage", &body, now).await?;
+        Some(answer.results).filter(|results| results.len() == events.len())
+    }
+
+    /// One call within the deadline; a failure is logged.
+    async fn asked<T: DeserializeOwned>(&self, path: &str, body: &Value, now: Timestamp) -> Option<T> {
+        let asked = async { self.call(path, body.to_string(), now).await.and_then(|answer| read(&answer)) };
         match tokio::time::timeout(DEADLINE, asked).await {
-            Ok(Ok(token)) => Some(token),
+            Ok(Ok(answer)) => Some(answer),
             Ok(Err(error)) => {
-                tracing::warn!(organization, %error, "Tradepost gave no status token");
+                tracing::warn!(path, %error, "Tradepost did not answer");
                 None
             }
             Err(_) => {
-                tracing::warn!(organization, "Tradepost took too long to give a status token");
+                tracing::warn!(path, "Tradepost took too long to answer");
                 None
             }
         }
@@ -255,28 +264,7 @@ impl TradepostClient {
     }
 
     async fn call(&self, path: &str, body: String, now: Timestamp) -> Result<Vec<u8>, NotTold> {
-        let (webhook, client) = self.with.as_ref().ok_or(NotTold::Setup)?;
-        let (id, seconds) = (format!("msg_{}", random::secret()), now.as_second());
-        let signature = webhook.sign(&id, seconds, body.as_bytes()).map_err(NotTold::Unsigned)?;
-        let request = client
-            .post(format!("{}{path}", self.url))
-            .header("content-type", "application/json")
-            .header("webhook-id", id)
-            .header("webhook-timestamp", seconds)
-            .header("webhook-signature", signature)
-            .body(body);
-        let mut answer = request.send().await.map_err(NotTold::NoAnswer)?;
-        if answer.status() != http::StatusCode::OK {
-            return Err(NotTold::Refused(answer.status()));
-        }
-        let mut read = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(NotTold::NoAnswer)? {
-            if read.len().saturating_add(chunk.len()) > LARGEST_ANSWER {
-                return Err(NotTold::TooLarge);
-            }
-            read.extend_from_slice(&chunk);
-        }
-        Ok(read)
+        self.with.as_ref().ok_or(NotTold::Setup)?.call(path, body, now).await
     }
 }
 
@@ -288,6 +276,7 @@ fn read<T: DeserializeOwned>(answer: &[u8]) -> Result<T, NotTold> {
 mod tests {
     use super::*;
     use crate::vendor::bench::{StandIn, StandInAnswer, config, told};
+    use crate::vendor::signed_client::LARGEST_ANSWER;
 
     const AT: &str = "2026-11-21T08:05:00Z";
 

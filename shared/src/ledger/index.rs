@@ -123,3 +123,16 @@ impl Ledger {
 /// Where a page of an index ended. Opaque.
 #[derive(Clone, Debug)]
 pub struct Cursor(Item);
+
+impl Cursor {
+    /// Behind a document in the list of its state, and in which shard of it; none if it is in no list.
+    pub fn behind<T: Document>(doc: &T) -> Option<(u8, Self)> {
+        let (state, since) = doc.listing()?;
+        let key = doc.key();
+        let shard = key.shard(LISTING_SHARDS);
+        let mut item = key.attributes();
+        item.insert("listing_shard".to_owned(), AttributeValue::S(listing_shard(T::KIND, state, shard)));
+        item.insert("listed_at".to_owned(), AttributeValue::N(since.as_millisecond().to_string()));
+        Some((shard, Self(item)))
+    }
+}

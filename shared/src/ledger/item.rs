@@ -80,7 +80,7 @@ impl Key {
     }
 
     /// A stable shard of this key.
-    fn shard(&self, shards: u8) -> u8 {
+    pub(super) fn shard(&self, shards: u8) -> u8 {
         let mut hash = Sha256::new();
         hash.update(self.pk.as_bytes());
         hash.update([0]);

@@ -3,10 +3,11 @@
 //! Servers ask with a signed POST (`signature`) whose body names operation and target (`call`): how an organization is
 //! billed, what became of its links, how a subscription stands, which events were told, a status token. A page on the
 //! vendor's own domain asks `GET /v1/status` with such a token. Nothing here changes anything but that an event is told
-//! once more (`events`).
+//! once more (`events`) and that usage is counted (`usage`), which a program may also report and read with a token (`bearer`).
 //!
 //! Every answer is JSON; one that refuses has `code` for programs and `text` for whoever reads the log.
 
+mod bearer;
 mod billing;
 mod call;
 mod events;
@@ -15,6 +16,10 @@ mod signature;
 mod status;
 mod status_token;
 mod subscription;
+mod unbilled;
+mod usage;
+mod usage_list;
+mod usage_token;
 
 pub use signature::{Unproven, VendorKey};
 
@@ -36,6 +41,10 @@ enum Operation {
     CreateStatusToken,
     ListEvents,
     ReplayEvent,
+    ReportUsage,
+    CreateUsageToken,
+    ListUsage,
+    ListUnbilledUsage,
 }
 
 impl Operation {
@@ -48,6 +57,10 @@ impl Operation {
             "/v1/status-token" => Some(Self::CreateStatusToken),
             "/v1/events" => Some(Self::ListEvents),
             "/v1/events/replay" => Some(Self::ReplayEvent),
+            "/v1/usage" => Some(Self::ReportUsage),
+            "/v1/usage-token" => Some(Self::CreateUsageToken),
+            "/v1/usage/hours" => Some(Self::ListUsage),
+            "/v1/usage/report" => Some(Self::ListUnbilledUsage),
             _ => None,
         }
     }
@@ -61,6 +74,10 @@ impl Operation {
             Self::CreateStatusToken => "create_status_token",
             Self::ListEvents => "list_events",
             Self::ReplayEvent => "replay_event",
+            Self::ReportUsage => "report_usage",
+            Self::CreateUsageToken => "create_usage_token",
+            Self::ListUsage => "list_usage",
+            Self::ListUnbilledUsage => "list_unbilled_usage",
         }
     }
 }
@@ -94,11 +111,14 @@ pub async fn answer(app: &App, request: &Request<Bytes>, path: &str, now: Timest
     let Some(operation) = Operation::at(path) else {
         return Ok(Refusal::new(StatusCode::NOT_FOUND, "not_found", "There is no such operation.").into());
     };
-    if *request.method() != Method::POST {
-        return Ok(not_allowed("POST"));
-    }
-    if let Err(refusal) = admitted(app, request, now) {
-        return Ok(refusal.into());
+    // Usage can also be reported and read with a token.
+    if operation != Operation::ReportUsage {
+        if *request.method() != Method::POST {
+            return Ok(not_allowed("POST"));
+        }
+        if let Err(refusal) = signed(app, request, now).and_then(|()| is_json(request)) {
+            return Ok(refusal.into());
+        }
     }
     let body = request.body();
     match operation {
@@ -109,6 +129,10 @@ pub async fn answer(app: &App, request: &Request<Bytes>, path: &str, now: Timest
         Operation::CreateStatusToken => Ok(status_token::create_status_token(app, body, now)),
         Operation::ListEvents => events::list_events(app, body).await,
         Operation::ReplayEvent => events::replay_event(app, body, now).await,
+        Operation::ReportUsage => usage::answer(app, request, now).await,
+        Operation::CreateUsageToken => Ok(usage_token::create_usage_token(app, body, now)),
+        Operation::ListUsage => usage_list::list_usage(app, body).await,
+        Operation::ListUnbilledUsage => unbilled::list_unbilled_usage(app, body).await,
     }
 }
 
@@ -118,8 +142,8 @@ fn not_allowed(allow: &'static str) -> Answer {
     Answer::from(refusal).with_header(header::ALLOW, HeaderValue::from_static(allow))
 }
 
-/// Whether the vendor sent this, just now, as JSON.
-fn admitted(app: &App, request: &Request<Bytes>, now: Timestamp) -> Result<(), Refusal> {
+/// Whether the vendor sent this, just now.
+fn signed(app: &App, request: &Request<Bytes>, now: Timestamp) -> Result<(), Refusal> {
     let unproven = |code, text| Refusal::new(StatusCode::UNAUTHORIZED, code, text);
     let Some(key) = &app.vendor_key else {
         let text = "The secret holds no vendor_api key.";
@@ -132,7 +156,11 @@ fn admitted(app: &App, request: &Request<Bytes>, now: Timestamp) -> Result<(), R
         }
         Unproven::Wrong => unproven("signature_invalid", "No signature fits the id, the timestamp and the body."),
         Unproven::Stale => unproven("timestamp_stale", "The timestamp is more than five minutes away from our clock."),
-    })?;
+    })
+}
+
+/// Whether the body says that it is JSON.
+fn is_json(request: &Request<Bytes>) -> Result<(), Refusal> {
     let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
         return Ok(());

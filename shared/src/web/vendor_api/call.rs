@@ -81,17 +81,26 @@ pub(super) struct ListOf {
 
 /// The members of a call for `operation`.
 pub(super) fn read<T: DeserializeOwned>(operation: Operation, body: &[u8]) -> Result<T, Refusal> {
-    let bad = |code, text: String| Refusal::new(StatusCode::BAD_REQUEST, code, text);
     let unread = |error: serde_json::Error| {
         let complaint: String = error.to_string().chars().take(LONGEST_COMPLAINT).collect();
-        bad("call_not_understood", format!("The call does not read: {complaint}"))
+        not_understood(format!("The call does not read: {complaint}"))
     };
     let mut members: Map<String, Value> = serde_json::from_slice(body).map_err(unread)?;
     if members.remove("operation").as_ref().and_then(Value::as_str) != Some(operation.name()) {
-        let text = format!("The member operation must be \"{}\" here.", operation.name());
-        return Err(bad("operation_mismatch", text));
+        return Err(mismatch(operation));
     }
     T::deserialize(Value::Object(members)).map_err(unread)
+}
+
+/// Of a call that does not read.
+pub(super) fn not_understood(text: String) -> Refusal {
+    Refusal::new(StatusCode::BAD_REQUEST, "call_not_understood", text)
+}
+
+/// Of a call that names another operation than its path.
+pub(super) fn mismatch(operation: Operation) -> Refusal {
+    let text = format!("The member operation must be \"{}\" here.", operation.name());
+    Refusal::new(StatusCode::BAD_REQUEST, "operation_mismatch", text)
 }
 
 #[cfg(test)]

@@ -10,8 +10,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;
 
+use super::bearer::{NoToken, presented, unauthorized};
 use super::billing::Reason;
-use super::status_token::{NoToken, opened, status_url};
+use super::status_token::{PURPOSE, status_url};
 use super::{Refusal, not_allowed};
 use crate::deployment::{Deployment, DeploymentState};
 use crate::ledger::Provider;
@@ -123,18 +124,11 @@ pub(super) async fn answer(app: &App, request: &Request<Bytes>, now: Timestamp) 
 }
 
 async fn poll(app: &App, request: &Request<Bytes>, now: Timestamp) -> Result<Answer, WebError> {
-    let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let bearer =
-        given.and_then(|text| text.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-    let token = match bearer.map(|(_, token)| opened(&app.sessions, token.trim(), &status_url(app), now)) {
-        Some(Ok(token)) => token,
-        Some(Err(NoToken::Invalid)) => return Ok(unauthorized("token_invalid", "This is no status token of ours.")),
-        Some(Err(NoToken::Expired)) => {
-            return Ok(unauthorized("token_expired", "The status token's time is over; ask for another."));
-        }
-        None => return Ok(unauthorized("token_missing", "Send the header Authorization: Bearer, and a status token.")),
+    let token = match presented(request, &app.sessions, PURPOSE, &status_url(app), now) {
+        Ok(token) => token,
+        Err(why) => return Ok(unauthorized(why, "status")),
     };
-    let organization = token.organization();
+    let Some(organization) = token.organization() else { return Ok(unauthorized(NoToken::Invalid, "status")) };
     Ok(match app.ledger.get::<Status>(&Status::row_key(organization)).await? {
         Some(row) => {
             let deletion = deletion(app, &row.doc, now).await?;
@@ -142,11 +136,6 @@ async fn poll(app: &App, request: &Request<Bytes>, now: Timestamp) -> Result<Ans
         }
         None => Answer::json(json!({"organization": organization, "state": "none"}), "status: none"),
     })
-}
-
-fn unauthorized(code: &'static str, text: &'static str) -> Answer {
-    Answer::from(Refusal::new(StatusCode::UNAUTHORIZED, code, text))
-        .with_header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
 }
 
 fn view(app: &App, status: Status, deletion: Option<Deletion>) -> StatusView {

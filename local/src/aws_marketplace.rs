@@ -15,6 +15,7 @@ mod agreement_api;
 mod agreement_search;
 #[cfg(test)]
 mod bench;
+mod bill;
 mod buyer;
 mod cancellation;
 mod cbor;
@@ -173,6 +174,11 @@ impl AwsMarketplace {
     /// When [`take_due`](Self::take_due) next has something to do; none while notices are held back.
     pub fn next_due(&self) -> Option<Timestamp> {
         self.desk(|desk| desk.next_due())
+    }
+
+    /// Whether anything was ever bought here.
+    pub fn has_agreements(&self) -> bool {
+        !self.lock().agreements.is_empty()
     }
 
     /// The whole state, for [`load`](Self::load).

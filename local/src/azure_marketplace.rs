@@ -20,6 +20,7 @@ mod api;
 mod api_error;
 #[cfg(test)]
 mod bench;
+mod bill;
 mod buyer;
 mod checkout;
 mod client;
@@ -32,6 +33,8 @@ mod instants;
 mod lifecycle;
 mod listings;
 mod managed_identity;
+mod metering;
+mod metering_api;
 mod operations;
 mod operations_api;
 mod outbox;
@@ -47,6 +50,7 @@ mod switches;
 mod timers;
 mod token;
 mod updates_api;
+mod usage_report;
 mod webhook_log;
 
 #[cfg(test)]
@@ -58,7 +62,7 @@ use axum::Router;
 use jiff::Timestamp;
 
 use crate::clock::Clock;
-pub use listings::{Offer, Plan, Seats, TermUnit};
+pub use listings::{Dimension, Offer, Plan, Seats, TermUnit};
 pub use managed_identity::IDENTITY_HEADER;
 use signing::KeyRing;
 use state::State;
@@ -102,7 +106,7 @@ pub struct Config {
     pub webhook_url: String,
     /// Where [`AzureMarketplace::pages`] is served.
     pub pages_url: String,
-    /// Where the fulfillment API is served, without its `/api`.
+    /// Where the fulfillment and metering APIs are served, without their `/api`.
     pub api_url: String,
     /// Entra: `https://login.microsoftonline.com` in the real world.
     pub authority_url: String,
@@ -163,7 +167,7 @@ impl AzureMarketplace {
         pages::router(self.clone()).merge(admin::router(self.clone()))
     }
 
-    /// The fulfillment and operations APIs under `/api/saas`; Entra under `/{tenant}`; the managed identity endpoint
+    /// The fulfillment and operations APIs under `/api/saas`, the metering API under `/api`; Entra under `/{tenant}`; the managed identity endpoint
     /// at `/msi/token`.
     pub fn api(&self) -> Router {
         api::router(self.clone()).merge(entra::router(self.clone()))

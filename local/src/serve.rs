@@ -111,6 +111,7 @@ fn own(desk: Desk) -> Router {
         .route("/mailbox/{number}", get(mailbox_page::one))
         .route("/queues", get(queues))
         .route("/sweep", post(sweep))
+        .route("/usage", post(usage))
         .route("/desk.css", get(page::stylesheet))
         .route("/favicon.svg", get(page::icon))
         .fallback(page::not_found)
@@ -122,9 +123,10 @@ fn own(desk: Desk) -> Router {
 
 async fn queues(State(Desk { stack, .. }): State<Desk>) -> Response {
     axum::Json(json!({
-        "notices": stack.notices.len(), "work": stack.work_queue.len(),
+        "notices": stack.notices.len(), "work": stack.work_queue.len(), "usage": stack.usage_queue.len(),
         "webhooks": stack.azure.market.to_come().len(),
         "dead_notices": stack.notices.dead_letters(), "dead_work": stack.work_queue.dead_letters(),
+        "dead_usage": stack.usage_queue.dead_letters(),
     }))
     .into_response()
 }
@@ -135,6 +137,11 @@ async fn sweep(State(Desk { stack, .. }): State<Desk>, body: Bytes) -> Response 
         Ok(report) => axum::Json(report).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}")).into_response(),
     }
+}
+
+/// A message to the queue of usage, as the vendor's product would send it to SQS.
+async fn usage(State(Desk { stack, .. }): State<Desk>, body: String) -> Response {
+    axum::Json(json!({"message": stack.usage_queue.send(body)})).into_response()
 }
 
 /// A browser's request as the event an HTTP API gives a function, and the function's answer as the browser's.

@@ -3,6 +3,7 @@
 
 mod journal;
 mod kept;
+mod metering;
 mod microsoft;
 mod notes;
 mod parties;
@@ -11,8 +12,9 @@ mod waiting;
 
 pub use journal::{About, Happening, Journal, Kind};
 use kept::{Kept, kept, restore};
+use metering::{ClockPace, next_metering};
 pub use microsoft::Microsoft;
-use microsoft::{Party, Timer, azure_config};
+use microsoft::{Party, TIMERS, Timer, azure_config};
 pub use parties::{Addresses, loopback_client};
 use parties::{aws_config, issuers, on_this_machine, sdk_config, sign_in, sqs, vendor_config};
 pub use waiting::{Coming, Waiting};
@@ -34,7 +36,8 @@ use tradepost_aws::config::random;
 use tradepost_aws::landing::Landing;
 use tradepost_aws::marketplace::AwsMarketplace as AwsClients;
 use tradepost_aws::notifications::Notifications;
-use tradepost_aws::queue::WorkQueue;
+use tradepost_aws::queue::{MeteringQueue, WorkQueue};
+use tradepost_aws::usage::Usage;
 use tradepost_aws::worker::Work;
 
 use crate::aws_marketplace::AwsMarketplace;
@@ -48,6 +51,8 @@ use crate::vendor::Vendor;
 
 /// How often the sweeper runs, in simulated time.
 const SWEEP_EVERY: SignedDuration = SignedDuration::from_mins(15);
+/// How often it may run where the last usage of a subscription waits: as often as in the cloud.
+const SWEEP_FOR_LAST_USAGE: SignedDuration = SignedDuration::from_mins(5);
 /// How often it runs while much time passes at once, until the last hours.
 const SWEEP_EVERY_ON_LONG_PUSHES: SignedDuration = SignedDuration::from_hours(2);
 const LAST_HOURS: SignedDuration = SignedDuration::from_hours(6);
@@ -87,11 +92,19 @@ pub struct Stack {
     pub notices: Queue,
     /// From all functions to `worker`.
     pub work_queue: Queue,
+    /// From the vendor's product to `usage`.
+    pub usage_queue: Queue,
+    /// From `metering` to itself.
+    metering_queue: Queue,
+    metering_again: MeteringQueue,
+    pace: ClockPace,
+    /// The function `usage`.
+    pub usage: Usage,
     /// The function `landing`.
     pub landing: Landing,
     /// The function `notifications`.
     pub notifications: Notifications<AwsClients>,
-    /// The functions `worker` and `sweeper`.
+    /// The functions `worker`, `sweeper` and `metering`.
     pub work: Work<AwsClients>,
     /// What happened, for people; empty unless [`Stack::keep_journal`] was called.
     pub journal: Journal,
@@ -106,7 +119,8 @@ pub struct Stack {
 #[derive(Debug)]
 struct Driven {
     swept_at: Timestamp,
-    timers: [Timer; 2],
+    metered_at: Timestamp,
+    timers: [Timer; TIMERS],
     saved: String,
 }
 
@@ -125,9 +139,11 @@ impl Stack {
         let aws = AwsMarketplace::new(aws_config(&policy, &at), clock.clone());
         let secrets = kept.secrets(&policy);
         let vendor = Vendor::new(vendor_config(&policy, &at, &secrets), clock.clone());
-        let (notices, work_queue) = (Queue::new("notices", clock.clone()), Queue::new("work", clock.clone()));
+        let queue = |name| Queue::new(name, clock.clone());
+        let (notices, work_queue, usage_queue) = (queue("notices"), queue("work"), queue("usage"));
+        let metering_queue = queue("metering");
         let market = AzureMarketplace::new(azure_config(&policy, &at, &kept), clock.clone());
-        restore(&kept, &aws, &market, &vendor, &notices, &work_queue)?;
+        restore(&kept, &aws, &market, &vendor, [&notices, &work_queue, &usage_queue])?;
 
         let mailbox = Mailbox::open(clock.clone(), &kept.mailbox).await?;
         let aws_wire = Arc::new(Wire::default());
@@ -169,8 +185,15 @@ impl Stack {
                 outlets,
                 queue,
             },
+            usage: Usage { ledger: ledger.clone(), policy: Arc::clone(&policy) },
+            metering_again: MeteringQueue::new(
+                sqs(&metering_queue),
+                "http://sqs.local/111122223333/metering".to_owned(),
+            ),
+            pace: ClockPace::new(clock.clone()),
             driving: Mutex::new(Driven {
                 swept_at: clock.now(),
+                metered_at: clock.now(),
                 timers: Timer::all(clock.now()),
                 saved: String::new(),
             }),
@@ -188,6 +211,8 @@ impl Stack {
             mailbox,
             notices,
             work_queue,
+            usage_queue,
+            metering_queue,
             options,
             secrets: kept,
         })
@@ -229,13 +254,23 @@ impl Stack {
                 delete_handled(&self.work_queue, &work, &answer);
                 self.note_changes(now).await;
             }
+            let usage = self.usage_queue.receive();
+            if !usage.is_empty() {
+                let answer = self.usage.handle(&self.usage_queue.event(&usage), now).await?;
+                delete_handled(&self.usage_queue, &usage, &answer);
+            }
+            let again = self.metering_queue.receive();
+            for call in &again {
+                self.metering_queue.delete(&call.id);
+                self.run_metering().await?;
+            }
             let webhooks = self.azure.market.take_due();
             for call in &webhooks {
                 let status = self.azure.call(call).await?;
                 self.azure.market.answered(&call.id, Some(status.as_u16()));
                 self.note_webhook(call, Some(status), now).await;
             }
-            if notices.is_empty() && work.is_empty() && webhooks.is_empty() {
+            if notices.is_empty() && work.is_empty() && usage.is_empty() && again.is_empty() && webhooks.is_empty() {
                 if self.journal.was_touched() {
                     self.note_changes(now).await;
                 }
@@ -264,12 +299,21 @@ impl Stack {
     pub async fn tick(&self) -> anyhow::Result<()> {
         let mut driven = self.driving.lock().await;
         self.deliver().await?;
-        if self.clock.now() >= driven.swept_at.checked_add(SWEEP_EVERY)? {
+        if self.clock.now() >= self.next_sweep(&driven, SWEEP_EVERY).await? {
             self.run_sweeper(&json!({})).await?;
             driven.swept_at = self.clock.now();
         }
+        self.meter_if_due(&mut driven).await?;
         self.run_timers(&mut driven.timers, SignedDuration::ZERO).await?;
         self.keep(&mut driven)
+    }
+
+    /// When the sweeper runs next. The last usage of a subscription does not wait for it longer than in the cloud.
+    async fn next_sweep(&self, driven: &Driven, every: SignedDuration) -> anyhow::Result<Timestamp> {
+        let regular = driven.swept_at.checked_add(every)?;
+        let earliest = driven.swept_at.checked_add(SWEEP_FOR_LAST_USAGE)?;
+        let last_usage = self.final_usage_due().await?.map(|due| due.max(earliest));
+        Ok(last_usage.map_or(regular, |due| due.min(regular)))
     }
 
     /// Runs the timers of the Functions app whose time has come, but none more often than `rarest`.
@@ -298,7 +342,10 @@ impl Stack {
             let now = self.clock.now();
             let rarest = rarest(target.duration_since(now));
             self.run_timers(&mut driven.timers, rarest).await?;
-            let sweep = driven.swept_at.checked_add(SWEEP_EVERY.max(rarest))?;
+            if self.meter_if_due(&mut driven).await? {
+                continue;
+            }
+            let sweep = self.next_sweep(&driven, SWEEP_EVERY.max(rarest)).await?;
             if now >= sweep {
                 self.run_sweeper(&json!({})).await?;
                 self.deliver().await?;
@@ -309,10 +356,11 @@ impl Stack {
             if now >= target {
                 return self.keep(&mut driven);
             }
-            let waiting =
-                [self.aws.next_due(), self.notices.next_visible(), self.work_queue.next_visible(), Some(sweep)];
+            let queues = self.queues().map(Queue::next_visible).into_iter().flatten();
+            let metering = Some(next_metering(driven.metered_at)).filter(|_| self.aws.has_agreements());
+            let waiting = [self.aws.next_due(), metering, Some(sweep)];
             let timers = driven.timers.iter().map(|timer| timer.next(rarest)).filter(|_| self.azure.is_used());
-            let waiting = waiting.into_iter().flatten().chain(self.azure.market.next_due()).chain(timers);
+            let waiting = waiting.into_iter().flatten().chain(queues).chain(self.azure.market.next_due()).chain(timers);
             let next = waiting.min().unwrap_or(target).min(target);
             self.clock.advance_to(next.max(now.checked_add(SignedDuration::from_millis(1))?));
         }
@@ -341,6 +389,7 @@ impl Stack {
             mailbox: self.mailbox.save(),
             notices: self.notices.save(),
             work: self.work_queue.save(),
+            usage: self.usage_queue.save(),
         };
         let text = serde_json::to_string(&kept)?;
         if text != driven.saved {
@@ -352,6 +401,11 @@ impl Stack {
             driven.saved = text;
         }
         Ok(())
+    }
+
+    /// The queues that can have dead letters.
+    pub fn queues(&self) -> [&Queue; 3] {
+        [&self.notices, &self.work_queue, &self.usage_queue]
     }
 
     /// Rows of the ledger that wait for an operator: parked tasks, notices, deployments, events and mails.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use crate::disposition::{Dispose, Disposition};
@@ -124,6 +125,21 @@ pub enum Metered {
     Refused(String),
 }
 
+/// What a marketplace's books say of one subscription, dimension and day.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Booked {
+    /// Whose usage.
+    pub subscription: SubscriptionKey,
+    /// Of what.
+    pub dimension: String,
+    /// How much it was told.
+    pub quantity: Quantity,
+    /// Whether it goes by that.
+    pub good: bool,
+    /// What it says of it, in its own words.
+    pub status: String,
+}
+
 /// A call that reported nothing, or of which nothing is known.
 #[derive(Debug, thiserror::Error)]
 pub enum MeterError {
@@ -179,5 +195,11 @@ pub trait Marketplace: Sync {
     fn meter(&self, records: &[UsageRecord]) -> impl Future<Output = Result<Vec<Metered>, MeterError>> + Send {
         let _ = records;
         async { Err(MeterError::Denied("no metering".to_owned())) }
+    }
+
+    /// The marketplace's books of one day, all of our offers; none where it shows none.
+    fn books(&self, day: Date) -> impl Future<Output = Result<Option<Vec<Booked>>, MarketplaceError>> + Send {
+        let _ = day;
+        async { Ok(None) }
     }
 }

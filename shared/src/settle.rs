@@ -95,6 +95,7 @@ pub fn subscription_becomes(
     let came_from = before.map_or("nothing", |row| row.doc.state.name());
     let line = format!("subscription {came_from} -> {}", after.state.name());
     changes.audit(&AuditLine::new(&after.key, occasion.now, occasion.cause, line));
+    changes.and(usage::zeros::begun(occasion, before.map(|row| &row.doc.state), after));
     if let Some(before) = before {
         let organization = link.map(|row| row.doc.organization.as_str());
         changes.and(usage::ending::asked_for(occasion, Some(&before.doc.state), after, organization));

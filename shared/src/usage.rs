@@ -3,7 +3,8 @@
 //! The product reports events ([`report`]); each is counted once, in the transaction that writes its key ([`key`]), into
 //! the hour of the purchase that paid then ([`attribution`], [`counting`], [`hour`]). When an hour is over it is frozen
 //! ([`sealing`]) and sent until the marketplace says something final ([`run`], [`sending`]); the running account
-//! ([`meter`]) keeps the sums. The end of a subscription asks for its last usage ([`ending`]).
+//! ([`meter`]) keeps the sums. The end of a subscription asks for its last usage ([`ending`]); hours without any are
+//! reported where the listing wants that ([`zeros`]), and once a day the books are compared ([`reconcile`]).
 
 pub mod attribution;
 pub mod calendar;
@@ -15,11 +16,13 @@ pub mod meter;
 pub mod outcome;
 mod quantity;
 pub mod reading;
+pub mod reconcile;
 mod refusal;
 pub mod report;
 pub mod run;
 pub mod sealing;
 pub mod sending;
 pub mod telling;
+pub mod zeros;
 
 pub use quantity::{NotAQuantity, Quantity};

@@ -36,6 +36,7 @@ fn every_key_is_documented_and_in_the_example() {
         vec!["link"],
         vec!["link", "ask"],
         vec!["change"],
+        vec!["usage"],
         vec!["end"],
         vec!["messages"],
         vec!["listing"],

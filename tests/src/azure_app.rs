@@ -267,6 +267,7 @@ fn config(offer: &str, base: &str, buyer_secret: &str) -> Config {
         auto_activate,
         private: false,
         terms: vec![TermUnit::P1M],
+        dimensions: Vec::new(),
     };
     Config {
         publisher_id: "emqx".to_owned(),

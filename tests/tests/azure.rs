@@ -5,6 +5,8 @@
 mod costs;
 #[path = "azure/market.rs"]
 mod market;
+#[path = "azure/metering.rs"]
+mod metering;
 #[path = "azure/orders.rs"]
 mod orders;
 

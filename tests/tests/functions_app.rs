@@ -98,7 +98,7 @@ fn what_is_deployed_is_what_the_host_understands() {
     let mode = std::fs::metadata(&app.settings.executable).unwrap().permissions().mode();
     assert!(out.join("policy.toml").is_file() && mode & 0o111 == 0o111);
     let names: Vec<_> = app.functions.iter().map(|function| function.name.as_str()).collect();
-    assert_eq!(names, ["landing", "sweeper", "webhook", "worker"]);
+    assert_eq!(names, ["landing", "metering", "sweeper", "webhook", "worker"]);
     for function in &app.functions {
         match &function.trigger {
             Trigger::Http { route, methods, level } => {
@@ -110,7 +110,11 @@ fn what_is_deployed_is_what_the_host_understands() {
             }
             Trigger::Timer { schedule, run_on_startup, monitored } => {
                 let at = "2026-11-21T06:58:55Z".parse().unwrap();
-                let next = if function.name == "worker" { "2026-11-21T06:59:00Z" } else { "2026-11-21T07:00:00Z" };
+                let next = match function.name.as_str() {
+                    "worker" => "2026-11-21T06:59:00Z",
+                    "sweeper" => "2026-11-21T07:00:00Z",
+                    _ => "2026-11-21T07:05:00Z",
+                };
                 assert_eq!(schedule.after(at).unwrap().to_string(), next);
                 assert!(*monitored && !run_on_startup);
             }

@@ -341,11 +341,14 @@ async fn garbage_is_an_error_report_and_the_next_event_is_served() {
         ("notifications", events::notices(&[]).unwrap()),
         ("worker", events::work(&[]).unwrap()),
         ("sweeper", events::schedule(false).unwrap()),
+        ("metering", events::schedule(false).unwrap()),
+        ("usage", events::notices(&[]).unwrap()),
     ];
     for (name, next) in sane {
         let mut function = stage.start(name).await.unwrap();
         let mut garbage = vec!["", "\u{0}\u{1}", "{\"Records\": [", "{\"email\": \"ada@buyer.example\""];
-        if name != "sweeper" {
+        // Whatever a schedule sends, it only calls.
+        if !["sweeper", "metering"].contains(&name) {
             garbage.extend(["{}", "[]", "null", "{\"Records\": \"ada@buyer.example\"}"]);
         }
         for event in garbage {
@@ -366,7 +369,7 @@ async fn garbage_is_an_error_report_and_the_next_event_is_served() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_missing_variable_is_named_and_nothing_starts() {
     let stage = Stage::open().await.unwrap();
-    for name in ["landing", "notifications", "worker", "sweeper"] {
+    for name in ["landing", "notifications", "worker", "sweeper", "metering", "usage"] {
         let function = stage.start_with(name, &[("TRADEPOST_TABLE", "")]).await.unwrap();
         let (success, log) = function.ended().await.unwrap();
         assert!(!success && log.contains("TRADEPOST_TABLE is not set"), "{name}: {log}");

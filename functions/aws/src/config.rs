@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `TRADEPOST_SECRET_ID` | the Secrets Manager secret, see [`Secrets`] |
 //! | `TRADEPOST_WORK_QUEUE_URL` | the SQS queue that wakes the worker |
+//! | `TRADEPOST_METERING_QUEUE_URL` | the SQS queue that calls `metering` again; that function alone needs it |
 
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use tradepost::settings::{Secrets, needed};
 
 use crate::landing::Landing;
 use crate::marketplace::AwsMarketplace;
-use crate::queue::WorkQueue;
+use crate::queue::{MeteringQueue, WorkQueue};
 use crate::ses::Ses;
 use crate::worker::Work;
 
@@ -61,6 +62,15 @@ pub fn ledger(config: &SdkConfig, settings: &Settings) -> Ledger {
 /// The queue that wakes the worker.
 pub fn work_queue(config: &SdkConfig, settings: &Settings) -> WorkQueue {
     WorkQueue::new(aws_sdk_sqs::Client::new(config), settings.work_queue_url.clone())
+}
+
+/// The queue that calls the function `metering` again, named by the environment through `get`.
+///
+/// # Errors
+/// If the variable is missing.
+pub fn metering_queue(config: &SdkConfig, get: impl Fn(&str) -> Option<String>) -> anyhow::Result<MeteringQueue> {
+    let url = needed(&get, "TRADEPOST_METERING_QUEUE_URL")?;
+    Ok(MeteringQueue::new(aws_sdk_sqs::Client::new(config), url))
 }
 
 /// What the landing function is made from, with the secret fetched.

@@ -6,17 +6,23 @@
 //! | `notifications` | SQS: what AWS Marketplace tells | [`notifications`], parsed by [`event`] |
 //! | `worker` | SQS: rows to work on at once | [`worker`] |
 //! | `sweeper` | a schedule: what is due and what was missed | [`sweeper`] |
+//! | `metering` | a schedule, and SQS when a run was cut short: usage to AWS | [`metering_run`] |
+//! | `usage` | SQS: usage in bulk | [`usage`] |
 //!
-//! [`config`] reads the environment, [`logging`] says how loud the log is, [`marketplace`] asks AWS, [`queue`] wakes the worker,
-//! [`ses`] sends mails.
+//! [`config`] reads the environment, [`logging`] says how loud the log is, [`marketplace`] asks AWS and [`metering`] tells it
+//! usage, [`pace`] keeps to its limit, [`queue`] wakes the worker, [`ses`] sends mails.
 
 pub mod config;
 pub mod event;
 pub mod landing;
 pub mod logging;
 pub mod marketplace;
+pub mod metering;
+pub mod metering_run;
 pub mod notifications;
+pub mod pace;
 pub mod queue;
 pub mod ses;
 pub mod sweeper;
+pub mod usage;
 pub mod worker;

@@ -10,7 +10,8 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 pub fn init(get: impl Fn(&str) -> Option<String>) {
     let level = get("AWS_LAMBDA_LOG_LEVEL").and_then(|text| text.parse().ok()).unwrap_or(LevelFilter::INFO);
     let ours = Targets::new().with_default(LevelFilter::WARN.min(level)).with_targets(
-        ["tradepost", "tradepost_aws", "landing", "notifications", "worker", "sweeper"].map(|target| (target, level)),
+        ["tradepost", "tradepost_aws", "landing", "notifications", "worker", "sweeper", "metering", "usage"]
+            .map(|target| (target, level)),
     );
     let lines = tracing_subscriber::fmt::layer().without_time().with_target(false);
     let registry = tracing_subscriber::registry().with(ours);

@@ -1,6 +1,6 @@
 //! What we ask AWS Marketplace: who stands behind a token (ResolveCustomer), what a contract entitles to
-//! (GetEntitlements), where an agreement stands (DescribeAgreement). Errors are classified once; what is unknown is
-//! for a person to look at.
+//! (GetEntitlements), where an agreement stands (DescribeAgreement). Usage is told in `metering`. Errors are classified
+//! once; what is unknown is for a person to look at.
 
 use aws_sdk_marketplaceagreement::types::AgreementStatus;
 use aws_sdk_marketplaceentitlement::types::{EntitlementValue, GetEntitlementFilterName};
@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use tradepost::entitlement::Entitlement;
 use tradepost::landing::Resolved;
 use tradepost::ledger::Provider;
-use tradepost::marketplace::{Marketplace, MarketplaceError, Standing};
+use tradepost::marketplace::{Marketplace, MarketplaceError, MeterError, Metered, Standing, UsageRecord};
 use tradepost::policy::{Notices, Policy};
 use tradepost::subscription::{EndReason, Subscription, SubscriptionKey};
 
@@ -20,7 +20,7 @@ const PAGES: usize = 400;
 /// The clients.
 #[derive(Clone, Debug)]
 pub struct AwsMarketplace {
-    /// ResolveCustomer.
+    /// BatchMeterUsage.
     pub metering: aws_sdk_marketplacemetering::Client,
     /// GetEntitlements.
     pub entitlement: aws_sdk_marketplaceentitlement::Client,
@@ -33,7 +33,7 @@ impl AwsMarketplace {
     pub fn new(config: &aws_config::SdkConfig) -> Self {
         let us_east_1 = config.to_builder().region(aws_config::Region::from_static("us-east-1")).build();
         Self {
-            metering: aws_sdk_marketplacemetering::Client::new(config),
+            metering: crate::metering::client(config),
             entitlement: aws_sdk_marketplaceentitlement::Client::new(&us_east_1),
             agreement: aws_sdk_marketplaceagreement::Client::new(&us_east_1),
         }
@@ -196,6 +196,10 @@ impl Marketplace for AwsMarketplace {
             }
         };
         Ok(answer.status().map_or(Standing::Unknown, standing))
+    }
+
+    async fn meter(&self, records: &[UsageRecord]) -> Result<Vec<Metered>, MeterError> {
+        crate::metering::meter(&self.metering, records).await
     }
 }
 

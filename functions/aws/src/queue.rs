@@ -1,5 +1,5 @@
 //! Waking the worker: the keys of rows that are due at once, over SQS. Best effort; what is not woken is found by
-//! the sweeper.
+//! the sweeper. And calling the function `metering` again; what that misses, the next hour's run does.
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::DisplayErrorContext;
@@ -36,6 +36,27 @@ impl WorkQueue {
                 Ok(answer) => tracing::warn!(failed = answer.failed().len(), "the worker was not woken for all rows"),
                 Err(error) => tracing::warn!(error = %DisplayErrorContext(&error), "the worker was not woken"),
             }
+        }
+    }
+}
+
+/// The queue that calls the function `metering`.
+#[derive(Clone, Debug)]
+pub struct MeteringQueue {
+    client: Client,
+    url: String,
+}
+
+impl MeteringQueue {
+    /// The queue at `url`.
+    pub fn new(client: Client, url: String) -> Self {
+        Self { client, url }
+    }
+
+    /// Calls it. The message says nothing: what is due, the ledger knows.
+    pub async fn call(&self) {
+        if let Err(error) = self.client.send_message().queue_url(&self.url).message_body("{}").send().await {
+            tracing::warn!(error = %DisplayErrorContext(&error), "metering goes on only with the next hour");
         }
     }
 }

@@ -1,5 +1,5 @@
 //! The SaaS fulfillment and operations APIs, version 2 (Microsoft: SaaS fulfillment Subscription APIs; SaaS
-//! fulfillment Operations APIs).
+//! fulfillment Operations APIs), and the metering API beside them, in [`metering`].
 //!
 //! Terms: *resolve* a landing token leads to a subscription; *activate* the publisher has set it up, billing starts;
 //! *operation* a change Microsoft wants answered; *acknowledge* its answer. Every call carries the publisher's token
@@ -11,6 +11,7 @@
 
 pub mod activation;
 pub mod error;
+pub mod metering;
 pub mod operation;
 pub mod subscription;
 

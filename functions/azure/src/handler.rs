@@ -1,6 +1,6 @@
 //! What the Functions host calls. Two namespaces that never meet: whatever comes from outside keeps the route prefix
-//! (`/api/…`), whatever the host calls by itself has none (`GET /`, `POST /worker`, `POST /sweeper`). So nobody outside
-//! can forge a call of the host.
+//! (`/api/…`), whatever the host calls by itself has none (`GET /`, and `POST` to `/worker`, `/sweeper`, `/metering`). So
+//! nobody outside can forge a call of the host.
 //!
 //! The host is always answered with JSON and never with an empty body (an empty one leaves an invocation hanging until it
 //! times out); a status other than 2xx fails an invocation, and is given only where that is meant (Microsoft: Azure
@@ -15,9 +15,10 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tradepost::disposition::chain;
-use tradepost::ledger::{Ledger, Provider};
+use tradepost::ledger::{Ledger, LedgerError, Provider};
 use tradepost::outbound::Outbound;
 use tradepost::sweeper::{Rails, Report, SweepError};
+use tradepost::usage::run::MeteringReport;
 use tradepost::web::{Reply, told_path};
 
 use crate::buyer::BuyerSignIn;
@@ -125,6 +126,7 @@ impl Handler {
             (&Method::GET | &Method::HEAD, "/") => ready(),
             (&Method::POST, "/worker") => swept(self.work.again(&self.clock).await),
             (&Method::POST, "/sweeper") => swept(self.work.sweep(&self.clock).await),
+            (&Method::POST, "/metering") => metered(self.work.meter(&self.clock).await),
             _ => json_answer(StatusCode::NOT_FOUND, &json!({"error": "no such function"})),
         }
     }
@@ -153,14 +155,27 @@ fn below(request: Request<Bytes>, base: &str, path: &PathAndQuery) -> Request<By
 }
 
 fn swept(run: Result<Report, SweepError>) -> Response<Bytes> {
+    ran(run.map(|report| format!("{} rows, {} failed, {} for a person", report.rows, report.failed, report.page)))
+}
+
+fn metered(run: Result<MeteringReport, LedgerError>) -> Response<Bytes> {
+    ran(run.map(|report| {
+        let MeteringReport { hours, calls, accepted, nothing, held, lost, failed, cut_short } = report;
+        let end = if cut_short { ", cut short" } else { "" };
+        format!(
+            "{hours} hours in {calls} calls, {accepted} billed, {nothing} without a bill, {held} held, {lost} lost, \
+             {failed} failed{end}"
+        )
+    }))
+}
+
+/// What a timer's run came to, in a line of the host's log.
+fn ran(run: Result<String, impl std::error::Error>) -> Response<Bytes> {
     match run {
-        Ok(report) => {
-            let line = format!("{} rows, {} failed, {} for a person", report.rows, report.failed, report.page);
-            json_answer(StatusCode::OK, &json!({"Outputs": {}, "Logs": [line], "ReturnValue": null}))
-        }
+        Ok(line) => json_answer(StatusCode::OK, &json!({"Outputs": {}, "Logs": [line], "ReturnValue": null})),
         Err(error) => {
             // The invocation is to be seen as failed; the next tick tries again.
-            tracing::error!(error = %chain(&error), "a sweep came to nothing");
+            tracing::error!(error = %chain(&error), "a timer's run came to nothing");
             json_answer(StatusCode::INTERNAL_SERVER_ERROR, &json!({"error": "the run failed"}))
         }
     }
@@ -187,6 +202,8 @@ mod tests {
             ("/api/", Some("/")),
             ("/api/azure/landing?token=a%2Bb", Some("/azure/landing?token=a%2Bb")),
             ("/api/worker", Some("/worker")),
+            ("/api/metering", Some("/metering")),
+            ("/metering", None),
             ("/api/api/worker", Some("/api/worker")),
             ("/apiworker", None),
             ("/worker", None),

@@ -2,10 +2,11 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | [`fulfillment`] | the SaaS fulfillment and operations APIs: resolve, activate, read, acknowledge, cancel |
+//! | [`fulfillment`] | the SaaS fulfillment, operations and metering APIs: resolve, activate, read, acknowledge, cancel, tell usage |
 //! | [`entra`] | where Entra is, and in whose name its tokens are issued |
 //! | [`publisher`] | the publisher's token for these APIs, by client secret or by the function's own identity |
 //! | [`marketplace`] | what the core asks Microsoft: to confirm a notice, to activate, to take an answer |
+//! | [`metering`] | what the core has to bill, told to Microsoft |
 //! | [`landing`] | the buyer's way: the landing token, signing in to Microsoft, on to the pages |
 //! | [`handler`] | what the Functions host calls, from outside and by itself; [`server`] puts it on a port |
 //! | [`config`], [`logging`] | what the environment says, how loud the log is |
@@ -34,6 +35,7 @@ pub mod landing;
 pub mod logging;
 pub mod managed_identity;
 pub mod marketplace;
+pub mod metering;
 pub mod notice;
 pub mod publisher;
 pub mod reading;

@@ -1,5 +1,5 @@
 //! What the core asks the Microsoft marketplace: the webhook's operation before anything of it is believed, the
-//! activation, the answer to a change, and where a purchase stands.
+//! activation, the answer to a change, where a purchase stands, and to bill usage (see [`metering`]).
 //!
 //! The rule for notices (Microsoft: Implementing a webhook on the SaaS service): Get Operation, and act only if it tells
 //! of the same. Notices that only inform may be gone by then; so may a change that was settled without us. In both cases
@@ -8,7 +8,7 @@
 
 use tradepost::disposition::{Dispose, Disposition};
 use tradepost::entitlement::Entitlement;
-use tradepost::marketplace::{Acknowledged, Marketplace, MarketplaceError, Standing};
+use tradepost::marketplace::{Acknowledged, Marketplace, MarketplaceError, MeterError, Metered, Standing, UsageRecord};
 use tradepost::notice::{Notice, Subject, Word};
 use tradepost::subscription::{EndReason, Sign, Subscription, SubscriptionKey};
 
@@ -17,6 +17,7 @@ use crate::fulfillment::activation::Activation;
 use crate::fulfillment::error::FulfillmentError;
 use crate::fulfillment::operation::{Action, Operation, OperationId, OperationStatus};
 use crate::fulfillment::subscription::{MarketplaceSubscription, SaasStatus, SubscriptionId};
+use crate::metering;
 use crate::notice::{account, terms, wanted};
 
 /// The Microsoft marketplace.
@@ -240,5 +241,9 @@ impl Marketplace for AzureMarketplace {
             },
             Err(error) => Err(error.into()),
         }
+    }
+
+    async fn meter(&self, records: &[UsageRecord]) -> Result<Vec<Metered>, MeterError> {
+        metering::meter(&self.fulfillment, records).await
     }
 }

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
+use tradepost::usage::Quantity;
 use uuid::Uuid;
 
 /// The fields of a JSON object.
@@ -45,6 +46,19 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// An amount, to the nearest millionth: sums of Microsoft's are doubles.
+    pub fn quantity(self, name: &str) -> Option<Quantity> {
+        let text = match self.get(name)? {
+            Value::Number(number) => match number.as_u64() {
+                Some(whole) => whole.to_string(),
+                None => format!("{:.6}", number.as_f64()?),
+            },
+            Value::String(text) => text.trim().to_owned(),
+            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => return None,
+        };
+        Quantity::parse(&text).ok()
+    }
+
     /// Yes or no; absent, null and anything else is no.
     pub fn truth(self, name: &str) -> bool {
         match self.get(name) {
@@ -68,6 +82,11 @@ impl<'a> Fields<'a> {
     /// An object inside.
     pub fn inner(self, name: &str) -> Option<Fields<'a>> {
         Fields::of(self.get(name)?)
+    }
+
+    /// Whether there is a list.
+    pub fn has_list(self, name: &str) -> bool {
+        self.get(name).is_some_and(Value::is_array)
     }
 
     /// The members of a list; none if there is no list.
@@ -110,6 +129,29 @@ mod tests {
             assert_eq!(Fields::of(&value).unwrap().number("quantity"), expected, "{quantity}");
         }
         assert_eq!(Fields::of(&json!({})).unwrap().number("quantity"), None);
+    }
+
+    #[test]
+    fn amounts_are_exact_to_a_millionth() {
+        let cases = [
+            (json!(5.5), Some("5.5")),
+            (json!(7), Some("7")),
+            (json!(7.0), Some("7")),
+            (json!(0.000_001), Some("0.000001")),
+            (json!(999_999_999.999_999), Some("999999999.999999")),
+            (json!(17.299_999_999_999_997), Some("17.3")),
+            (json!("0.1"), Some("0.1")),
+            (json!(0), Some("0")),
+            (json!(-1), None),
+            (json!(1e300), None),
+            (json!("many"), None),
+            (json!(null), None),
+        ];
+        for (quantity, expected) in cases {
+            let value = json!({ "quantity": quantity });
+            let read = Fields::of(&value).unwrap().quantity("quantity").map(|quantity| quantity.to_string());
+            assert_eq!(read.as_deref(), expected, "{quantity}");
+        }
     }
 
     #[test]

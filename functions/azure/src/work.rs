@@ -9,11 +9,12 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 use tradepost::control_plane::ControlPlane;
 use tradepost::disposition::chain;
-use tradepost::ledger::{Key, Ledger, Provider};
+use tradepost::ledger::{Key, Ledger, LedgerError, Provider};
 use tradepost::marketplace::Marketplace;
 use tradepost::policy::Policy;
 use tradepost::retry::later;
 use tradepost::sweeper::{Rails, Report, Span, SweepError, asked};
+use tradepost::usage::run::{MeteringReport, metering};
 use tradepost::work::{Outlets, Worker};
 
 use crate::marketplace::AzureMarketplace;
@@ -85,11 +86,25 @@ impl Work {
         self.sweep_within(&Rails::new(self.deletions, self.deletion_cap), &event, clock).await
     }
 
-    async fn sweep_within(&self, rails: &Rails, event: &Value, clock: &Clock) -> Result<Report, SweepError> {
-        let span = Span { provider: Provider::Azure, until: later(clock(), RUN) };
-        let worker = Worker { outlets: Some(&self.outlets), ..self.within(rails) };
-        asked(&worker, span, event, || clock()).await
+    /// The timer `metering`: every hour that is over is sent to be billed.
+    ///
+    /// # Errors
+    /// If the index cannot be read.
+    pub async fn meter(&self, clock: &Clock) -> Result<MeteringReport, LedgerError> {
+        let rails = Rails::none();
+        let worker = Worker { outlets: Some(&self.outlets), ..self.within(&rails) };
+        metering(&worker, span(clock), || clock(), &()).await
     }
+
+    async fn sweep_within(&self, rails: &Rails, event: &Value, clock: &Clock) -> Result<Report, SweepError> {
+        let worker = Worker { outlets: Some(&self.outlets), ..self.within(rails) };
+        asked(&worker, span(clock), event, || clock()).await
+    }
+}
+
+/// A timer's run from now on.
+fn span(clock: &Clock) -> Span {
+    Span { provider: Provider::Azure, until: later(clock(), RUN) }
 }
 
 /// Tries what was set going, and what that sets going. What failed or took too long has its next try in its own row.

@@ -1,6 +1,6 @@
 //! What goes over the wire to Microsoft and AWS, against a stub on this machine: exact requests, every status, every
 //! shape an answer was seen in. Requests to the marketplace and sample answers are held against Microsoft's own
-//! description of the API (`tests/openapi/microsoft`). All ids, keys and tokens are invented.
+//! descriptions of the APIs (`tests/openapi/microsoft`). All ids, keys and tokens are invented.
 
 #![cfg(test)]
 
@@ -18,6 +18,8 @@ mod discovery;
 mod fulfillment;
 #[path = "microsoft/lists.rs"]
 mod lists;
+#[path = "microsoft/metering.rs"]
+mod metering;
 #[path = "microsoft/payload.rs"]
 mod payload;
 #[path = "microsoft/publisher.rs"]

@@ -1,7 +1,10 @@
-//! The test bench: `POST /sim/<name>` with a JSON object does what no buyer can, `GET /sim/state` shows everything.
+//! The test bench: `POST /sim/<name>` with a JSON object does what no buyer can, `GET /sim/state` shows everything, and
+//! `GET /sim/bills` what is billed for each licence.
 //!
 //! A call is answered 200 with a JSON object, 400 when it cannot be read, 404 when its name or agreement is not
 //! known and 409 when the marketplace refuses. An object may be left out where nothing in it is required.
+
+use std::collections::BTreeMap;
 
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
@@ -14,6 +17,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
+use super::bill::Bill;
 use super::buyer::is_account;
 use super::lifecycle::{Order, Refusal};
 use super::renewal::Renewal;
@@ -22,7 +26,11 @@ use super::state::{Entitled, Status};
 use super::{AwsMarketplace, Desk};
 
 pub(super) fn router(market: AwsMarketplace) -> Router {
-    Router::new().route("/sim/state", get(show)).route("/sim/{name}", post(act)).with_state(market)
+    Router::new()
+        .route("/sim/state", get(show))
+        .route("/sim/bills", get(bills))
+        .route("/sim/{name}", post(act))
+        .with_state(market)
 }
 
 /// Why the bench did not do it.
@@ -144,6 +152,14 @@ async fn show(State(market): State<AwsMarketplace>) -> Response {
     Json(state).into_response()
 }
 
+async fn bills(State(market): State<AwsMarketplace>) -> Response {
+    let of = |desk: &mut Desk<'_>| {
+        desk.state.licences.values().map(|licence| (licence.arn.clone(), desk.bill(licence))).collect()
+    };
+    let bills: BTreeMap<String, Bill> = market.desk(of);
+    Json(bills).into_response()
+}
+
 async fn act(State(market): State<AwsMarketplace>, Path(name): Path<String>, body: Bytes) -> Response {
     let read = if body.is_empty() { Ok(json!({})) } else { serde_json::from_slice(&body) };
     let done = read
@@ -163,6 +179,11 @@ impl Desk<'_> {
             "token" => {
                 let licence = self.known_agreement(&read::<Named>(input)?.agreement)?.licence;
                 return Ok(json!({"token": self.state.issue_token(&licence, now)}));
+            }
+            "bill" => {
+                let agreement = self.known_agreement(&read::<Named>(input)?.agreement)?;
+                let bill = self.state.licences.get(&agreement.licence).map(|licence| self.bill(licence));
+                return Ok(json!(bill.unwrap_or_default()));
             }
             "cancel" => self.end(&read::<Named>(input)?.agreement, Status::Cancelled, now)?,
             "terminate" => self.end(&read::<Named>(input)?.agreement, Status::Terminated, now)?,

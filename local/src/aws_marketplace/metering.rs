@@ -30,6 +30,9 @@ struct Billed<'a> {
 
 impl<'a> Desk<'a> {
     pub(super) fn batch_meter_usage(&mut self, caller: &Caller, input: &Value) -> Result<Value, ApiError> {
+        if use_one(&mut self.state.switches.throttle_metering) {
+            return Err(ApiError::refused("ThrottlingException", "Rate exceeded"));
+        }
         let records = read_all(caller, input)?;
         self.check_region(caller)?;
         if caller.account != self.config.publisher_account {
@@ -41,6 +44,9 @@ impl<'a> Desk<'a> {
             billed.push(self.find_licence(record, product_code)?);
         }
         self.check_batch(&billed)?;
+        if use_one(&mut self.state.switches.fail_before_metering) {
+            return Err(ApiError::internal(Service::Metering));
+        }
         let mut results = Vec::new();
         let mut unprocessed = Vec::new();
         for billed in &billed {
@@ -172,6 +178,7 @@ impl<'a> Desk<'a> {
             received: self.now,
             micros: record.micros,
             quantity: record.quantity.clone(),
+            allocations: record.allocations.clone(),
             with_product_code: billed.with_product_code,
         };
         self.state.usage.insert(key, metered);

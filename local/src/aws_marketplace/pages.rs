@@ -1,8 +1,8 @@
 //! The buyer's pages: which address shows what, and what a page says when the marketplace does not do what was asked.
 //!
 //! Everything is a plain form or link that works without scripts. The frame around the pages is in `frame`; what can
-//! be bought is in `storefront`, what a buyer already has in `subscriptions`, the way out in `cancellation`, and the
-//! log of notices in `order_log`.
+//! be bought is in `storefront`, what a buyer already has in `subscriptions`, what is billed for it in `bill`, the way out in
+//! `cancellation`, and the log of notices in `order_log`.
 
 use axum::Router;
 use axum::extract::State;
@@ -14,7 +14,7 @@ use http::StatusCode;
 use super::buyer::{Buyer, switch_account};
 use super::frame::{Frame, Words, assets, message, protected};
 use super::lifecycle::Refusal;
-use super::{AwsMarketplace, cancellation, order_log, storefront, subscriptions};
+use super::{AwsMarketplace, bill, cancellation, order_log, storefront, subscriptions};
 
 pub(super) fn router(market: AwsMarketplace) -> Router {
     Router::new()
@@ -24,6 +24,7 @@ pub(super) fn router(market: AwsMarketplace) -> Router {
         .route("/product/{code}/subscribe", post(storefront::subscribe))
         .route("/subscriptions", get(subscriptions::list))
         .route("/subscriptions/{agreement}", get(subscriptions::details))
+        .route("/subscriptions/{agreement}/bill", get(bill::show))
         .route("/subscriptions/{agreement}/cancel", get(cancellation::ask).post(cancellation::cancel))
         .route("/subscriptions/{agreement}/renewal", post(cancellation::set_renewal))
         .route("/orders", get(order_log::show))

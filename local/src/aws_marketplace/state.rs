@@ -13,6 +13,7 @@ use super::identifiers::Identifiers;
 use super::outbox::Outbox;
 use super::switches::Switches;
 use super::throttle::Bucket;
+use super::usage_record::Allocation;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct State {
@@ -185,6 +186,9 @@ pub(super) struct Metered {
     pub micros: u64,
     /// The quantity as it was sent.
     pub quantity: String,
+    /// How the quantity is spread over the buyer's tags; empty when it was not told.
+    #[serde(default)]
+    pub allocations: Vec<Allocation>,
     pub with_product_code: bool,
 }
 

@@ -20,8 +20,14 @@ pub(super) struct Switches {
     pub throttle: u32,
     /// The next calls of any operation are answered 500 and do nothing.
     pub fail_5xx: u32,
+    /// The next BatchMeterUsage calls are throttled, besides those above the quota.
+    pub throttle_metering: u32,
+    /// The next BatchMeterUsage calls are answered 500 and nothing is metered.
+    pub fail_before_metering: u32,
     /// The next BatchMeterUsage calls are metered and then answered 500.
     pub fail_after_metering: u32,
+    /// The next BatchMeterUsage calls are metered and never answered.
+    pub never_answer_metering: u32,
     /// The next usage records come back unprocessed.
     pub unprocessed: u32,
     /// Ended opens the final hour and License Deprovisioned closes it, instead of opening it 31 seconds later.
@@ -60,7 +66,10 @@ impl Default for Switches {
             delay_seconds: 0,
             throttle: 0,
             fail_5xx: 0,
+            throttle_metering: 0,
+            fail_before_metering: 0,
             fail_after_metering: 0,
+            never_answer_metering: 0,
             unprocessed: 0,
             strict_final_hour: false,
             token_ttl_seconds: 4 * 60 * 60,

@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::seller_call::ApiError;
@@ -27,10 +28,11 @@ pub(super) struct UsageRecord {
     pub sent: Value,
 }
 
-#[derive(Clone, Debug)]
+/// The part of a quantity that belongs to a set of tags; without tags, the rest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Allocation {
-    micros: u64,
-    tags: Vec<(String, String)>,
+    pub micros: u64,
+    pub tags: Vec<(String, String)>,
 }
 
 /// Reads a record.

@@ -1,4 +1,5 @@
-//! The test bench: `POST /sim/<name>` with a JSON object does what no buyer can, `GET /sim/state` shows everything.
+//! The test bench: `POST /sim/<name>` with a JSON object does what no buyer can, `GET /sim/state` shows everything,
+//! `GET /sim/usage/<subscription>` what is billed by usage.
 //!
 //! A call is answered 200 with a JSON object, 400 when it cannot be read, 404 when its name or subscription is not
 //! known and 409 when the marketplace refuses. An object may be left out where nothing in it is required. The name of
@@ -13,17 +14,24 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
+use tradepost::usage::Quantity;
 
 use super::buyer::Person;
 use super::credential::Credential;
-use super::instants::precise;
+use super::instants::{midnight, precise, whole};
 use super::lifecycle::{Change, Order, Refusal};
 use super::listings::TermUnit;
+use super::metering_api::instant;
 use super::state::Source;
-use super::{AzureMarketplace, Desk};
+use super::usage_report::{Recon, Verdict};
+use super::{AzureMarketplace, Desk, bill};
 
 pub(super) fn router(market: AzureMarketplace) -> Router {
-    Router::new().route("/sim/state", get(show)).route("/sim/{name}", post(act)).with_state(market)
+    Router::new()
+        .route("/sim/state", get(show))
+        .route("/sim/{name}", post(act))
+        .route("/sim/usage/{id}", get(bill::told))
+        .with_state(market)
 }
 
 /// Why the bench did not do it.
@@ -124,6 +132,16 @@ struct Release {
     count: Option<usize>,
 }
 
+/// What the marketplace makes of a day's usage.
+#[derive(Deserialize)]
+struct Reconcile {
+    /// `2026-11-20`.
+    day: String,
+    status: Recon,
+    /// So much less of every row is processed.
+    lower_by: Option<String>,
+}
+
 #[derive(Deserialize)]
 struct One {
     value: Value,
@@ -186,6 +204,12 @@ impl Desk<'_> {
                 Some(count) => self.state.outbox.let_through = count,
                 None => self.state.outbox.held = false,
             },
+            "foreign" => {
+                let id = self.state.identifiers.guid();
+                self.state.metering.foreign.insert(id.clone());
+                return Ok(json!({"subscription": id}));
+            }
+            "reconcile" => self.reconcile(&read(input)?)?,
             "switches" => return self.set_switches(input),
             switch => {
                 let switch = switch.replace('-', "_");
@@ -237,6 +261,15 @@ impl Desk<'_> {
         });
         let summary = format!("Forged {} of {}", wanted.action, wanted.subscription);
         self.queue(None, wanted.credential, summary, body.to_string());
+        Ok(())
+    }
+
+    fn reconcile(&mut self, wanted: &Reconcile) -> Result<(), Failure> {
+        let wrong = |what: &str| Failure::Unreadable(format!("{what} does not read."));
+        let day = instant(&wanted.day).ok_or_else(|| wrong("The day"))?;
+        let lower_by = wanted.lower_by.as_deref().map(Quantity::parse).transpose();
+        let lower_by = lower_by.map_err(|_| wrong("The quantity"))?.unwrap_or_default();
+        self.state.metering.verdicts.insert(whole(midnight(day)), Verdict { status: wanted.status, lower_by });
         Ok(())
     }
 

@@ -1,7 +1,7 @@
-//! The door of the fulfillment API: who may come in, which faults the bench has ordered, and where a call goes.
+//! The door of the fulfillment and metering APIs: who may come in, which faults the bench has ordered, and where a call goes.
 //!
 //! Every call needs a token of the publisher's own application for the marketplace; anything else is 403. `x-ms-
-//! requestid` and `x-ms-correlationid` are echoed, or made up. `/api/saas` is the base of every path.
+//! requestid` and `x-ms-correlationid` are echoed, or made up. `/api` is the base of every path.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -27,7 +27,7 @@ const CORRELATION_ID: &str = "x-ms-correlationid";
 #[derive(Clone, Debug, Default)]
 pub(super) struct Call {
     pub method: Method,
-    /// Of the path below `/api/saas`.
+    /// Of the path below `/api`.
     pub segments: Vec<String>,
     pub query: BTreeMap<String, String>,
     pub headers: HeaderMap,
@@ -74,7 +74,7 @@ impl Call {
 }
 
 pub(super) fn router(market: AzureMarketplace) -> Router {
-    Router::new().route("/api/saas/{*path}", any(serve)).with_state(market)
+    Router::new().route("/api/{*path}", any(serve)).with_state(market)
 }
 
 async fn serve(
@@ -101,7 +101,10 @@ async fn serve(
         let (request_id, correlation_id) = (id(desk, REQUEST_ID), id(desk, CORRELATION_ID));
         call.request_id = request_id;
         let answer = desk.answer(&call);
-        let silence = use_one(&mut desk.state.switches.time_out).then_some(desk.state.switches.time_out_seconds);
+        let metered = answer.is_ok() && call.method == Method::POST && call.segments.len() == 1;
+        let switches = &mut desk.state.switches;
+        let silent = use_one(&mut switches.time_out) || metered && use_one(&mut switches.silent_after_metering);
+        let silence = silent.then_some(switches.time_out_seconds);
         (answer, correlation_id, silence)
     });
     if let Some(seconds) = silence {
@@ -163,7 +166,15 @@ impl Desk<'_> {
 
     fn dispatch(&mut self, call: &Call) -> Result<Reply, ApiError> {
         let segments: Vec<&str> = call.segments.iter().map(String::as_str).collect();
-        match (call.method.as_str(), segments.as_slice()) {
+        match segments.as_slice() {
+            ["saas", below @ ..] => self.dispatch_saas(call, below),
+            [name @ ("usageEvent" | "batchUsageEvent" | "usageEvents")] => self.metering_call(call, name),
+            _ => Err(ApiError::NotFound),
+        }
+    }
+
+    fn dispatch_saas(&mut self, call: &Call, segments: &[&str]) -> Result<Reply, ApiError> {
+        match (call.method.as_str(), segments) {
             ("POST", ["subscriptions", "resolve"]) => self.resolve(call),
             ("GET", ["subscriptions"]) => self.list_subscriptions(call),
             ("GET", ["subscriptions", id]) => self.get_subscription(id),

@@ -1,4 +1,4 @@
-//! What the fulfillment API says when it does not do what was asked. The shapes differ by status, as they do there.
+//! What the APIs say when they do not do what was asked. The shapes differ by status, as they do there.
 
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
@@ -20,6 +20,8 @@ pub(super) enum ApiError {
     /// To be tried again after this many seconds.
     Throttled(u32),
     Server,
+    /// What the metering API says of usage it does not take.
+    Metering(StatusCode, Value),
 }
 
 impl ApiError {
@@ -37,6 +39,7 @@ impl ApiError {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Throttled(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Server => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Metering(status, _) => *status,
         }
     }
 
@@ -50,7 +53,8 @@ impl ApiError {
             | Self::NotFound
             | Self::Conflict(_)
             | Self::MethodNotAllowed
-            | Self::Server => None,
+            | Self::Server
+            | Self::Metering(..) => None,
         }
     }
 
@@ -71,6 +75,7 @@ impl ApiError {
             Self::Server => json!({"error": {
                 "code": "UnexpectedError", "message": "An unexpected error has occurred.",
             }}),
+            Self::Metering(_, body) => body.clone(),
         }
     }
 }

@@ -7,12 +7,13 @@ use http::{HeaderMap, Method, Request};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
+use tradepost::usage::Quantity;
 
 use super::api::{Call, Reply, VERSION};
 use super::api_error::ApiError;
 use super::buyer::Person;
 use super::lifecycle::Order;
-use super::{AzureMarketplace, Config, Desk, Offer, Plan, Seats, SignInApp, TermUnit, WebhookCall};
+use super::{AzureMarketplace, Config, Desk, Dimension, Offer, Plan, Seats, SignInApp, TermUnit, WebhookCall};
 use crate::clock::Clock;
 
 pub(super) const START: &str = "2026-11-20T09:00:00Z";
@@ -23,11 +24,12 @@ pub(super) const CALLBACK: &str = "http://tradepost.localhost:8080/sign-in/callb
 pub(super) const MSI: &str = "c0ffee00-1111-4222-8333-444455556666";
 
 pub(super) fn config() -> Config {
-    let plan = |id: &str, name: &str, seats, auto_activate| Plan {
+    let plan = |id: &str, name: &str, seats: Option<Seats>, auto_activate| Plan {
         id: id.to_owned(),
         name: name.to_owned(),
         description: format!("{name} for one team"),
         monthly_cents: 1250,
+        dimensions: if seats.is_some() { Vec::new() } else { dimensions(id) },
         seats,
         auto_activate,
         private: false,
@@ -78,6 +80,12 @@ pub(super) fn config() -> Config {
     }
 }
 
+fn dimensions(plan: &str) -> Vec<Dimension> {
+    let included = (plan == "reserved").then_some(Quantity::units(1000).unwrap());
+    let dimension = |id: &str, unit: &str, included| Dimension { id: id.to_owned(), unit: unit.to_owned(), included };
+    vec![dimension("doc", "document", included), dimension("gb", "GB", None)]
+}
+
 pub(super) fn market() -> AzureMarketplace {
     AzureMarketplace::new(config(), Clock::default())
 }
@@ -115,12 +123,19 @@ impl AzureMarketplace {
         id
     }
 
-    /// One call of the publisher with a good token; the path is below `/api/saas`.
+    /// Buys and activates the metered plan `payg`.
+    pub(super) fn metered(&self, now: &str) -> String {
+        let id = self.at(now, |desk| desk.purchase(order("broker", "payg", None)).unwrap());
+        self.call(now, "POST", &format!("subscriptions/{id}/activate"), json!({"planId": "payg"})).unwrap();
+        id
+    }
+
+    /// One call of the publisher with a good token; the path is below `/api/saas`, or the metering API's.
     pub(super) fn call(&self, now: &str, method: &str, path: &str, body: Value) -> Result<Reply, ApiError> {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let mut call = Call {
             method: Method::from_bytes(method.as_bytes()).unwrap(),
-            segments: path.split('/').map(str::to_owned).collect(),
+            segments: below_api(path).map(str::to_owned).collect(),
             query: url::form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
             headers: HeaderMap::new(),
             body: if body.is_null() { Vec::new() } else { body.to_string().into_bytes() },
@@ -142,7 +157,7 @@ impl AzureMarketplace {
     pub(super) fn resolve(&self, now: &str, token: &str) -> Result<Value, ApiError> {
         let mut call = Call {
             method: Method::POST,
-            segments: vec!["subscriptions".to_owned(), "resolve".to_owned()],
+            segments: below_api("subscriptions/resolve").map(str::to_owned).collect(),
             ..Call::default()
         };
         call.query.insert("api-version".to_owned(), VERSION.to_owned());
@@ -168,6 +183,11 @@ impl AzureMarketplace {
         calls.iter().for_each(|call| self.report(now, call, Some(200)));
         calls.iter().map(|call| body(call)["action"].as_str().unwrap().to_owned()).collect()
     }
+}
+
+fn below_api(path: &str) -> impl Iterator<Item = &str> {
+    let base = path.starts_with("subscriptions").then_some("saas");
+    base.into_iter().chain(path.split('/'))
 }
 
 pub(super) fn body(call: &WebhookCall) -> Value {

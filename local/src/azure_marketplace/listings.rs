@@ -1,6 +1,7 @@
 //! What a publisher lists: offers, their plans, and for how long a plan is bought.
 
 use serde::{Deserialize, Serialize};
+use tradepost::usage::Quantity;
 
 /// One listing.
 #[derive(Clone, Debug)]
@@ -36,6 +37,19 @@ pub struct Plan {
     pub private: bool,
     /// For how long it can be bought.
     pub terms: Vec<TermUnit>,
+    /// What is metered; nothing where seats are sold.
+    pub dimensions: Vec<Dimension>,
+}
+
+/// Something that is billed by usage.
+#[derive(Clone, Debug)]
+pub struct Dimension {
+    /// Its id, as usage events have it.
+    pub id: String,
+    /// What one of it is called.
+    pub unit: String,
+    /// How much a term includes. The marketplace only shows it: the publisher tells what exceeds it.
+    pub included: Option<Quantity>,
 }
 
 /// How many seats may be bought.

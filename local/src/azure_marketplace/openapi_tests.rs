@@ -1,24 +1,32 @@
-//! Every answer the fake gives has the shape of Microsoft's OpenAPI description, where that is right.
+//! Every answer the fake gives has the shape of Microsoft's OpenAPI descriptions, where these are right.
 //!
-//! It is not right, and the fake goes with what was seen, in these: it lacks `lastModified` and other fields; an unset
+//! They are not right, and the fake goes with what was seen, in these: they lack `lastModified` and other fields; an unset
 //! instant has no zone; an empty list has no body; a plan's unknown subscription has none either; `chargeDuration` may
 //! be null; the action `Subscribe` is missing from its list.
 
 use serde_json::{Value, json};
 
 use super::bench::{START, market, order};
+use super::instants::UNSET;
 
 fn api() -> Value {
     serde_json::from_str(include_str!("openapi/saasapi.v2.json")).unwrap()
 }
 
+fn metering_api() -> Value {
+    serde_json::from_str(include_str!("../../../tests/openapi/microsoft/meteringapi.v1.json")).unwrap()
+}
+
 /// Everything in `value` that the schema named `name` forbids.
 fn faults(name: &str, value: &Value) -> Vec<String> {
-    let api = api();
+    faults_by(&api(), name, value)
+}
+
+fn faults_by(api: &Value, name: &str, value: &Value) -> Vec<String> {
     let schema = &api["components"]["schemas"][name];
     assert!(schema.is_object(), "{name}");
     let mut faults = Vec::new();
-    check(&api, schema, value, name, &mut faults);
+    check(api, schema, value, name, &mut faults);
     faults
 }
 
@@ -27,7 +35,7 @@ fn check(api: &Value, schema: &Value, value: &Value, at: &str, faults: &mut Vec<
         let target = api.pointer(reference.trim_start_matches('#')).unwrap();
         return check(api, target, value, at, faults);
     }
-    if value.is_null() && at.ends_with("chargeDuration") {
+    if value.is_null() && at.ends_with("chargeDuration") || value == UNSET {
         return;
     }
     let right = match schema["type"].as_str() {
@@ -113,6 +121,32 @@ fn every_documented_call_is_answered() {
         let path = path.trim_start_matches("/saas/").trim_end_matches('/');
         for method in methods.as_object().unwrap().keys() {
             let answer = market.call(START, &method.to_uppercase(), path, json!({}));
+            assert!(!matches!(answer, Err(super::api_error::ApiError::MethodNotAllowed)), "{method} {path}");
+        }
+    }
+}
+
+#[test]
+fn answers_about_usage_have_the_documented_shape() {
+    let (market, api) = (market(), metering_api());
+    let id = market.metered(START);
+    let event = |quantity: f64| json!({"resourceId": id, "quantity": quantity, "dimension": "doc", "effectiveStartTime": START, "planId": "payg"});
+    let none: [String; 0] = [];
+    let post = |path: &str, body: Value| market.call(START, "POST", path, body);
+    let accepted = post("usageEvent", event(5.5)).unwrap().body.unwrap();
+    assert_eq!(faults_by(&api, "UsageEventOkResponse", &accepted), none);
+    let conflict = post("usageEvent", event(6.5)).unwrap_err().body();
+    assert_eq!(faults_by(&api, "UsageEventConflictResponse", &conflict), none);
+    let bad = post("usageEvent", json!({"quantity": 5})).unwrap_err().body();
+    assert_eq!(faults_by(&api, "UsageEventBadRequestResponse", &bad), none);
+    let batch = post("batchUsageEvent", json!({"request": [event(5.5), event(0.0)]})).unwrap().body.unwrap();
+    assert_eq!(faults_by(&api, "BatchUsageEventOkResponse", &batch), none);
+    let rows = market.get(START, "usageEvents?usageStartDate=2026-11-20");
+    assert_eq!(faults_by(&api, "GetUsageEventOkResponse", &rows), none);
+    assert_eq!(rows.as_array().unwrap().len(), 1);
+    for (path, methods) in api["paths"].as_object().unwrap() {
+        for method in methods.as_object().unwrap().keys() {
+            let answer = market.call(START, &method.to_uppercase(), path.trim_start_matches('/'), json!({}));
             assert!(!matches!(answer, Err(super::api_error::ApiError::MethodNotAllowed)), "{method} {path}");
         }
     }

@@ -1,7 +1,8 @@
 //! The buyer's pages: which address shows what, and what a page says when the marketplace does not do what was asked.
 //!
 //! Everything is a plain form or link that works without scripts. What can be bought is in `checkout`, what a buyer
-//! has in `resources`, what can be done with it in `resource_changes`, the log of webhooks in `webhook_log`.
+//! has in `resources`, what can be done with it in `resource_changes`, what it is billed
+//! by usage in `bill`, the log of webhooks in `webhook_log`.
 
 use axum::Router;
 use axum::extract::State;
@@ -13,7 +14,7 @@ use http::StatusCode;
 use super::buyer::{Buyer, switch_account};
 use super::frame::{Frame, Words, assets, message, protected};
 use super::lifecycle::Refusal;
-use super::{AzureMarketplace, checkout, resource_changes, resources, webhook_log};
+use super::{AzureMarketplace, bill, checkout, resource_changes, resources, webhook_log};
 
 pub(super) fn router(market: AzureMarketplace) -> Router {
     Router::new()
@@ -24,6 +25,7 @@ pub(super) fn router(market: AzureMarketplace) -> Router {
         .route("/saas", get(resources::list))
         .route("/saas/{id}", get(resources::details))
         .route("/saas/{id}/progress", get(resources::progress))
+        .route("/saas/{id}/usage", get(bill::show))
         .route("/saas/{id}/change", get(resource_changes::ask_change).post(resource_changes::change))
         .route("/saas/{id}/cancel", get(resource_changes::ask_cancel).post(resource_changes::cancel))
         .route("/saas/{id}/recurring-billing", post(resource_changes::set_recurring_billing))

@@ -66,6 +66,8 @@ pub(super) struct Row {
     pub term_end: Option<Moment>,
     pub recurring: bool,
     pub resource_group: String,
+    /// Whether anything of it is billed by usage.
+    pub metered: bool,
     pub created: Moment,
     pub ended: Option<Moment>,
     /// Where "Configure account now" leads, with its token.
@@ -179,6 +181,7 @@ impl Desk<'_> {
             term_end: one.term_bounds().map(|(_, end)| Moment(end)),
             recurring: one.auto_renew,
             resource_group: one.resource_group.clone(),
+            metered: plan.is_some_and(|plan| !plan.dimensions.is_empty()) || self.usage_of(&one.id).next().is_some(),
             created: Moment(one.created),
             ended: one.ended.map(Moment),
             landing: None,

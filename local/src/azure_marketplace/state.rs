@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::identifiers::Identifiers;
 use super::instants::{DAY, later, months_after};
 use super::listings::TermUnit;
+use super::metering::Metering;
 use super::outbox::Outbox;
 use super::sign_in::Code;
 use super::switches::Switches;
@@ -24,6 +25,9 @@ pub(super) struct State {
     /// Authorization codes of the sign-in by value.
     pub codes: BTreeMap<String, Code>,
     pub outbox: Outbox,
+    /// Absent from what was saved before there was metering.
+    #[serde(default)]
+    pub metering: Metering,
     pub switches: Switches,
 }
 
@@ -57,10 +61,15 @@ pub(super) struct Subscription {
 impl Subscription {
     /// When the present term began and when the next one begins.
     pub(super) fn term_bounds(&self) -> Option<(Timestamp, Timestamp)> {
+        self.bounds_of_term(self.terms)
+    }
+
+    /// When the term of this number began, counted from 1, and when the next one begins.
+    pub(super) fn bounds_of_term(&self, number: u32) -> Option<(Timestamp, Timestamp)> {
         let anchor = self.anchor?;
         let months = self.term.months();
-        let begun = months_after(anchor, months.saturating_mul(self.terms.saturating_sub(1)));
-        Some((begun, months_after(anchor, months.saturating_mul(self.terms))))
+        let begun = months_after(anchor, months.saturating_mul(number.saturating_sub(1)));
+        Some((begun, months_after(anchor, months.saturating_mul(number))))
     }
 
     /// The last day of the present term, as the APIs give it.
@@ -190,6 +199,7 @@ impl State {
             tokens: BTreeMap::new(),
             codes: BTreeMap::new(),
             outbox: Outbox::default(),
+            metering: Metering::default(),
             switches: Switches::default(),
         }
     }

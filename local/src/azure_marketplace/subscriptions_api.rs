@@ -8,7 +8,7 @@ use super::Desk;
 use super::api::{Call, Reply, VERSION};
 use super::api_error::ApiError;
 use super::instants::{later, seconds};
-use super::listings::{Plan, TermUnit};
+use super::listings::{Dimension, Plan, TermUnit};
 use super::payload::put;
 
 /// Subscriptions on a page of the list.
@@ -86,13 +86,16 @@ impl Desk<'_> {
 }
 
 fn plan_json(plan: &Plan) -> Value {
+    let included = |one: &Dimension| Some(json!({"dimensionId": one.id, "units": one.included?.to_string()}));
+    let dimension =
+        |one: &Dimension| json!({"id": one.id, "currency": "USD", "unitOfMeasure": one.unit, "displayName": one.unit});
     let term = |term: &TermUnit| {
         json!({
             "currency": "USD",
             "price": plan.price(*term).parse::<f64>().unwrap_or_default(),
             "termUnit": term.as_str(),
             "termDescription": term.words(),
-            "meteredQuantityIncluded": [],
+            "meteredQuantityIncluded": plan.dimensions.iter().filter_map(included).collect::<Vec<_>>(),
         })
     };
     let mut json = json!({
@@ -106,7 +109,7 @@ fn plan_json(plan: &Plan) -> Value {
         "market": "US",
         "planComponents": {
             "recurrentBillingTerms": plan.terms.iter().map(term).collect::<Vec<_>>(),
-            "meteringDimensions": [],
+            "meteringDimensions": plan.dimensions.iter().map(dimension).collect::<Vec<_>>(),
         },
         "sourceOffers": [],
     });

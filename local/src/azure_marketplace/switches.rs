@@ -54,6 +54,18 @@ pub(super) struct Switches {
     pub time_out_seconds: u32,
     /// The next call of the API is answered 401 whatever its token is.
     pub unauthorized_once: bool,
+    /// The next calls of the metering API are answered 429, or 500, and do nothing.
+    pub throttle_metering: u32,
+    pub fail_metering: u32,
+    /// The next calls that tell usage are done and answered 500, or not answered for `time_out_seconds`.
+    pub fail_after_metering: u32,
+    pub silent_after_metering: u32,
+    /// The next usage events get the status `Error` and are not taken.
+    pub refuse_usage: u32,
+    /// Usage of another plan in the same hour is no duplicate.
+    pub plan_in_metering_key: bool,
+    /// How long after its end a day's usage is processed.
+    pub recon_hours: u32,
 }
 
 impl Default for Switches {
@@ -83,6 +95,13 @@ impl Default for Switches {
             time_out: 0,
             time_out_seconds: 30,
             unauthorized_once: false,
+            throttle_metering: 0,
+            fail_metering: 0,
+            fail_after_metering: 0,
+            silent_after_metering: 0,
+            refuse_usage: 0,
+            plan_in_metering_key: false,
+            recon_hours: 6,
         }
     }
 }

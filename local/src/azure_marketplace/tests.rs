@@ -2,6 +2,7 @@
 //! tests of their own below.
 
 mod entra_tests;
+mod metering_tests;
 mod page_tests;
 mod webhook_tests;
 

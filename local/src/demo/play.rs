@@ -133,7 +133,7 @@ impl Play {
     pub async fn end(mut self, went: bool, tally: &mut Tally) {
         if went {
             let parked = self.stack.parked().await;
-            let dead = self.stack.notices.dead_letters().len() + self.stack.work_queue.dead_letters().len();
+            let dead: usize = self.stack.queues().iter().map(|queue| queue.dead_letters().len()).sum();
             let clean = parked.map(|parked| parked == 0 && dead == 0);
             let _ = self.holds("Nothing is parked, nothing is in the dead letters", clean);
         }

@@ -43,6 +43,8 @@ pub enum Kind {
     Returned,
     /// The sweeper found something due.
     Sweep,
+    /// Usage was sent to a marketplace.
+    Usage,
     /// Something has to be looked at, or did not work yet.
     Trouble,
 }
@@ -61,6 +63,7 @@ impl Kind {
             Self::Deleted => "deleted",
             Self::Returned => "returned",
             Self::Sweep => "sweep",
+            Self::Usage => "usage",
             Self::Trouble => "trouble",
         }
     }

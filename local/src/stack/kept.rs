@@ -47,6 +47,8 @@ pub(super) struct Kept {
     pub notices: Value,
     #[serde(default)]
     pub work: Value,
+    #[serde(default)]
+    pub usage: Value,
 }
 
 impl Kept {
@@ -103,8 +105,7 @@ pub(super) fn restore(
     aws: &AwsMarketplace,
     azure: &AzureMarketplace,
     vendor: &Vendor,
-    notices: &Queue,
-    work: &Queue,
+    queues: [&Queue; 3],
 ) -> anyhow::Result<()> {
     let damaged = "the kept state is of another version; delete the folder to start afresh";
     if !kept.aws.is_null() {
@@ -116,9 +117,10 @@ pub(super) fn restore(
     if !kept.vendor.is_null() {
         vendor.load(kept.vendor.clone()).context(damaged)?;
     }
-    if !kept.notices.is_null() {
-        notices.load(kept.notices.clone()).context(damaged)?;
-        work.load(kept.work.clone()).context(damaged)?;
+    for (queue, kept) in queues.into_iter().zip([&kept.notices, &kept.work, &kept.usage]) {
+        if !kept.is_null() {
+            queue.load(kept.clone()).context(damaged)?;
+        }
     }
     Ok(())
 }

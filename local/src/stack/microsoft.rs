@@ -14,7 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use tradepost::ledger::{Ledger, Provider};
 use tradepost::outbound::Outbound;
-use tradepost::policy::{Listing, Policy};
+use tradepost::policy::{Listing, Meter, Policy};
 use tradepost::settings::{Secrets as CoreSecrets, Settings as CoreSettings};
 use tradepost_azure::config::{Secrets, Settings};
 use tradepost_azure::entra::Entra;
@@ -23,7 +23,9 @@ use tradepost_azure::publisher::Protocol;
 
 use super::kept::Kept;
 use super::parties::Addresses;
-use crate::azure_marketplace::{AzureMarketplace, Config, Offer, Plan, Seats, SignInApp, TermUnit, WebhookCall};
+use crate::azure_marketplace::{
+    AzureMarketplace, Config, Dimension, Offer, Plan, Seats, SignInApp, TermUnit, WebhookCall,
+};
 use crate::clock::Clock;
 use crate::functions_host::{as_proxied, envelope, guid};
 
@@ -33,6 +35,8 @@ pub(super) const APP: &str = "2c9a6d41-0b7e-4c58-9d3f-61e8a4b0c7d2";
 pub(super) const SIGN_IN: &str = "e5d07c3a-94b2-4a16-b8ef-03c6d2719f45";
 /// The name in a webhook's token. Nothing is served there.
 const STS: &str = "https://sts.windows.net";
+/// Timers of the Functions app.
+pub(super) const TIMERS: usize = 3;
 /// The handler's port, as the host would have chosen one.
 const PORT: u16 = 7071;
 
@@ -58,19 +62,28 @@ pub(super) struct Party<'a> {
 pub(super) struct Timer {
     function: &'static str,
     every: SignedDuration,
+    /// How long after the whole hour or day it runs, where it runs by these.
+    after: Option<SignedDuration>,
     ran_at: Timestamp,
 }
 
 impl Timer {
     /// The app's timers, as their `function.json` has them.
-    pub(super) fn all(now: Timestamp) -> [Self; 2] {
-        let timer = |function, minutes| Self { function, every: SignedDuration::from_mins(minutes), ran_at: now };
-        [timer("worker", 1), timer("sweeper", 5)]
+    pub(super) fn all(now: Timestamp) -> [Self; TIMERS] {
+        let minutes = SignedDuration::from_mins;
+        let timer = |function, every, after| Self { function, every: minutes(every), after, ran_at: now };
+        [timer("worker", 1, None), timer("sweeper", 5, None), timer("metering", 60, Some(minutes(5)))]
     }
 
     /// When it runs next, if not more often than `rarest`.
     pub(super) fn next(&self, rarest: SignedDuration) -> Timestamp {
-        self.ran_at.checked_add(self.every.max(rarest)).unwrap_or(Timestamp::MAX)
+        let end = |at: Option<Timestamp>| at.unwrap_or(Timestamp::MAX);
+        let soonest = end(self.ran_at.checked_add(self.every.max(rarest)).ok());
+        let Some(after) = self.after else { return soonest };
+        // The last of its times up to then; one that is past is caught up with.
+        let every = self.every.as_secs();
+        let since = soonest.as_second().saturating_sub(after.as_secs()).rem_euclid(every);
+        end(Timestamp::from_second(soonest.as_second().saturating_sub(since)).ok())
     }
 }
 
@@ -147,7 +160,7 @@ impl Microsoft {
             tracing::error!(function, status = %answer.status(), "a timer's run failed");
         }
         let answer: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
-        let line = answer.pointer("/Logs/0").and_then(Value::as_str).filter(|line| !line.starts_with("0 rows"));
+        let line = answer.pointer("/Logs/0").and_then(Value::as_str).filter(|line| !line.starts_with("0 "));
         Ok(line.map(|line| format!("The timer {function} on Azure: {line}")))
     }
 }
@@ -182,6 +195,12 @@ fn pay_as_you_go(title: &str) -> &str {
     if title.ends_with(" - Pay As You Go") { title } else { "Pay as you go" }
 }
 
+/// What the policy meters, as a plan lists it.
+fn dimension(meter: &Meter, plan: &str) -> Dimension {
+    let unit = meter.unit.clone().unwrap_or_else(|| meter.dimension.clone());
+    Dimension { id: meter.dimension.clone(), unit, included: meter.included.get(plan).copied() }
+}
+
 fn offer(number: usize, listing: &Listing, at: &Addresses) -> Offer {
     let plan = |id: &str, name: &str, description: &str, monthly_cents| Plan {
         id: id.to_owned(),
@@ -192,6 +211,7 @@ fn offer(number: usize, listing: &Listing, at: &Addresses) -> Offer {
         auto_activate: false,
         private: false,
         terms: vec![TermUnit::P1M, TermUnit::P1Y],
+        dimensions: listing.meters.iter().map(|meter| dimension(meter, id)).collect(),
     };
     let mut plans = vec![
         plan("payg", pay_as_you_go(&listing.title), "What is used is charged by the hour.", 0),
@@ -204,6 +224,7 @@ fn offer(number: usize, listing: &Listing, at: &Addresses) -> Offer {
     if number > 0 {
         plans.push(Plan {
             seats: Some(Seats { min: 1, max: 500 }),
+            dimensions: Vec::new(),
             ..plan("team", "Team", "For a team, by the seat.", 1_200)
         });
     }

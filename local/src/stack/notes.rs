@@ -6,6 +6,7 @@ use serde_json::Value;
 use tradepost::ledger::Key;
 use tradepost::notice::{NotUnderstood, Notice, NoticeState, RawNotice, Subject};
 use tradepost::sweeper::Report;
+use tradepost::usage::run::MeteringReport;
 use tradepost_aws::event::{notice_id, read};
 use tradepost_aws::notifications::BatchResponse;
 
@@ -102,6 +103,27 @@ impl Stack {
         let rows = if report.rows == 1 { "one row".to_owned() } else { format!("{} rows", report.rows) };
         let what = format!("The sweeper found {rows} due: {}", outcomes.collect::<Vec<_>>().join("; "));
         let kind = if report.failed > 0 || report.page > 0 { Kind::Trouble } else { Kind::Sweep };
+        self.journal.add(now, kind, what, About::default());
+        self.note_changes(now).await;
+    }
+
+    /// What a metering run did, if any hour was due.
+    pub(super) async fn note_metering(&self, report: &MeteringReport, now: Timestamp) {
+        if !self.journal.is_kept() || report.hours == 0 {
+            return;
+        }
+        let MeteringReport { accepted, nothing, held, lost, failed, .. } = *report;
+        let counts = [
+            (accepted, "billed"),
+            (nothing, "with nothing to bill"),
+            (held, "not taken yet"),
+            (lost, "lost"),
+            (failed, "to be tried again"),
+        ];
+        let told = counts.iter().filter(|(number, _)| *number > 0).map(|(number, what)| format!("{number} {what}"));
+        let hours = if report.hours == 1 { "one hour".to_owned() } else { format!("{} hours", report.hours) };
+        let what = format!("Usage of {hours} was due at AWS Marketplace: {}", told.collect::<Vec<_>>().join(", "));
+        let kind = if lost > 0 || failed > 0 { Kind::Trouble } else { Kind::Usage };
         self.journal.add(now, kind, what, About::default());
         self.note_changes(now).await;
     }

@@ -104,7 +104,7 @@ pub(super) fn aws_config(policy: &Policy, at: &Addresses) -> AwsConfig {
             tradepost::policy::Model::ContractWithConsumption => Model::ContractWithConsumption,
         },
         legacy: listing.notices == tradepost::policy::Notices::Sns,
-        dimensions: vec!["units".to_owned(), "gb".to_owned()],
+        dimensions: dimensions(listing),
     });
     AwsConfig {
         publisher_account: SELLER.to_owned(),
@@ -114,6 +114,12 @@ pub(super) fn aws_config(policy: &Policy, at: &Addresses) -> AwsConfig {
         products: products.collect(),
         look_alikes: look_alikes(policy),
     }
+}
+
+/// What the listing meters, after two dimensions every contract here grants.
+fn dimensions(listing: &Listing) -> Vec<String> {
+    let metered = listing.meters.iter().map(|meter| meter.dimension.clone());
+    ["units".to_owned(), "gb".to_owned()].into_iter().chain(metered).collect()
 }
 
 /// Listings of AWS Marketplace that a vendor's own page warns of.

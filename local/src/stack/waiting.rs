@@ -52,7 +52,7 @@ impl Stack {
             notices_under_way: self.notices.len(),
             rows_to_work_on: self.work_queue.len(),
             parked: self.parked().await?,
-            dead_letters: self.notices.dead_letters().len() + self.work_queue.dead_letters().len(),
+            dead_letters: self.queues().iter().map(|queue| queue.dead_letters().len()).sum(),
             coming,
         })
     }

@@ -15,6 +15,7 @@ use super::meter::Meter;
 use super::run::{MeteringReport, Pace};
 use super::sending::{AT_ONCE, Sending};
 use super::telling::{final_receipt, final_requested};
+use super::zeros::fill_to_the_end;
 use crate::ledger::{Document, Key, Lane, Ledger, LedgerError, Provider, Row, Write};
 use crate::marketplace::Marketplace;
 use crate::policy::Policy;
@@ -206,13 +207,15 @@ pub async fn flush<M: Marketplace, P: Pace>(
     };
     let asked = &row.doc;
     let subscription = ledger.get::<Subscription>(&asked.subscription.key()).await?;
-    let over = subscription.is_some_and(|row| {
-        matches!(row.doc.state, State::Ending { .. } | State::Ended { .. } | State::Superseded { .. })
-    });
-    if !over {
+    let over = subscription
+        .filter(|row| matches!(row.doc.state, State::Ending { .. } | State::Ended { .. } | State::Superseded { .. }));
+    let Some(subscription) = over else {
         return settled(ledger, &row, FinalState::Void, Vec::new(), "it did not end after all", report).await;
-    }
+    };
     let closing = now >= asked.open_until;
+    if closing {
+        fill_to_the_end(ledger, sending.worker.policy, &subscription.doc, asked.ended_at, now).await?;
+    }
     let hours = left_of(ledger, asked).await?;
     let ready = |hour: &&Hour| !hour.stage.is_final() && (closing || end_of(hour.hour) <= now);
     let keys: Vec<Key> = hours.iter().filter(ready).map(Document::key).collect();

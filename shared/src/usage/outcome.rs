@@ -55,12 +55,21 @@ pub fn next(hour: &Hour, fresh: bool, said: &Metered, subscription: Option<&Subs
             Next::Hold(next_run(now), "the marketplace says that it is not in force")
         }
         Metered::NotSubscribed => {
-            Next::lost(Stage::Refused, None, "the marketplace says that the buyer is not subscribed")
+            let reason = "the marketplace says that the buyer is not subscribed";
+            Next::lost(Stage::Refused, None, in_doubt(reason, fresh))
         }
         Metered::Unprocessed => Next::Again,
-        Metered::Expired => Next::lost(Stage::Expired, None, "too old, says the marketplace"),
-        Metered::Refused(code) => Next::lost(Stage::Refused, None, format!("the marketplace refused it: {code}")),
+        Metered::Expired => Next::lost(Stage::Expired, None, in_doubt("too old, says the marketplace", fresh)),
+        Metered::Refused(code) => {
+            Next::lost(Stage::Refused, None, in_doubt(&format!("the marketplace refused it: {code}"), fresh))
+        }
     }
+}
+
+/// A reason that says so where an earlier try may have been taken after all.
+pub fn in_doubt(reason: &str, fresh: bool) -> String {
+    let doubt = if fresh { "" } else { "; an earlier try was never answered and may have been taken" };
+    format!("{reason}{doubt}")
 }
 
 /// Whether the marketplace may take usage of the subscription later on, although it does not now.

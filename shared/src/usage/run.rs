@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::hour::Hour;
 use super::sending::{AT_ONCE, Sending};
+use super::zeros::{ZeroHours, fill};
 use crate::ledger::{Cursor, Key, Lane, Ledger, LedgerError, Provider};
 use crate::marketplace::Marketplace;
 use crate::sweeper::Span;
@@ -99,10 +100,27 @@ pub async fn metering<M: Marketplace>(
             return Ok(report);
         }
         let now = clock();
-        for done in try_join_all(batches.iter().map(|keys| sending.work_on(keys, false, now))).await? {
+        for done in try_join_all(batches.into_iter().map(|keys| batch(&sending, keys, now))).await? {
             report.and(done);
         }
     }
+}
+
+/// Hours as they are, and those made for a time without usage.
+async fn batch<M: Marketplace, P: Pace>(
+    sending: &Sending<'_, M, P>,
+    keys: Vec<Key>,
+    now: Timestamp,
+) -> Result<MeteringReport, LedgerError> {
+    let (zeros, mut hours): (Vec<Key>, Vec<Key>) = keys.into_iter().partition(ZeroHours::is_at);
+    for key in zeros {
+        hours.extend(fill(sending.worker.ledger, sending.worker.policy, &key, now).await?);
+    }
+    let mut report = MeteringReport::default();
+    for keys in hours.chunks(AT_ONCE) {
+        report.and(sending.work_on(keys, false, now).await?);
+    }
+    Ok(report)
 }
 
 /// The due hours of all shards, oldest first.

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::calendar::{end_of, hour_of};
 use super::hour::{Hour, Part, Stage};
 use super::meter::Meter;
-use super::outcome::{Next, is_at_risk, is_too_old, next, next_run};
+use super::outcome::{Next, in_doubt, is_at_risk, is_too_old, next, next_run};
 use super::run::{MeteringReport, Pace};
 use super::sealing::{Counted, Fate, fate, settle};
 use super::telling::refused;
@@ -317,9 +317,8 @@ impl<M: Marketplace, P: Pace> Sending<'_, M, P> {
         let Some(sealed) = row.doc.sealed.clone() else { return Ok(None) };
         let Some(record) = sealed.record.clone() else { return Ok(None) };
         if is_too_old(&row.doc, now) {
-            let reason =
-                if sealed.in_doubt { "too old, and no try was ever answered" } else { "too old before it was taken" };
-            let next = Next::Settle { stage: Stage::Expired, record: None, reason: Some(reason.to_owned()) };
+            let reason = in_doubt("too old before it was taken", !sealed.in_doubt);
+            let next = Next::Settle { stage: Stage::Expired, record: None, reason: Some(reason) };
             self.write_one(row.doc.key(), next, report, now).await?;
             return Ok(None);
         }
@@ -414,6 +413,7 @@ impl<M: Marketplace, P: Pace> Sending<'_, M, P> {
         let mut alone = Vec::new();
         for (mut sent, answer) in answers {
             sent.fresh &= !answer.doubt;
+            sent.row.doc = not_in_doubt(sent.row.doc, sent.fresh);
             match answer.word {
                 Word::Said(said) => match self.judged(&sent, &said, now).await? {
                     next @ Next::Settle { .. } if known.has(&sent.row.doc) => together.push((sent, next)),
@@ -506,7 +506,7 @@ impl<M: Marketplace, P: Pace> Sending<'_, M, P> {
         hour.attempts.not_before = until;
         hour.attempts.last_failure = Some(why.to_owned());
         report.held += 1;
-        self.unless_changed(&sent.row, not_in_doubt(hour, sent.fresh)).await
+        self.unless_changed(&sent.row, hour).await
     }
 
     async fn fail(
@@ -522,7 +522,7 @@ impl<M: Marketplace, P: Pace> Sending<'_, M, P> {
             hour.attempts.failed(now, true, why, &hour.key().to_string());
         hour.attempts = attempts;
         report.failed += 1;
-        self.unless_changed(&sent.row, not_in_doubt(hour, sent.fresh)).await
+        self.unless_changed(&sent.row, hour).await
     }
 
     async fn unless_changed(&self, row: &Row<Hour>, hour: Hour) -> Result<(), LedgerError> {

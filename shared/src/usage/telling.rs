@@ -16,7 +16,8 @@ fn members(value: Value) -> Map<String, Value> {
 
 /// An hour will not be billed.
 pub fn refused(hour: &Hour, now: Timestamp) -> Option<Event> {
-    if !matches!(hour.stage, Stage::Refused | Stage::Expired) {
+    // A zero costs nobody anything.
+    if !matches!(hour.stage, Stage::Refused | Stage::Expired) || hour.organization.is_empty() {
         return None;
     }
     let data = json!({

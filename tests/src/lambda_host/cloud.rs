@@ -109,6 +109,7 @@ impl Stage {
             ("TRADEPOST_SIGN_IN", sign_in.to_string()),
             ("TRADEPOST_SECRET_ID", SECRET_ID.to_owned()),
             ("TRADEPOST_WORK_QUEUE_URL", format!("https://sqs.us-east-1.amazonaws.com/{SELLER}/work")),
+            ("TRADEPOST_METERING_QUEUE_URL", format!("https://sqs.us-east-1.amazonaws.com/{SELLER}/metering")),
         ];
         let stage = Self {
             ledger,
@@ -266,7 +267,7 @@ fn listings(policy: &Policy) -> Config {
         fulfillment_url: "https://buy.example.com/aws/landing".to_owned(),
         model: Model::Subscription,
         legacy: false,
-        dimensions: vec!["gb".to_owned()],
+        dimensions: listing.meters.iter().map(|meter| meter.dimension.clone()).collect(),
     });
     Config {
         publisher_account: SELLER.to_owned(),

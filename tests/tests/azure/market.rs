@@ -57,6 +57,12 @@ impl Drop for Azure {
     }
 }
 
+/// What the policy meters.
+fn dimensions() -> Vec<sim::Dimension> {
+    let of = |(id, unit): (&str, &str)| sim::Dimension { id: id.to_owned(), unit: unit.to_owned(), included: None };
+    [("session_hours", "session hour"), ("traffic_gb", "GB")].map(of).to_vec()
+}
+
 fn plan(id: &str, seats: Option<sim::Seats>, auto_activate: bool) -> sim::Plan {
     sim::Plan {
         id: id.to_owned(),
@@ -67,6 +73,7 @@ fn plan(id: &str, seats: Option<sim::Seats>, auto_activate: bool) -> sim::Plan {
         auto_activate,
         private: false,
         terms: vec![sim::TermUnit::P1M],
+        dimensions: if seats.is_some() { Vec::new() } else { dimensions() },
     }
 }
 

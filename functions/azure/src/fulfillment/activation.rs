@@ -35,6 +35,7 @@ impl Fulfillment {
             FulfillmentError::BadRequest(_)
             | FulfillmentError::NotFound
             | FulfillmentError::Conflict
+            | FulfillmentError::NoConnection
             | FulfillmentError::NoAnswer(_)
             | FulfillmentError::Outage { .. } => {}
             FulfillmentError::Token(_)

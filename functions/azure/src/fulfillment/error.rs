@@ -46,6 +46,9 @@ pub enum FulfillmentError {
         /// How long Microsoft asks us to wait, an hour at most.
         retry_after: Option<SignedDuration>,
     },
+    /// There was no connection: it was not even asked.
+    #[error("the marketplace cannot be connected to")]
+    NoConnection,
     /// A time-out or a broken connection. Whether the call took effect is not known.
     #[error("the marketplace gave no answer ({0})")]
     NoAnswer(&'static str),
@@ -71,6 +74,7 @@ impl FulfillmentError {
             Self::Conflict => "conflict",
             Self::Throttled { .. } => "throttled",
             Self::Outage { .. } => "outage",
+            Self::NoConnection => "no connection",
             Self::NoAnswer(_) => "no answer",
             Self::Unreadable(_) => "unreadable",
             Self::Unexpected(_) => "unexpected",
@@ -88,6 +92,7 @@ impl FulfillmentError {
             | Self::Conflict
             | Self::Throttled { .. }
             | Self::Outage { .. }
+            | Self::NoConnection
             | Self::NoAnswer(_)
             | Self::Unreadable(_)
             | Self::Unexpected(_)
@@ -104,6 +109,7 @@ impl FulfillmentError {
             | Self::Denied(_)
             | Self::NotFound
             | Self::Conflict
+            | Self::NoConnection
             | Self::NoAnswer(_)
             | Self::Unreadable(_)
             | Self::Unexpected(_)
@@ -117,7 +123,7 @@ impl Dispose for FulfillmentError {
         match self {
             Self::Token(error) => error.disposition(),
             Self::BadRequest(_) | Self::NotFound | Self::Conflict => Disposition::Reject,
-            Self::Throttled { .. } | Self::Outage { .. } | Self::NoAnswer(_) => Disposition::Retry,
+            Self::Throttled { .. } | Self::Outage { .. } | Self::NoConnection | Self::NoAnswer(_) => Disposition::Retry,
             Self::Denied(_) | Self::Unreadable(_) | Self::Unexpected(_) | Self::Unmakeable => Disposition::Page,
         }
     }
@@ -126,6 +132,7 @@ impl Dispose for FulfillmentError {
 impl From<OutboundError> for FulfillmentError {
     fn from(error: OutboundError) -> Self {
         match error {
+            OutboundError::NoAnswer(ref inner) if inner.is_connect() => Self::NoConnection,
             OutboundError::NoAnswer(_) => Self::NoAnswer(silence(&error)),
             OutboundError::TooLarge(_) => Self::Unreadable(silence(&error)),
             OutboundError::Unmakeable(_) => Self::Unmakeable,
@@ -156,6 +163,7 @@ impl ResolveError {
             | FulfillmentError::Conflict
             | FulfillmentError::Throttled { .. }
             | FulfillmentError::Outage { .. }
+            | FulfillmentError::NoConnection
             | FulfillmentError::NoAnswer(_)
             | FulfillmentError::Unreadable(_)
             | FulfillmentError::Unexpected(_)

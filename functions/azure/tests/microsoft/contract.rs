@@ -1,4 +1,4 @@
-//! A small checker over Microsoft's description of the fulfillment API: that what we ask is in it, with what it
+//! A small checker over Microsoft's descriptions of the fulfillment and metering APIs: that what we ask is in it, with what it
 //! requires, and that sample answers are what it describes.
 
 use serde_json::{Map, Value};
@@ -13,6 +13,10 @@ pub struct Contract(Value);
 impl Contract {
     pub fn saas() -> Self {
         Self(serde_json::from_str(SAAS).unwrap())
+    }
+
+    pub fn metering() -> Self {
+        Self(serde_json::from_str(METERING).unwrap())
     }
 
     /// The operation a request is, and its path's template.
@@ -123,6 +127,5 @@ fn the_checker_finds_what_is_wrong() {
 
 #[test]
 fn microsofts_descriptions_read() {
-    let metering: Value = serde_json::from_str(METERING).unwrap();
-    assert!(metering["paths"]["/batchUsageEvent"]["post"].is_object());
+    assert!(Contract::metering().operation("POST", "/batchUsageEvent").is_some());
 }

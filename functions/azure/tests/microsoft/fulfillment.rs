@@ -7,6 +7,7 @@ use tradepost_azure::fulfillment::operation::{Action, OperationId, OperationStat
 use tradepost_azure::fulfillment::subscription::{SaasStatus, SubscriptionId};
 use tradepost_azure::publisher::{Application, Credential, Protocol, Publisher};
 use tradepost_azure::secret::Secret;
+use url::Url;
 
 use crate::contract::Contract;
 use crate::stub::{Answer, Asked, Stub, answer};
@@ -42,20 +43,13 @@ impl Party {
         })
         .await;
         let clock = TestClock::at("2026-11-20T12:00:00Z");
-        let outbound = Arc::new(outbound);
-        let application = Application {
-            entra: stub.entra(),
-            tenant: TENANT.parse().unwrap(),
-            app: APP.parse().unwrap(),
-            protocol: Protocol::V2,
-            credential: Credential::Secret(Secret::new("client-secret")),
-        };
-        let publisher = Arc::new(Publisher::new(application, outbound.clone(), clock.clock()));
-        let client = Fulfillment::new(stub.url.join("/api").unwrap(), publisher, outbound, || {
-            static NEXT: std::sync::atomic::AtomicU8 = std::sync::atomic::AtomicU8::new(0);
-            [NEXT.fetch_add(1, std::sync::atomic::Ordering::SeqCst); 32]
-        });
+        let client = client(&stub, &clock, stub.url.join("/api").unwrap(), outbound);
         Self { stub, clock, client }
+    }
+
+    /// A client with the same Entra whose APIs are elsewhere.
+    pub fn client_of(&self, api: &str) -> Fulfillment {
+        client(&self.stub, &self.clock, api.parse().unwrap(), Outbound::default())
     }
 
     pub async fn always(given: Answer) -> Self {
@@ -65,9 +59,13 @@ impl Party {
     /// What the marketplace was asked; each request is in Microsoft's description.
     pub fn asked(&self) -> Vec<Asked> {
         let all: Vec<_> = self.stub.asked().into_iter().filter(|asked| asked.path.starts_with("/api")).collect();
-        let contract = Contract::saas();
+        let (saas, metering) = (Contract::saas(), Contract::metering());
         for asked in &all {
-            contract.check(asked);
+            if asked.path.starts_with("/api/saas/") {
+                saas.check(asked)
+            } else {
+                metering.check(asked)
+            };
             assert!(asked.header("authorization").starts_with("Bearer publisher-token-"));
             assert_eq!(asked.header("content-type"), "application/json");
             assert_eq!(asked.parameter("api-version"), Some("2018-08-31"));
@@ -81,6 +79,22 @@ impl Party {
     pub fn tokens(&self) -> usize {
         self.stub.asked_at("/token").len()
     }
+}
+
+fn client(stub: &Stub, clock: &TestClock, api: Url, outbound: Outbound) -> Fulfillment {
+    let outbound = Arc::new(outbound);
+    let application = Application {
+        entra: stub.entra(),
+        tenant: TENANT.parse().unwrap(),
+        app: APP.parse().unwrap(),
+        protocol: Protocol::V2,
+        credential: Credential::Secret(Secret::new("client-secret")),
+    };
+    let publisher = Arc::new(Publisher::new(application, outbound.clone(), clock.clock()));
+    Fulfillment::new(api, publisher, outbound, || {
+        static NEXT: std::sync::atomic::AtomicU8 = std::sync::atomic::AtomicU8::new(0);
+        [NEXT.fetch_add(1, std::sync::atomic::Ordering::SeqCst); 32]
+    })
 }
 
 pub fn id() -> SubscriptionId {

@@ -223,6 +223,13 @@ fn contracts_are_not_metered_and_faults_come_when_asked() {
     assert_eq!(status(&market, NOW, usage(12)).unwrap(), "Success");
     market.at(NOW, |desk| desk.state.switches.fail_5xx = 1);
     assert_eq!(status(&market, NOW, usage(12)), Err("InternalServiceErrorException"));
+    for (name, code) in
+        [("throttle_metering", "ThrottlingException"), ("fail_before_metering", "InternalServiceErrorException")]
+    {
+        market.at(NOW, |desk| desk.state.switches = serde_json::from_value(json!({name: 1})).unwrap());
+        assert_eq!(status(&market, NOW, record(&licence, "2026-11-21T12:10:00Z", 9)), Err(code), "{name}");
+        assert_eq!(market.lock().usage.len(), 2, "{name}: nothing is metered");
+    }
 }
 
 #[test]

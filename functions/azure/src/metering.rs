@@ -1,0 +1,78 @@
+//! What the core has to bill, told to Microsoft: which records can be told, and what each answer means for the bill.
+//!
+//! `Duplicate` is what a repeated record is answered; the core compares what was taken before. A suspended subscription
+//! takes nothing, but may again; everything else but `Error` no repetition changes (Microsoft: Marketplace metered
+//! billing APIs).
+
+use tradepost::disposition::{Dispose, Disposition};
+use tradepost::marketplace::{MeterError, Metered, UsageRecord};
+use tradepost::subscription::SubscriptionKey;
+
+use crate::fulfillment::Fulfillment;
+use crate::fulfillment::error::FulfillmentError;
+use crate::fulfillment::metering::{UsageAnswer, UsageEvent, UsageStatus};
+
+/// Reports records in one call and says what became of each. What cannot be told at all is refused without being sent.
+///
+/// # Errors
+/// As [`MeterError`] tells them apart.
+pub async fn meter(fulfillment: &Fulfillment, records: &[UsageRecord]) -> Result<Vec<Metered>, MeterError> {
+    let events: Vec<Result<UsageEvent, &'static str>> = records.iter().map(event).collect();
+    let sent: Vec<&UsageEvent> = events.iter().filter_map(|event| event.as_ref().ok()).collect();
+    let answers = if sent.is_empty() { Vec::new() } else { fulfillment.tell_usage(&sent).await.map_err(failure)? };
+    let mut answers = answers.into_iter();
+    let of = |event: &Result<UsageEvent, &'static str>| match event {
+        Ok(_) => answers.next().flatten().map_or(Metered::Unprocessed, metered),
+        Err(why) => Metered::Refused((*why).to_owned()),
+    };
+    Ok(events.iter().map(of).collect())
+}
+
+/// A record as Microsoft takes it, or why it takes none such, in a word like Microsoft's own.
+fn event(record: &UsageRecord) -> Result<UsageEvent, &'static str> {
+    let SubscriptionKey::Azure { id } = &record.subscription else { return Err("OtherMarketplace") };
+    let event = UsageEvent {
+        subscription: id.parse().map_err(|_| "ResourceNotAGuid")?,
+        plan: record.plan.clone().filter(|plan| !plan.is_empty()).ok_or("NoPlan")?,
+        dimension: record.dimension.clone(),
+        at: record.at,
+        quantity: record.quantity,
+    };
+    if event.is_exact() { Ok(event) } else { Err("QuantityTooLarge") }
+}
+
+fn metered(answer: UsageAnswer) -> Metered {
+    let UsageAnswer { status, record, taken_before } = answer;
+    match status {
+        UsageStatus::Accepted => Metered::Accepted { record },
+        UsageStatus::Duplicate => Metered::Duplicate { accepted: taken_before, record },
+        UsageStatus::Expired => Metered::Expired,
+        UsageStatus::Error => Metered::Unprocessed,
+        UsageStatus::ResourceNotActive => Metered::NotSubscribed,
+        UsageStatus::Other(code) => Metered::Refused(code),
+    }
+}
+
+/// What a failed call means for everything in it.
+fn failure(error: FulfillmentError) -> MeterError {
+    let said = error.code().to_owned();
+    match error {
+        FulfillmentError::Token(error) => match error.disposition() {
+            Disposition::Retry => MeterError::NotNow(said),
+            Disposition::Done | Disposition::Reject | Disposition::Page => MeterError::Denied(said),
+        },
+        FulfillmentError::NoConnection | FulfillmentError::Throttled { .. } => MeterError::NotNow(said),
+        FulfillmentError::NoAnswer(_) | FulfillmentError::Outage { .. } | FulfillmentError::Unreadable(_) => {
+            MeterError::Unknown(said)
+        }
+        // Nothing in the call is to blame for that.
+        FulfillmentError::BadRequest(code) if code.contains("ApiVersion") => MeterError::Denied(code),
+        FulfillmentError::BadRequest(code) => MeterError::Spoilt(code),
+        // Documented for single events; in a batch it would say that something was taken before.
+        FulfillmentError::Conflict => MeterError::Unknown(said),
+        FulfillmentError::Denied(_)
+        | FulfillmentError::NotFound
+        | FulfillmentError::Unexpected(_)
+        | FulfillmentError::Unmakeable => MeterError::Denied(said),
+    }
+}

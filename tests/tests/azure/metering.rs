@@ -1,0 +1,111 @@
+//! Usage told to the simulated marketplace through the real client: what is billed to the unit, whatever fails on the way.
+
+use anyhow::{Context, ensure};
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+use tradepost::marketplace::{Marketplace as _, MeterError, Metered, UsageRecord};
+use tradepost::subscription::SubscriptionKey;
+use tradepost::usage::Quantity;
+use tradepost_azure::fulfillment::metering::ReconStatus;
+
+use super::Outcome;
+use super::market::Azure;
+
+/// What an hour of the simulated clock used, `ago` hours before now.
+fn record(azure: &Azure, id: &str, dimension: &str, quantity: &str, ago: i64) -> anyhow::Result<UsageRecord> {
+    let now = azure.world.now();
+    let at = now.checked_sub(SignedDuration::from_hours(ago))?;
+    Ok(UsageRecord {
+        subscription: SubscriptionKey::Azure { id: id.to_owned() },
+        product: "emqx-cloud".to_owned(),
+        account: String::new(),
+        licence_arn: None,
+        plan: Some("payg".to_owned()),
+        dimension: dimension.to_owned(),
+        at,
+        quantity: Quantity::parse(quantity)?,
+        allocations: Vec::new(),
+    })
+}
+
+async fn billed(azure: &Azure, id: &str) -> anyhow::Result<Value> {
+    let request = http::Request::get(format!("/sim/usage/{id}")).body(axum::body::Body::empty())?;
+    let answer = azure.market.pages().oneshot(request).await?;
+    let bytes = axum::body::to_bytes(answer.into_body(), 1 << 20).await?;
+    Ok(serde_json::from_slice(&bytes)?)
+}
+
+#[tokio::test]
+async fn what_is_told_is_billed_once_and_to_the_unit() -> Outcome {
+    let azure = Azure::new("").await?;
+    let id = azure.linked("clean").await?;
+    let records = [
+        record(&azure, &id, "session_hours", "0.1", 3)?,
+        record(&azure, &id, "session_hours", "0.2", 2)?,
+        record(&azure, &id, "traffic_gb", "12.345678", 2)?,
+        record(&azure, &id, "Traffic_GB", "1", 2)?,
+        record(&azure, &id, "traffic_gb", "1", 25)?,
+    ];
+    let said = azure.marketplace.meter(&records).await?;
+    let taken = said.iter().filter(|one| matches!(one, Metered::Accepted { record: Some(_) })).count();
+    ensure!(taken == 3, "{said:?}");
+    ensure!(said.get(3) == Some(&Metered::Refused("InvalidDimension".to_owned())), "{said:?}");
+    ensure!(said.get(4) == Some(&Metered::Expired), "{said:?}");
+    let again = azure.marketplace.meter(&records).await?;
+    for (first, again) in records.iter().zip(&again).take(3) {
+        ensure!(matches!(again, Metered::Duplicate { accepted, record: Some(_) } if *accepted == Some(first.quantity)));
+    }
+    let bill = billed(&azure, &id).await?;
+    ensure!(bill["totals"] == json!({"session_hours": "0.3", "traffic_gb": "12.345678"}), "{bill}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_call_that_fails_says_whether_it_was_taken() -> Outcome {
+    let azure = Azure::new("").await?;
+    let id = azure.linked("clean").await?;
+    let records = [record(&azure, &id, "session_hours", "7", 1)?];
+    for (switch, is_taken) in
+        [("throttle_metering", false), ("fail_metering", false), ("refuse_usage", false), ("fail_after_metering", true)]
+    {
+        azure.sim("switches", json!({switch: 1})).await?;
+        let said = azure.marketplace.meter(&records).await;
+        let fits = match switch {
+            "throttle_metering" => matches!(said, Err(MeterError::NotNow(_))),
+            "refuse_usage" => matches!(said.as_deref(), Ok([Metered::Unprocessed])),
+            _ => matches!(said, Err(MeterError::Unknown(_))),
+        };
+        ensure!(fits, "{switch}: {said:?}");
+        let bill = billed(&azure, &id).await?;
+        ensure!(bill["hours"].as_array().is_some_and(|hours| !hours.is_empty()) == is_taken, "{switch}: {bill}");
+    }
+    let said = azure.marketplace.meter(&records).await?;
+    ensure!(matches!(said.as_slice(), [Metered::Duplicate { accepted, .. }] if *accepted == Quantity::units(7)));
+    let mut spoilt = records.to_vec();
+    spoilt.extend(vec![record(&azure, &id, "traffic_gb", "1", 1)?; 25]);
+    let said = azure.marketplace.meter(&spoilt).await;
+    ensure!(matches!(said, Err(MeterError::Spoilt(_))), "{said:?}");
+    azure.sim("suspend", json!({"subscription": id})).await?;
+    let said = azure.marketplace.meter(&[record(&azure, &id, "traffic_gb", "1", 1)?]).await?;
+    ensure!(said == [Metered::NotSubscribed], "{said:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_day_is_compared_as_microsoft_has_it() -> Outcome {
+    let azure = Azure::new("").await?;
+    let id = azure.linked("clean").await?;
+    let records = [record(&azure, &id, "session_hours", "7.5", 0)?];
+    azure.marketplace.meter(&records).await?;
+    let day = azure.world.now().to_zoned(jiff::tz::TimeZone::UTC).date();
+    let look = || async { azure.marketplace.fulfillment.usage_of(day).await?.rows.pop().context("a row") };
+    let row = look().await?;
+    ensure!(row.status == ReconStatus::Submitted && row.submitted == Quantity::parse("7.5")?, "{row:?}");
+    azure.sim("reconcile", json!({"day": day, "status": "Mismatch", "lower_by": "2"})).await?;
+    let row = look().await?;
+    ensure!(row.status == ReconStatus::Mismatch && row.processed == Some(Quantity::parse("5.5")?), "{row:?}");
+    let before = day.yesterday()?;
+    ensure!(azure.marketplace.fulfillment.usage_of(before).await?.rows.is_empty());
+    Ok(())
+}

@@ -10,7 +10,8 @@ use serde_json::Value;
 use tradepost::disposition::chain;
 use tradepost::ledger::Ledger;
 use tradepost::policy::Policy;
-use tradepost::usage::report::{Incoming, Reported, UsageEvent, report};
+use tradepost::usage::reading::read;
+use tradepost::usage::report::{Refusal, Reported, UsageEvent, report};
 
 use crate::notifications::{BatchResponse, NotABatch, Record, records};
 
@@ -30,11 +31,11 @@ struct Counted {
     duplicate: u32,
     refused: u32,
     /// Why, and how often.
-    reasons: BTreeMap<String, u32>,
+    reasons: BTreeMap<&'static str, u32>,
 }
 
 impl Counted {
-    fn refuse(&mut self, reason: String) {
+    fn refuse(&mut self, reason: &'static str) {
         self.refused = self.refused.saturating_add(1);
         let number = self.reasons.entry(reason).or_default();
         *number = number.saturating_add(1);
@@ -44,10 +45,7 @@ impl Counted {
         match reported {
             Reported::Accepted { .. } => self.accepted = self.accepted.saturating_add(1),
             Reported::Duplicate { .. } => self.duplicate = self.duplicate.saturating_add(1),
-            Reported::Refused { reason } => {
-                let reason = serde_json::to_value(reason).ok().and_then(|value| value.as_str().map(str::to_owned));
-                self.refuse(reason.unwrap_or_else(|| "unknown".to_owned()));
-            }
+            Reported::Refused { reason } => self.refuse(reason.code()),
         }
     }
 }
@@ -66,16 +64,19 @@ impl Usage {
 
     /// Counts a message's events. False if it has to come again.
     async fn take(&self, record: &Record, now: Timestamp) -> bool {
-        let Some(incoming) = read(record.body.as_bytes()) else {
-            tracing::warn!(message = %record.message_id, "a message that is not a list of usage events");
-            return false;
+        let incoming = match read(record.body.as_bytes()) {
+            Ok(incoming) => incoming,
+            Err(error) => {
+                tracing::warn!(message = %record.message_id, %error, "a message that is no call of usage");
+                return false;
+            }
         };
         let mut counted = Counted::default();
         let mut events: Vec<UsageEvent> = Vec::new();
         for one in incoming {
             match one {
                 Ok(event) => events.push(event),
-                Err(_) => counted.refuse("malformed".to_owned()),
+                Err(_) => counted.refuse(Refusal::Malformed.code()),
             }
         }
         // On the heap: the compiler does not lay out futures as deep as this one inside others.
@@ -95,30 +96,4 @@ impl Usage {
         }
         refused == 0
     }
-}
-
-/// The events of a message; none if it is not a list of them.
-fn read(body: &[u8]) -> Option<Vec<Incoming>> {
-    let body: Value = serde_json::from_slice(body).ok()?;
-    Some(body.get("events")?.as_array()?.iter().map(event).collect())
-}
-
-fn event(told: &Value) -> Incoming {
-    let text = |name: &str| told.get(name).and_then(Value::as_str).map(str::to_owned);
-    let read = || {
-        let quantity = match told.get("quantity")? {
-            Value::String(text) => text.clone(),
-            Value::Number(number) => number.to_string(),
-            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => return None,
-        };
-        Some(UsageEvent {
-            key: text("key")?,
-            organization: text("organization")?,
-            dimension: text("dimension")?,
-            quantity: tradepost::usage::Quantity::parse(&quantity).ok()?,
-            at: text("at")?.parse().ok()?,
-            tags: told.get("tags").map_or(Some(BTreeMap::new()), |tags| serde_json::from_value(tags.clone()).ok())?,
-        })
-    };
-    read().ok_or_else(|| (text("key"), "it does not read".to_owned()))
 }

@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use serde_json::json;
 use tradepost_local::demo::{SCENARIOS, Scenario, play_all};
 use tradepost_local::progress::Terminal;
+use tradepost_local::usage::unbilled::{STATES, report};
 use tradepost_local::usage::upload::{Upload, upload};
 use tradepost_local::usage::{SECRET_VARIABLE, client};
 
@@ -87,6 +88,15 @@ enum Usage {
         #[arg(long, default_value_t = 8)]
         tries: u32,
     },
+    /// Show what has not been billed, in amounts
+    Report {
+        /// Tradepost's public address, https://…
+        #[arg(long)]
+        to: String,
+        /// Only what is pending, refused or expired
+        #[arg(long, value_parser = STATES)]
+        state: Option<String>,
+    },
 }
 
 #[derive(Subcommand)]
@@ -146,6 +156,11 @@ async fn usage(command: &Usage, terminal: Terminal) -> anyhow::Result<bool> {
             let client = client(to, secret.as_deref())?;
             let what = Upload { file: file.clone(), dry_run: *dry_run, batch: usize::from(*batch), tries: *tries };
             upload(&what, &client, terminal).await
+        }
+        Usage::Report { to, state } => {
+            let client = client(to, secret.as_deref())?;
+            let states = state.as_deref().map_or_else(|| STATES.to_vec(), |state| vec![state]);
+            report(&states, &client, terminal).await.map(|()| true)
         }
     }
 }

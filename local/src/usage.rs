@@ -1,6 +1,7 @@
 //! Usage by hand: `usage upload FILE.csv` reports a file of it, `usage report` shows what has not been billed. Both are
 //! clients of Tradepost's API, wherever it runs.
 
+pub mod unbilled;
 pub mod upload;
 
 mod lines;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use url::{Host, Url};
 
-use crate::vendor::signed_client::SignedClient;
+use crate::vendor::signed_client::{NotTold, SignedClient};
 
 /// Where the secret comes from; a command line can be read by others on the machine.
 pub const SECRET_VARIABLE: &str = "TRADEPOST_VENDOR_API_SECRET";
@@ -53,4 +54,18 @@ pub fn client(to: &str, secret: Option<&str>) -> anyhow::Result<SignedClient> {
     let client = builder.build()?;
     let client = secret.and_then(|secret| SignedClient::new(to.trim_end_matches('/'), secret, client));
     client.with_context(|| format!("{SECRET_VARIABLE} is not a Standard Webhooks secret (whsec_ and base64)"))
+}
+
+/// A failure in one line for people.
+fn told(error: &NotTold) -> String {
+    match error {
+        NotTold::NoAnswer(error) if error.is_timeout() => "no answer in time".to_owned(),
+        NotTold::NoAnswer(error) if error.is_connect() => "nobody answers at that address".to_owned(),
+        NotTold::NoAnswer(_) => "the connection broke off".to_owned(),
+        NotTold::Setup
+        | NotTold::Unsigned(_)
+        | NotTold::Refused { .. }
+        | NotTold::TooLarge
+        | NotTold::Unreadable(_) => error.to_string(),
+    }
 }

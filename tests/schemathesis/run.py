@@ -1,7 +1,7 @@
 """Runs schemathesis against the local stack: `run.py api` or `run.py control-plane`, after tradepost-local is built.
 
 A stack of its own on a free port of 127.0.0.1, its state in a folder that is thrown away. There the secrets are read, so
-that none is written down. Before the API is asked, one purchase is linked and one has ended, as people would do it.
+that none is written down. Before the API is asked, one purchase is linked and one has ended, as people would do it, with some usage of both.
 """
 
 import base64
@@ -163,11 +163,22 @@ def main(which):
             link(port, "clean", "210987654322")
             # Signatures are made by this machine's clock, so the stack's may be ahead of it by less than five minutes.
             push(port, 120)
+            at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 60))
+            used = lambda organization: {
+                "key": f"k-{organization}", "organization": organization, "dimension": "traffic_gb", "quantity": "2.5", "at": at,
+                "tags": {"team": "search"},
+            }
+            events = [used("org-clean"), used("org-second")]
+            counted = ask(port, key, "/v1/usage", {"operation": "report_usage", "events": events})
+            if counted["accepted"] != 2:
+                raise SystemExit(f"usage is refused: {counted}")
             bench(port, "aws", "cancel", {"agreement": ended["agreement"]})
             push(port, 60)
             token = ask(
                 port, key, "/v1/status-token", {"operation": "create_status_token", "organization": "org-clean"}
             )["token"]
+            usage_token = ask(port, key, "/v1/usage-token", {"operation": "create_usage_token"})["token"]
+            tokens = {"/v1/status": token, "/v1/usage": usage_token}
             wait_for("a link", lambda: told("org-clean")["state"] == "linked")
             over = wait_for("an end", lambda: (now := told("org-second"))["state"] == "unlinked" and now)
             there = {"org-1": "org-second", "azure|5d1f3a0e-0000-0000-0000-000000000001": over["link"]["subscription"]}
@@ -177,7 +188,7 @@ def main(which):
                 data, "docs/api.openapi.yaml", f"http://127.0.0.1:{port}",
                 {
                     "TRADEPOST_HOST": f"tradepost.localhost:{port}", "TRADEPOST_SECRET": key,
-                    "TRADEPOST_STATUS_TOKEN": token, "TRADEPOST_EXISTING": json.dumps(there),
+                    "TRADEPOST_TOKENS": json.dumps(tokens), "TRADEPOST_EXISTING": json.dumps(there),
                 },
             )
         finally:

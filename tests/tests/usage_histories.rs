@@ -2,7 +2,7 @@
 //! whichever answers are lost, and however often anything is told. One seed makes one history;
 //! `SEED=n cargo test -p system-tests --test usage_histories` plays it again, `HISTORIES=n` plays more of them.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 use std::collections::BTreeMap;
 

@@ -11,7 +11,7 @@ use tradepost::disposition::chain;
 use tradepost::ledger::Ledger;
 use tradepost::policy::Policy;
 use tradepost::usage::reading::{Unreadable, read};
-use tradepost::usage::report::{Reported, UsageEvent, report};
+use tradepost::usage::report::{Refusal, Reported, UsageEvent, report};
 
 use crate::notifications::{BatchResponse, NotABatch, Record, records};
 
@@ -31,11 +31,11 @@ struct Counted {
     duplicate: u32,
     refused: u32,
     /// Why, and how often.
-    reasons: BTreeMap<String, u32>,
+    reasons: BTreeMap<&'static str, u32>,
 }
 
 impl Counted {
-    fn refuse(&mut self, reason: String) {
+    fn refuse(&mut self, reason: &'static str) {
         self.refused = self.refused.saturating_add(1);
         let number = self.reasons.entry(reason).or_default();
         *number = number.saturating_add(1);
@@ -45,10 +45,7 @@ impl Counted {
         match reported {
             Reported::Accepted { .. } => self.accepted = self.accepted.saturating_add(1),
             Reported::Duplicate { .. } => self.duplicate = self.duplicate.saturating_add(1),
-            Reported::Refused { reason } => {
-                let reason = serde_json::to_value(reason).ok().and_then(|value| value.as_str().map(str::to_owned));
-                self.refuse(reason.unwrap_or_else(|| "unknown".to_owned()));
-            }
+            Reported::Refused { reason } => self.refuse(reason.code()),
         }
     }
 }
@@ -76,7 +73,7 @@ impl Usage {
                     Unreadable::Count(_) => "it has no events, or too many",
                     Unreadable::DryRun => "it asks for a dry run",
                 };
-                tracing::warn!(message = %record.message_id, why, "a message that is not a call with usage");
+                tracing::warn!(message = %record.message_id, why, "a message that is no call of usage");
                 return false;
             }
         };
@@ -85,7 +82,7 @@ impl Usage {
         for one in incoming {
             match one {
                 Ok(event) => events.push(event),
-                Err(_) => counted.refuse("malformed".to_owned()),
+                Err(_) => counted.refuse(Refusal::Malformed.code()),
             }
         }
         // On the heap: the compiler does not lay out futures as deep as this one inside others.

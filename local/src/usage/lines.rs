@@ -162,7 +162,12 @@ fn fields(text: &[u8]) -> Result<Vec<String>, String> {
     if text.iter().filter(|byte| **byte == b'"').count() % 2 == 1 {
         return Err("a quotation mark is not closed on the line".to_owned());
     }
-    let mut reader = ReaderBuilder::new().has_headers(false).flexible(true).trim(Trim::All).from_reader(text);
+    let mut reader = ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .trim(Trim::All)
+        .buffer_capacity(text.len().max(1))
+        .from_reader(text);
     let mut record = StringRecord::new();
     match reader.read_record(&mut record) {
         Ok(_) => Ok(record.iter().map(str::to_owned).collect()),

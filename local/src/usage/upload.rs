@@ -15,6 +15,7 @@ use serde_json::json;
 
 use super::lines::{Line, Lines};
 use super::refused::RefusedFile;
+use super::told;
 use crate::progress::Terminal;
 use crate::vendor::signed_client::{NotTold, SignedClient, Why};
 
@@ -153,20 +154,6 @@ fn passes(error: &NotTold) -> bool {
             status.is_server_error() || matches!(*status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)
         }
         NotTold::Setup | NotTold::Unsigned(_) | NotTold::TooLarge | NotTold::Unreadable(_) => false,
-    }
-}
-
-/// A failure in one line for people.
-fn told(error: &NotTold) -> String {
-    match error {
-        NotTold::NoAnswer(error) if error.is_timeout() => "no answer in time".to_owned(),
-        NotTold::NoAnswer(error) if error.is_connect() => "nobody answers at that address".to_owned(),
-        NotTold::NoAnswer(_) => "the connection broke off".to_owned(),
-        NotTold::Setup
-        | NotTold::Unsigned(_)
-        | NotTold::Refused { .. }
-        | NotTold::TooLarge
-        | NotTold::Unreadable(_) => error.to_string(),
     }
 }
 

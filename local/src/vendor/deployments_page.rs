@@ -18,7 +18,7 @@ use super::organization::valid_name;
 use super::page::{self, Frame, Here, Instant};
 use super::state::State;
 use super::tradepost_client::Told;
-use super::usage::Panel;
+use super::usage::{Panel, hours_of_signed_in};
 
 /// How long a trial created on the page goes on.
 const TRIAL: SignedDuration = SignedDuration::from_hours(14 * 24);
@@ -106,6 +106,7 @@ impl Row {
 
 async fn list(Shared(vendor): Shared<Vendor>, headers: HeaderMap) -> Response {
     let standings = Standings::of_signed_in(&vendor, &headers).await;
+    let hours = hours_of_signed_in(&vendor, &headers).await;
     vendor.at_desk(|state, now| {
         let Some(person) = state.signed_in(&headers, now) else {
             return page::see_other("/sign-in");
@@ -117,7 +118,12 @@ async fn list(Shared(vendor): Shared<Vendor>, headers: HeaderMap) -> Response {
                 id: organization.id.clone(),
                 name: organization.name.clone(),
                 deployments: own.filter_map(|deployment| Row::new(deployment, told, now)).collect(),
-                usage: Panel::of(&vendor, &state.usage, &organization.id),
+                usage: Panel::of(
+                    &vendor,
+                    &state.usage,
+                    &organization.id,
+                    hours.get(&organization.id).map(Vec::as_slice).unwrap_or_default(),
+                ),
             }
         });
         let organizations = organizations.collect();

@@ -110,6 +110,24 @@ pub(super) struct ReportedUsage {
     pub reason: Option<Why>,
 }
 
+/// One hour of usage as Tradepost has it. Members that this vendor has no use for are not read.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct UsageHour {
+    pub dimension: String,
+    #[serde(default)]
+    pub unit: Option<String>,
+    /// When it begins.
+    pub hour: Timestamp,
+    /// `open`, `sealed`, `accepted`; there are others.
+    pub state: String,
+    pub used: String,
+    /// What the marketplace was told, once it is frozen.
+    #[serde(default)]
+    pub billed: Option<String>,
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
 impl LinkState {
     pub fn name(self) -> &'static str {
         match self {
@@ -204,6 +222,17 @@ impl TradepostClient {
         let body = json!({"operation": "report_usage", "events": events});
         let answer: Answer = self.asked("/v1/usage", &body, now).await?;
         Some(answer.results).filter(|results| results.len() == events.len())
+    }
+
+    /// The newest hours of an organization; none if Tradepost did not tell.
+    pub async fn list_usage(&self, organization: &str, now: Timestamp) -> Option<Vec<UsageHour>> {
+        #[derive(Deserialize)]
+        struct Answer {
+            hours: Vec<UsageHour>,
+        }
+        let body = json!({"operation": "list_usage", "organization": organization});
+        let answer: Answer = self.asked("/v1/usage/hours", &body, now).await?;
+        Some(answer.hours)
     }
 
     /// One call within the deadline; a failure is logged.

@@ -3,7 +3,9 @@
 //! counts twice whatever breaks off in between. Usage can be kept back, as a product does that reports now and then;
 //! when Tradepost asks for the final usage (`usage.final_requested`), everything is reported.
 //!
-//! The panel on `/deployments` uses something now and shows what Tradepost answered.
+//! The panel on `/deployments` uses something now and shows what Tradepost answered, and what became of the newest hours.
+
+use std::collections::BTreeMap;
 
 use axum::Router;
 use axum::extract::{Form, State as Shared};
@@ -16,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::Vendor;
 use super::page::{self, Instant};
 use super::random;
-use super::tradepost_client::{ReportedUsage, UsageToReport};
+use super::tradepost_client::{ReportedUsage, UsageHour, UsageToReport};
 
 /// So many notes are kept.
 const KEPT: usize = 500;
@@ -105,6 +107,23 @@ pub(super) async fn report(vendor: &Vendor, organization: &str) -> bool {
     true
 }
 
+/// What Tradepost has of the organizations of whoever is signed in that used something.
+pub(super) async fn hours_of_signed_in(vendor: &Vendor, headers: &HeaderMap) -> BTreeMap<String, Vec<UsageHour>> {
+    let (organizations, now) = vendor.at_desk(|state, now| {
+        let person = state.signed_in(headers, now);
+        let own = person.into_iter().flat_map(|person| state.organizations_of(&person.id));
+        let used = |id: &str| state.usage.notes.iter().any(|note| note.organization == id);
+        let users = own.map(|(organization, _)| organization.id.clone()).filter(|id| used(id));
+        (users.collect::<Vec<_>>(), now)
+    });
+    let mut hours = BTreeMap::new();
+    for organization in organizations {
+        let told = vendor.tradepost().list_usage(&organization, now).await.unwrap_or_default();
+        hours.insert(organization, told);
+    }
+    hours
+}
+
 /// The panel of one organization.
 pub(super) struct Panel {
     /// What can be used.
@@ -113,6 +132,26 @@ pub(super) struct Panel {
     pub lines: Vec<PanelLine>,
     /// There is something that has not been reported.
     pub kept_back: bool,
+    /// What became of the newest hours.
+    pub hours: Vec<HourLine>,
+}
+
+/// An hour on the panel.
+pub(super) struct HourLine {
+    pub hour: Instant,
+    /// `open`, `sealed`, `accepted`, …
+    pub state: String,
+    pub words: String,
+}
+
+impl From<&UsageHour> for HourLine {
+    fn from(hour: &UsageHour) -> Self {
+        let unit = hour.unit.as_ref().unwrap_or(&hour.dimension);
+        let billed = hour.billed.as_ref().map(|billed| format!(", {billed} billed")).unwrap_or_default();
+        let reason = hour.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+        let words = format!("{} {unit}{billed}{reason}", hour.used);
+        Self { hour: hour.hour.into(), state: hour.state.clone(), words }
+    }
 }
 
 /// A note on the panel.
@@ -127,7 +166,7 @@ pub(super) struct PanelLine {
 
 impl Panel {
     /// None if the product meters nothing.
-    pub fn of(vendor: &Vendor, usage: &Usage, organization: &str) -> Option<Self> {
+    pub fn of(vendor: &Vendor, usage: &Usage, organization: &str, hours: &[UsageHour]) -> Option<Self> {
         let meters = vendor.config().meters.clone();
         if meters.is_empty() {
             return None;
@@ -145,7 +184,8 @@ impl Panel {
             words: words(note.answer.as_ref()),
         };
         let lines = own().rev().take(SHOWN).map(line).collect();
-        Some(Self { lines, kept_back: own().any(|note| note.answer.is_none()), meters })
+        let kept_back = own().any(|note| note.answer.is_none());
+        Some(Self { lines, kept_back, meters, hours: hours.iter().take(SHOWN).map(HourLine::from).collect() })
     }
 }
 

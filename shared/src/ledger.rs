@@ -20,7 +20,7 @@ pub use item::{Document, Key, Lane, Provider, Row};
 pub use table::{DUE_INDEX, LISTING_INDEX};
 pub use write::Write;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::query::QueryOutput;
@@ -64,8 +64,10 @@ impl Ledger {
     /// keys. One BatchGetItem for each hundred keys, more where DynamoDB does not answer all of them.
     pub async fn get_many<T: Document>(&self, keys: &[Key]) -> Result<Vec<Row<T>>, LedgerError> {
         let mut rows = Vec::with_capacity(keys.len());
+        // DynamoDB refuses a call that names a key twice.
+        let keys: Vec<&Key> = keys.iter().collect::<BTreeSet<_>>().into_iter().collect();
         for keys in keys.chunks(MOST_READ) {
-            let wanted = keys.iter().map(Key::attributes).collect();
+            let wanted = keys.iter().map(|key| key.attributes()).collect();
             let wanted = KeysAndAttributes::builder().set_keys(Some(wanted)).consistent_read(true).build()?;
             let mut asked = Some(HashMap::from([(self.table.clone(), wanted)]));
             for _ in 0..TRIES_TO_READ {

@@ -168,6 +168,15 @@ pub trait Marketplace: Sync {
     /// Where the purchase stands.
     fn standing(&self, subscription: &Subscription) -> impl Future<Output = Result<Standing, MarketplaceError>> + Send;
 
+    /// Plan, seats and term of a purchase, where the marketplace tells them.
+    fn terms(
+        &self,
+        subscription: &Subscription,
+    ) -> impl Future<Output = Result<Option<Terms>, MarketplaceError>> + Send {
+        let _ = subscription;
+        async { Ok(None) }
+    }
+
     /// The notice as the marketplace itself confirms it, before anything of it is believed. Where the marketplace has
     /// no such question, the notice as it is.
     fn confirmed(&self, notice: Notice) -> impl Future<Output = Result<Notice, MarketplaceError>> + Send {

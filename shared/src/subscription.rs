@@ -22,6 +22,9 @@ use crate::retry::{Attempts, later};
 /// AWS accepts the last usage of an ended agreement for one hour (AWS Marketplace seller guide, final metering).
 pub const FINAL_USAGE: SignedDuration = SignedDuration::from_hours(1);
 
+/// Entitlements that are remembered after the marketplace has stopped listing them.
+const LAPSED: usize = 20;
+
 /// How long a superseded subscription waits for the one that carries it on before it is looked at.
 pub const SUCCESSOR_WITHIN: SignedDuration = SignedDuration::from_hours(6);
 
@@ -177,6 +180,9 @@ pub struct Subscription {
     /// What it entitles to (contracts); empty for pay as you go.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub entitlements: Vec<Entitlement>,
+    /// What it entitled to before and the marketplace does not list any more: the measure of usage from that time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lapsed: Vec<Entitlement>,
     /// Plan, seats and term, where the marketplace tells them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub terms: Option<Terms>,
@@ -213,6 +219,7 @@ impl Subscription {
             last_sign_at: None,
             unproven_confirmation: None,
             entitlements: Vec::new(),
+            lapsed: Vec::new(),
             terms: None,
             review: None,
             created_at: now,
@@ -353,7 +360,13 @@ impl Subscription {
 
     /// The same with what the marketplace now says it entitles to.
     pub fn entitled(&self, entitlements: Vec<Entitlement>) -> Self {
-        let mut next = Self { entitlements, ..self.clone() };
+        let told = |old: &&Entitlement| {
+            entitlements.iter().any(|new| (&new.dimension, new.expires) == (&old.dimension, old.expires))
+        };
+        let gone = self.lapsed.iter().chain(&self.entitlements).filter(|old| old.expires.is_some() && !told(old));
+        let gone: Vec<Entitlement> = gone.cloned().collect();
+        let lapsed = gone.iter().skip(gone.len().saturating_sub(LAPSED)).cloned().collect();
+        let mut next = Self { entitlements, lapsed, ..self.clone() };
         if !matches!(
             next.state,
             State::Ending { .. } | State::Ended { .. } | State::Superseded { .. } | State::Failed { .. }

@@ -142,9 +142,16 @@ pub async fn sweep<M: Marketplace>(
     // Each run begins with another shard, so that a run cut short does not always leave out the same ones; and what comes
     // due again during a shard's turn waits for the next.
     let mut telling = Vec::new();
-    let (keys, _) = worker.ledger.due((span.provider, Lane::FinalUsage), 0, clock(), None, PAGE).await?;
-    for key in keys {
-        telling.extend(run_and_follow(worker, key, span.until, &clock, &mut report).await);
+    let (bound, mut after) = (clock(), None);
+    loop {
+        let (keys, next) = worker.ledger.due((span.provider, Lane::FinalUsage), 0, bound, after, PAGE).await?;
+        for key in keys {
+            telling.extend(run_and_follow(worker, key, span.until, &clock, &mut report).await);
+        }
+        if next.is_none() {
+            break;
+        }
+        after = next;
     }
     let first = u8::try_from(clock().as_second().div_euclid(60).rem_euclid(i64::from(DUE_SHARDS))).unwrap_or(0);
     for shard in (0..DUE_SHARDS).map(|number| (first + number) % DUE_SHARDS) {

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use jiff::Timestamp;
+use serde_json::json;
 use system_tests::lambda_host::process::binary;
 use system_tests::lambda_host::{Function, Outcome, Stage, events};
 use tradepost::ledger::{Document as _, Key, Provider};
@@ -29,6 +30,8 @@ async fn main() -> anyhow::Result<()> {
         ("notifications", "License Updated"),
         ("worker", "stop of one deployment"),
         ("sweeper", "nothing due"),
+        ("metering", "nothing due"),
+        ("usage", "a refused event"),
     ] {
         rows.push(measured(name, event).await?);
     }
@@ -125,6 +128,13 @@ async fn made(stage: &Stage, event: &str, number: usize) -> anyhow::Result<Strin
             let organization = format!("org-{number}");
             stage.control_plane.open_account(&organization, &[&format!("d-{number}")]);
             events::work(&[task(stage, &organization).await?])
+        }
+        "a refused event" => {
+            let event = json!({
+                "key": format!("event-{number}"), "organization": "org-of-nobody", "dimension": "traffic_gb",
+                "quantity": "1", "at": Timestamp::now(),
+            });
+            events::notices(&[json!({"events": [event]}).to_string()])
         }
         _ => events::schedule(false),
     }

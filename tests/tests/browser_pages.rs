@@ -1,17 +1,22 @@
 //! Every page there is, looked at on every screen (see `inspection`). A page that is missing here is one line in its
 //! table: its name, its status, and how a person comes to it from the page before.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 use system_tests::chromium::{Chromium, ESCAPE, Taste};
 use system_tests::inspection::Inspection;
 use system_tests::stage::{Stage, land, sign_in, to_the_vendors_sign_in};
 use system_tests::world::{ATLAS, DAY, EMQX, HOUR, PINECONE};
 use tradepost::ledger::Provider;
+use tradepost::marketplace::{Allocation, Marketplace as _, Metered, UsageRecord};
 use tradepost::subscription::SubscriptionKey;
+use tradepost::usage::Quantity;
+use tradepost_aws::marketplace::licence_id;
 use tradepost_local::demo::Browse;
 
 type Outcome = anyhow::Result<()>;
@@ -81,6 +86,8 @@ async fn the_marketplace() -> Outcome {
         ("aws-subscribed", 200, |s| Box::pin(subscribe(s))),
         ("aws-options-subscribed", 200, |s| Box::pin(product(s, "/options"))),
         ("aws-subscription", 200, |s| Box::pin(details(s))),
+        ("aws-bill-none", 200, |s| Box::pin(bill(s))),
+        ("aws-bill", 200, |s| Box::pin(bill_with_usage(s))),
         ("aws-subscription-actions", 200, |s| Box::pin(actions(s))),
         ("aws-cancel", 200, |s| Box::pin(ask_to_cancel(s))),
         ("aws-cancel-refused", 422, |s| Box::pin(cancel(s, "something else"))),
@@ -105,6 +112,42 @@ async fn subscribe(stage: &mut Stage) -> Outcome {
 async fn details(stage: &mut Stage) -> Outcome {
     stage.aws("/subscriptions").await?;
     stage.browser.click("EMQX").await
+}
+
+async fn bill(stage: &mut Stage) -> Outcome {
+    details(stage).await?;
+    stage.browser.click("Usage billed").await
+}
+
+/// Three hours of usage, one of them spread over tags.
+async fn bill_with_usage(stage: &mut Stage) -> Outcome {
+    stage.world.pass(5 * HOUR).await?;
+    let state = stage.world.stack.aws.save();
+    let licences = state.get("licences").and_then(Value::as_object).context("no licences")?;
+    let licence = licences.values().next().context("no licence")?;
+    let text = |name: &str| licence.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let arn = text("arn");
+    let tags = [("team".to_owned(), "search".to_owned())].into_iter().collect();
+    let part = |tags, quantity| Allocation { tags, quantity: Quantity::from_micros(quantity) };
+    let record = |hours: i64, allocations: Vec<Allocation>| UsageRecord {
+        subscription: SubscriptionKey::AwsLicence {
+            agreement: text("agreement"),
+            licence: licence_id(&arn).to_owned(),
+        },
+        product: text("product"),
+        account: text("account"),
+        licence_arn: Some(arn.clone()),
+        plan: None,
+        dimension: "traffic_gb".to_owned(),
+        at: stage.world.now() - SignedDuration::from_hours(hours),
+        quantity: Quantity::from_micros(42_000_000),
+        allocations,
+    };
+    let spread = vec![part(tags, 30_000_000), part(BTreeMap::new(), 12_000_000)];
+    let records = [record(3, Vec::new()), record(2, spread), record(1, Vec::new())];
+    let told = stage.world.stack.work.marketplace.meter(&records).await?;
+    ensure!(told.iter().all(|one| matches!(one, Metered::Accepted { .. })), "{told:?}");
+    bill(stage).await
 }
 
 async fn actions(stage: &mut Stage) -> Outcome {

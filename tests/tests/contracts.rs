@@ -5,7 +5,8 @@ use system_tests::world::{ACCOUNT, DAY, EMQX, HOUR, World};
 use tradepost::subscription::State;
 
 fn contract_policy() -> String {
-    EMQX.replacen("model = \"subscription\"", "model = \"contract\"", 1)
+    // Its meters stay, so usage is billed beside the contract.
+    EMQX.replacen("model = \"subscription\"", "model = \"contract-with-consumption\"", 1)
 }
 
 #[tokio::test]

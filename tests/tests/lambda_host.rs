@@ -289,6 +289,32 @@ async fn the_sweeper_takes_up_a_notice_that_a_crash_left_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn usage_that_is_refused_is_handed_back_and_metering_says_what_it_did() {
+    let stage = Stage::open().await.unwrap();
+    stage.must_not_be_logged("org-of-nobody");
+    let mut usage = stage.start("usage").await.unwrap();
+    let event = json!({
+        "key": "event-1", "organization": "org-of-nobody", "dimension": "traffic_gb", "quantity": "1.5",
+        "at": Timestamp::now(),
+    });
+    let bodies = [json!({"events": [event]}), json!({"events": []}), json!("nonsense")].map(|body| body.to_string());
+    let answer = usage.invoke(events::notices(&bodies).unwrap()).await.unwrap().answer().unwrap();
+    let back = json!([{"itemIdentifier": "message-0"}, {"itemIdentifier": "message-2"}]);
+    assert_eq!(answer, json!({"batchItemFailures": back}));
+    let log = quiet(&stage, usage).await.unwrap();
+    assert!(log.contains("not_linked: 1"), "{log}");
+
+    let mut metering = stage.start("metering").await.unwrap();
+    let answer = metering.invoke(events::schedule(false).unwrap()).await.unwrap().answer().unwrap();
+    let nothing = json!({
+        "hours": 0, "calls": 0, "accepted": 0, "nothing": 0, "held": 0, "lost": 0, "failed": 0, "cut_short": false,
+    });
+    assert_eq!(answer, nothing);
+    let log = quiet(&stage, metering).await.unwrap();
+    assert!(log.lines().any(|line| line.contains("\"message\":\"metering\"")), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn from_the_landing_to_the_stop_through_all_functions() {
     let stage = Stage::open().await.unwrap();
     stage.control_plane.open_account("org-1", &["d1", "d2", "d3"]);

@@ -11,6 +11,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
 use http::StatusCode;
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
@@ -21,6 +22,7 @@ use super::credential::Credential;
 use super::instants::{midnight, precise, whole};
 use super::lifecycle::{Change, Order, Refusal};
 use super::listings::TermUnit;
+use super::metering::Event;
 use super::metering_api::instant;
 use super::state::Source;
 use super::usage_report::{Recon, Verdict};
@@ -132,6 +134,16 @@ struct Release {
     count: Option<usize>,
 }
 
+/// Usage that somebody else told in the publisher's name.
+#[derive(Deserialize)]
+struct Meter {
+    subscription: String,
+    dimension: String,
+    plan: String,
+    quantity: String,
+    at: Option<Timestamp>,
+}
+
 /// What the marketplace makes of a day's usage.
 #[derive(Deserialize)]
 struct Reconcile {
@@ -209,6 +221,7 @@ impl Desk<'_> {
                 self.state.metering.foreign.insert(id.clone());
                 return Ok(json!({"subscription": id}));
             }
+            "meter" => return self.meter_for_somebody(read(input)?),
             "reconcile" => self.reconcile(&read(input)?)?,
             "switches" => return self.set_switches(input),
             switch => {
@@ -262,6 +275,22 @@ impl Desk<'_> {
         let summary = format!("Forged {} of {}", wanted.action, wanted.subscription);
         self.queue(None, wanted.credential, summary, body.to_string());
         Ok(())
+    }
+
+    /// Answers with the status of the event.
+    fn meter_for_somebody(&mut self, told: Meter) -> Result<Value, Failure> {
+        let event = Event {
+            resource: Some(told.subscription),
+            dimension: Some(told.dimension),
+            plan: Some(told.plan),
+            at: Some(told.at.unwrap_or(self.now)),
+            quantity: Quantity::parse(&told.quantity).ok(),
+        };
+        let status = match self.meter(&event) {
+            Ok(_) => "Accepted",
+            Err(refused) => refused.status(),
+        };
+        Ok(json!({"status": status}))
     }
 
     fn reconcile(&mut self, wanted: &Reconcile) -> Result<(), Failure> {

@@ -236,3 +236,24 @@ fn offer(number: usize, listing: &Listing, at: &Addresses) -> Offer {
         plans,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timer_runs_at_its_minute_and_catches_up() {
+        let at = |text: &str| -> Timestamp { text.parse().unwrap() };
+        let mut timer = Timer::all(at("2026-11-20T09:00:00Z"))[2];
+        for (ran_at, rarest, next) in [
+            ("2026-11-20T09:00:00Z", 0, "2026-11-20T09:05:00Z"),
+            ("2026-11-20T09:05:00Z", 0, "2026-11-20T10:05:00Z"),
+            ("2026-11-20T09:40:10.5Z", 0, "2026-11-20T10:05:00Z"),
+            ("2026-11-20T09:05:00Z", 2, "2026-11-20T11:05:00Z"),
+            ("2026-11-20T23:30:00Z", 0, "2026-11-21T00:05:00Z"),
+        ] {
+            timer.ran_at = at(ran_at);
+            assert_eq!(timer.next(SignedDuration::from_hours(rarest)), at(next), "{ran_at}");
+        }
+    }
+}

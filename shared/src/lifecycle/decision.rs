@@ -91,7 +91,10 @@ fn about_subscription(
     if let Some(terms) = &notice.terms {
         after = after.with_terms(terms);
     }
-    if let Subject::Subscription { licence_arn: Some(arn), .. } = &notice.subject {
+    // Some messages shorten the ARN; usage is reported with the whole one.
+    if let Subject::Subscription { licence_arn: Some(arn), .. } = &notice.subject
+        && (arn.starts_with("arn:") || after.licence_arn.is_none())
+    {
         after.licence_arn = Some(arn.clone());
     }
     let mut told_account = false;

@@ -84,26 +84,26 @@ pub fn attributed(
     if listing.and_then(|listing| listing.meter(&event.dimension)).is_none() {
         return Err(Refusal::DimensionUnknown);
     }
-    let closed = last.is_some_and(|row| now >= row.doc.open_until);
+    let closed = last.is_some_and(|row| row.doc.is_closed(now));
     let (hours, over) = match &subscription.state {
         State::Failed { .. } => return Err(Refusal::PurchaseFailed),
         State::Announced | State::Active { .. } | State::Suspended { .. } => {
             (running(subscription, event.at, now), false)
         }
-        State::Superseded { at, by: Some(by) } if event.at > *at || closed => {
-            return Ok(Attributed::CarriedOn(by.clone()));
-        }
-        State::Superseded { at, by: None } if event.at > *at || closed => return Err(Refusal::Renewing),
-        State::Ending { since: end, .. } | State::Ended { at: end, .. } | State::Superseded { at: end, .. } => {
+        // The old licence's last hours are sent at once; whatever comes late goes on the new one's bill.
+        State::Superseded { by: Some(by), .. } => return Ok(Attributed::CarriedOn(by.clone())),
+        State::Superseded { by: None, .. } => return Err(Refusal::Renewing),
+        State::Ending { since: end, .. } | State::Ended { at: end, .. } => {
             // The first sign of the end counts, whenever the last came.
-            let end = last.map_or(*end, |row| row.doc.ended_at);
+            let end = last.map_or(*end, |row| row.doc.ended_at.min(*end));
             if event.at > end {
                 return Err(Refusal::AfterTheEnd);
             }
             if closed {
                 return Err(Refusal::TooLate);
             }
-            let hours = [hour_of(event.at), hour_of(end)];
+            let began = subscription.in_force_since.map_or(Timestamp::MIN, hour_of);
+            let hours = [hour_of(event.at).max(began.min(hour_of(end))), hour_of(end)];
             (hours.into_iter().filter(|hour| now < edge(provider, *hour)).collect(), true)
         }
     };

@@ -17,6 +17,8 @@ pub const HOUR: SignedDuration = SignedDuration::from_hours(1);
 pub const GRACE: SignedDuration = SignedDuration::from_mins(5);
 /// How old usage may get before a marketplace refuses it.
 const WINDOW: SignedDuration = SignedDuration::from_hours(24);
+/// How long before that an hour that was not sent is better counted into a later one.
+const LAST_TRY: SignedDuration = SignedDuration::from_mins(20);
 /// How long before that nothing is counted into an hour any more: it has to be sent in time.
 const LAST_CALL: SignedDuration = SignedDuration::from_hours(2);
 
@@ -49,6 +51,11 @@ pub fn edge(provider: Provider, at: Timestamp) -> Timestamp {
 /// From when on nothing more is counted into an hour.
 pub fn last_call(provider: Provider, hour: Timestamp) -> Timestamp {
     later(edge(provider, hour), SignedDuration::ZERO.saturating_sub(LAST_CALL))
+}
+
+/// From when on an hour that was not sent is better counted into a later one.
+pub fn last_try(provider: Provider, at: Timestamp) -> Timestamp {
+    later(edge(provider, at), SignedDuration::ZERO.saturating_sub(LAST_TRY))
 }
 
 /// 06:00 UTC on the first of the month after that of `at`.

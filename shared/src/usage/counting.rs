@@ -20,6 +20,8 @@ use crate::subscription::SubscriptionKey;
 const MOST_WRITES: usize = 100;
 /// Events of one count: their keys, the hour, the part and the check beside them.
 const MOST_EVENTS: usize = 97;
+/// Bytes of all sets of tags of an hour: with them, the frozen hour has to fit into a row and into a call.
+const MOST_TAG_BYTES: u32 = 120_000;
 /// A counter that is fuller takes nothing more; beyond it sums could overflow.
 const FULLEST: u64 = u64::MAX / 4;
 
@@ -52,7 +54,9 @@ impl Counter {
         crowded: &BTreeSet<Key>,
     ) -> Option<Self> {
         let key = |hour: &Timestamp| Hour::row_key(&place.subscription, *hour, &event.dimension);
-        let open = |hour: &&Timestamp| rows.get(&key(hour)).is_none_or(|row| row.doc.stage == Stage::Open);
+        // An hour has one plan: after a change the next hour takes what is used on the new one.
+        let fits = |hour: &Hour| hour.stage == Stage::Open && (hour.plan == place.plan || place.over);
+        let open = |hour: &&Timestamp| rows.get(&key(hour)).is_none_or(|row| fits(&row.doc));
         let hour = *place.hours.iter().find(open)?;
         let provider = place.subscription.provider();
         let spread =
@@ -83,7 +87,8 @@ impl Counter {
     /// Whether the hour may take another set of tags.
     pub fn has_room(&self, row: Option<&Row<Hour>>) -> bool {
         let tagged = self.part.as_ref().is_some_and(|(_, tags)| !tags.is_empty());
-        !tagged || row.is_none_or(|row| row.doc.tag_sets < MOST_ALLOCATIONS - 1)
+        let few = |hour: &Hour| hour.tag_sets < MOST_ALLOCATIONS - 1 && hour.tag_bytes < MOST_TAG_BYTES;
+        !tagged || row.is_none_or(|row| few(&row.doc))
     }
 
     fn new_part(&self, amount: Quantity, events: u64) -> Option<Part> {
@@ -105,6 +110,11 @@ impl Counter {
         let Self { subscription, product, dimension, hour, plan, organization, .. } = self;
         Hour { plan: plan.clone(), ..Hour::open(subscription, product, dimension, *hour, organization) }
     }
+}
+
+fn size(tags: &BTreeMap<String, String>) -> u32 {
+    let bytes: usize = tags.iter().map(|(key, value)| key.len() + value.len() + 16).sum();
+    u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
 /// What has tags goes by them, so that each set has one row; the rest is spread by key.
@@ -192,13 +202,20 @@ impl Count {
             return writes;
         }
         // A part is made while its hour is open, and the hour knows of it.
-        let before = self.seen.hour.as_ref();
-        let mut hour = before.map_or_else(|| self.counter.new_hour(), |row| row.doc.clone());
-        hour.shards.insert(part.shard);
-        hour.tag_sets = hour.tag_sets.saturating_add(u32::from(!part.tags.is_empty()));
-        writes.push(Write::save(before, &hour));
+        writes.extend(self.hour_after().map(|after| Write::save(self.seen.hour.as_ref(), &after.doc)));
         writes.push(Write::create(&part));
         writes
+    }
+
+    /// The hour after its transaction, for the next part of the same hour: each new part is written into it.
+    fn hour_after(&self) -> Option<Row<Hour>> {
+        let (shard, tags) = self.counter.part.as_ref().filter(|_| !self.seen.part)?;
+        let before = self.seen.hour.as_ref();
+        let mut doc = before.map_or_else(|| self.counter.new_hour(), |row| row.doc.clone());
+        doc.shards.insert(*shard);
+        doc.tag_sets = doc.tag_sets.saturating_add(u32::from(!tags.is_empty()));
+        doc.tag_bytes = doc.tag_bytes.saturating_add(size(tags));
+        Some(Row { version: before.map_or(1, |row| row.version + 1), doc })
     }
 
     fn is_full(&self) -> bool {
@@ -212,10 +229,20 @@ impl Count {
 /// The ledger's, but for lost races.
 pub async fn count(ledger: &Ledger, counts: Vec<Count>) -> Result<Vec<(Count, Settlement)>, LedgerError> {
     let mut settled = Vec::new();
-    for pack in packed(counts) {
+    let mut hours: BTreeMap<Key, Row<Hour>> = BTreeMap::new();
+    for mut pack in packed(counts) {
+        for one in pack.iter_mut().filter(|one| !one.seen.part) {
+            if let Some(row) = hours.get(&one.counter.hour_key()) {
+                one.seen.hour = Some(row.clone());
+            }
+        }
         let writes = pack.iter().flat_map(Count::writes).collect();
         match ledger.transact(writes).await {
-            Ok(()) => settled.extend(pack.into_iter().map(|one| (one, Settlement::Counted))),
+            Ok(()) => {
+                let after = |one: &Count| Some((one.counter.hour_key(), one.hour_after()?));
+                hours.extend(pack.iter().filter_map(after));
+                settled.extend(pack.into_iter().map(|one| (one, Settlement::Counted)));
+            }
             Err(LedgerError::Conflict) => {
                 let alone = pack.len() == 1;
                 for one in pack {

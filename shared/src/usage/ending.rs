@@ -16,10 +16,11 @@ use super::run::{MeteringReport, Pace};
 use super::sending::{AT_ONCE, Sending};
 use super::telling::{final_receipt, final_requested};
 use super::zeros::fill_to_the_end;
+use crate::disposition::{Dispose, Disposition, chain};
 use crate::ledger::{Document, Key, Lane, Ledger, LedgerError, Provider, Row, Write};
 use crate::marketplace::Marketplace;
 use crate::policy::Policy;
-use crate::retry::{Attempts, LEASE, later};
+use crate::retry::{Attempts, later};
 use crate::settle::{Changes, Occasion};
 use crate::subscription::{FINAL_USAGE, State, Subscription, SubscriptionKey};
 use crate::work::{Ran, is_due, written};
@@ -32,6 +33,8 @@ const SOON: SignedDuration = SignedDuration::from_mins(1);
 const LOOKED_BACK: SignedDuration = SignedDuration::from_hours(-24 * 3);
 /// Accounts of one receipt; a listing has fewer dimensions.
 const MOST_REMAINDERS: usize = 90;
+/// Hours of one receipt.
+const MOST_LINES: usize = 300;
 /// How long a receipt is kept.
 const KEPT_FOR: SignedDuration = SignedDuration::from_hours(24 * 400);
 
@@ -65,6 +68,11 @@ pub struct FinalUsage {
     pub open_until: Timestamp,
     /// Until when the marketplace takes it.
     pub deadline: Timestamp,
+    /// Whether nothing more is counted into its hours.
+    #[serde(default)]
+    pub closed: bool,
+    /// Which purchase under a legacy key.
+    pub generation: u32,
     /// Where it stands.
     pub state: FinalState,
     /// Its tries.
@@ -74,6 +82,11 @@ pub struct FinalUsage {
 impl FinalUsage {
     /// What the sort keys of these rows start with.
     pub const PREFIX: &'static str = "FINAL#";
+
+    /// Whether nothing more may be reported.
+    pub fn is_closed(&self, now: Timestamp) -> bool {
+        self.closed || self.state != FinalState::Open || now >= self.open_until
+    }
 
     /// Of a subscription that is over or ending; none of one in force.
     pub fn asked(
@@ -91,17 +104,20 @@ impl FinalUsage {
             State::Superseded { at, .. } => (*at, None, SignedDuration::ZERO),
             State::Announced | State::Active { .. } | State::Suspended { .. } | State::Failed { .. } => return None,
         };
-        let window = match subscription.key.provider() {
-            Provider::Aws => FINAL_USAGE,
-            Provider::Azure => MICROSOFT_WINDOW,
+        // An end that is heard of late leaves the product its time all the same, as far as the marketplace's reaches.
+        let (window, longest) = match subscription.key.provider() {
+            Provider::Aws => (FINAL_USAGE, SignedDuration::from_mins(50)),
+            Provider::Azure => (MICROSOFT_WINDOW, SignedDuration::from_hours(23)),
         };
         Some(Self {
             subscription: subscription.key.clone(),
             organization: organization.map(str::to_owned),
             ended_at,
             second,
-            open_until: later(ended_at, wait),
+            open_until: later(ended_at.max(now), wait).min(later(ended_at, longest)).max(ended_at),
             deadline: later(ended_at, window),
+            closed: false,
+            generation: subscription.generation,
             state: FinalState::Open,
             attempts: Attempts::at(now),
         })
@@ -175,13 +191,25 @@ pub(super) async fn first<M: Marketplace, P: Pace>(
     clock: &impl Fn() -> Timestamp,
 ) -> Result<MeteringReport, LedgerError> {
     let mut report = MeteringReport::default();
-    let (keys, _) = sending.worker.ledger.due((provider, Lane::FinalUsage), 0, clock(), None, 50).await?;
-    for key in keys {
-        if let Some(row) = sending.worker.ledger.get::<FinalUsage>(&key).await? {
-            report.and(flush(sending, row, clock()).await?.1);
+    let mut after = None;
+    loop {
+        let (keys, next) = sending.worker.ledger.due((provider, Lane::FinalUsage), 0, clock(), after, 50).await?;
+        for key in keys {
+            let Some(row) = sending.worker.ledger.get::<FinalUsage>(&key).await? else { continue };
+            match flush(sending, row, clock()).await {
+                Ok((_, done)) => report.and(done),
+                Err(error) if error.disposition() == Disposition::Retry => return Err(error),
+                Err(error) => {
+                    tracing::error!(row = %key, error = %chain(&error), "a last usage cannot be worked on");
+                    report.failed += 1;
+                }
+            }
         }
+        if next.is_none() {
+            return Ok(report);
+        }
+        after = next;
     }
-    Ok(report)
 }
 
 /// Sends what is left of a subscription that has ended.
@@ -198,32 +226,41 @@ pub async fn flush<M: Marketplace, P: Pace>(
     if !is_due(&row.doc, now) {
         return Ok((Ran::left(FinalUsage::KIND, "not due"), report));
     }
-    let lease =
-        Attempts { not_before: later(now, LEASE), tries: row.doc.attempts.tries + 1, ..row.doc.attempts.clone() };
-    let row = match ledger.replace(&row, FinalUsage { attempts: lease, ..row.doc.clone() }).await {
+    let lease = row.doc.attempts.claimed(now);
+    // From here on nobody counts into its hours: whoever is about to has read another version.
+    let closed = row.doc.is_closed(now);
+    let row = match ledger.replace(&row, FinalUsage { attempts: lease, closed, ..row.doc.clone() }).await {
         Ok(row) => row,
         Err(LedgerError::Conflict) => return Ok((Ran::left(FinalUsage::KIND, "taken"), report)),
         Err(error) => return Err(error),
     };
     let asked = &row.doc;
     let subscription = ledger.get::<Subscription>(&asked.subscription.key()).await?;
-    let over = subscription
-        .filter(|row| matches!(row.doc.state, State::Ending { .. } | State::Ended { .. } | State::Superseded { .. }));
+    // Under a legacy key the next purchase may have begun meanwhile; the one before is over all the same.
+    let over = subscription.filter(|row| {
+        let over = matches!(row.doc.state, State::Ending { .. } | State::Ended { .. } | State::Superseded { .. });
+        over || row.doc.generation > asked.generation
+    });
     let Some(subscription) = over else {
         return settled(ledger, &row, FinalState::Void, Vec::new(), "it did not end after all", report).await;
     };
-    let closing = now >= asked.open_until;
+    let closing = asked.closed;
     if closing {
         fill_to_the_end(ledger, sending.worker.policy, &subscription.doc, asked.ended_at, now).await?;
     }
     let hours = left_of(ledger, asked).await?;
-    let ready = |hour: &&Hour| !hour.stage.is_final() && (closing || end_of(hour.hour) <= now);
+    // The hour of the end stays open for what the product still has to report.
+    let next = subscription.doc.generation > asked.generation;
+    let ready = |hour: &&Hour| {
+        let theirs = !next || hour.hour <= asked.ended_at;
+        !hour.stage.is_final() && theirs && (closing || end_of(hour.hour) <= asked.ended_at)
+    };
     let keys: Vec<Key> = hours.iter().filter(ready).map(Document::key).collect();
     for keys in keys.chunks(AT_ONCE) {
-        report.and(sending.work_on(keys, true, now).await?);
+        report.and(sending.work_on_all(keys, Some(asked.ended_at), now).await?);
     }
     let hours = left_of(ledger, asked).await?;
-    let settled_all = hours.iter().all(|hour| hour.stage.is_final());
+    let settled_all = hours.iter().all(|hour| hour.stage.is_final() || (next && hour.hour > asked.ended_at));
     if closing && (settled_all || now >= asked.deadline) {
         let state = if settled_all { FinalState::Done } else { FinalState::Late };
         let outcome = if settled_all { "all of the last usage is settled" } else { "the deadline is past" };
@@ -288,7 +325,10 @@ async fn receipt(
         let open = hours.iter().filter(|hour| !hour.stage.is_final()).count();
         tracing::error!(subscription = %asked.subscription, hours = open, "the last usage was not taken in time");
     }
-    writes.extend(final_receipt(asked, hours, &remainders, now).map(|event| Write::create(&event)));
+    // What had been settled before the end is no news.
+    let news = |hour: &&Hour| hour.settled.as_ref().is_none_or(|settled| settled.at >= asked.ended_at);
+    let hours: Vec<Hour> = hours.iter().filter(news).take(MOST_LINES).cloned().collect();
+    writes.extend(final_receipt(asked, &hours, &remainders, now).map(|event| Write::create(&event)));
     Ok(writes)
 }
 

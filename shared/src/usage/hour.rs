@@ -90,6 +90,9 @@ pub struct Sealed {
     pub record: Option<UsageRecord>,
     /// Whether a try may have been taken although we do not know of it.
     pub in_doubt: bool,
+    /// Whether somebody is sending it just now, until its time is up.
+    #[serde(default)]
+    pub leased: bool,
 }
 
 /// How an hour came to its end.
@@ -131,6 +134,9 @@ pub struct Hour {
     /// Different sets of tags among them.
     #[serde(default)]
     pub tag_sets: u32,
+    /// The size of those, in bytes.
+    #[serde(default)]
+    pub tag_bytes: u32,
     /// Whether it is reported even if nothing was used.
     #[serde(default)]
     pub zero: bool,
@@ -174,6 +180,7 @@ impl Hour {
             events: 0,
             shards: BTreeSet::new(),
             tag_sets: 0,
+            tag_bytes: 0,
             zero: false,
             stage: Stage::Open,
             sealed: None,
@@ -198,15 +205,19 @@ impl Hour {
         Key::new(Self::partition(subscription), format!("{}{dimension}", Self::prefix_of(hour)))
     }
 
-    /// When the hour of a row's key begins; the end of time for anything else.
+    /// When the hour of a row's key begins; the beginning of time for anything else.
     pub fn begins(key: &Key) -> Timestamp {
         let seconds = key.sk.strip_prefix(Self::PREFIX).and_then(|rest| rest.split('#').next()?.parse().ok());
-        seconds.and_then(|seconds| Timestamp::from_second(seconds).ok()).unwrap_or(Timestamp::MAX)
+        seconds.and_then(|seconds| Timestamp::from_second(seconds).ok()).unwrap_or(Timestamp::MIN)
     }
 
-    /// What it is worth to the marketplace: what is sent, or was.
+    /// What it is worth to the marketplace: what is sent, or was, or what was lost before anything was sent.
     pub fn billed(&self) -> Quantity {
-        self.sealed.as_ref().and_then(|sealed| sealed.record.as_ref()).map_or(Quantity::ZERO, |record| record.quantity)
+        match (&self.sealed, self.stage) {
+            (Some(Sealed { record: Some(record), .. }), _) => record.quantity,
+            (Some(sealed), Stage::Refused | Stage::Expired) => sealed.used,
+            _ => Quantity::ZERO,
+        }
     }
 
     /// The same, settled.

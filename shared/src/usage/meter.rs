@@ -83,6 +83,15 @@ impl Meter {
         }
     }
 
+    /// The name a term goes by in this account. Sums of a term whose end was not known become those of the first that is.
+    pub fn known_as(&mut self, ends_at: Option<Timestamp>) -> Option<Timestamp> {
+        let known = self.terms.iter().any(|term| term.ends_at.is_some());
+        if ends_at.is_some() && !known {
+            self.terms.iter_mut().for_each(|term| term.ends_at = ends_at);
+        }
+        ends_at
+    }
+
     /// What was used in the term that ends then.
     pub fn used_in(&self, ends_at: Option<Timestamp>) -> Quantity {
         self.terms.iter().find(|term| term.ends_at == ends_at).map_or(Quantity::ZERO, |term| term.used)

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::calendar::{edge, end_of, hour_of, sealed_at};
 use super::hour::{Hour, Stage};
-use crate::ledger::Provider;
+use crate::ledger::{Document, Provider};
 use crate::marketplace::Metered;
 use crate::retry::later;
 use crate::subscription::{FINAL_USAGE, State, Subscription};
@@ -22,7 +22,9 @@ pub enum Next {
         reason: Option<String>,
     },
     /// The marketplace does not take it yet: again then.
-    Hold(Timestamp, &'static str),
+    Hold(Timestamp, String),
+    /// It was surely not taken and cannot be any more: its quantity waits for a later hour.
+    Carry(&'static str),
     /// Again as soon as may be.
     Again,
 }
@@ -52,13 +54,19 @@ pub fn next(hour: &Hour, fresh: bool, said: &Metered, subscription: Option<&Subs
             Next::lost(Stage::Refused, record.clone(), reason)
         }
         Metered::NotSubscribed if may_still_be_taken(subscription, now) => {
-            Next::Hold(next_run(now), "the marketplace says that it is not in force")
+            Next::Hold(next_run(now), "the marketplace says that it is not in force".to_owned())
         }
         Metered::NotSubscribed => {
             let reason = "the marketplace says that the buyer is not subscribed";
             Next::lost(Stage::Refused, None, in_doubt(reason, fresh))
         }
         Metered::Unprocessed => Next::Again,
+        // The policy or the listing may be put right; the hour is taken as it is then.
+        Metered::Refused(code) if may_be_mended(code) => {
+            tracing::error!(hour = %hour.key(), code, "the marketplace does not know what is reported; look at the listing");
+            Next::Hold(next_run(now), format!("the marketplace refuses it for now: {code}"))
+        }
+        Metered::Expired if fresh && is_running(subscription) => Next::Carry("too old, says the marketplace"),
         Metered::Expired => Next::lost(Stage::Expired, None, in_doubt("too old, says the marketplace", fresh)),
         Metered::Refused(code) => {
             Next::lost(Stage::Refused, None, in_doubt(&format!("the marketplace refused it: {code}"), fresh))
@@ -70,6 +78,16 @@ pub fn next(hour: &Hour, fresh: bool, said: &Metered, subscription: Option<&Subs
 pub fn in_doubt(reason: &str, fresh: bool) -> String {
     let doubt = if fresh { "" } else { "; an earlier try was never answered and may have been taken" };
     format!("{reason}{doubt}")
+}
+
+/// Whether a refusal is of the listing and not of the record.
+fn may_be_mended(code: &str) -> bool {
+    matches!(code, "InvalidUsageDimensionException" | "InvalidDimension" | "ResourceNotAuthorized" | "NoPlan")
+}
+
+/// Whether the subscription goes on, so that a later hour can take what this one could not.
+pub fn is_running(subscription: Option<&Subscription>) -> bool {
+    subscription.is_some_and(|subscription| matches!(subscription.state, State::Active { .. }))
 }
 
 /// Whether the marketplace may take usage of the subscription later on, although it does not now.

@@ -134,13 +134,21 @@ pub async fn report(
         if rounds > ROUNDS {
             return Err(LedgerError::Conflict);
         }
+        let mut again = false;
         for (one, settled) in count(ledger, counts).await? {
             match settled {
                 Settlement::Counted => judged.accepted(&one),
                 Settlement::KeysKnown(keys) => judged.repeated(&keys),
                 Settlement::TooMuch => judged.refused(&one, Refusal::TooMuch),
-                Settlement::Again => *races.entry(one.counter.hour_key()).or_default() += 1,
+                Settlement::Again => {
+                    *races.entry(one.counter.hour_key()).or_default() += 1;
+                    again = true;
+                }
             }
+        }
+        // Whoever was faster may have been the end of the subscription.
+        if again {
+            judged.place(ledger, policy, now).await?;
         }
     }
     Ok(judged.answers())
@@ -193,7 +201,7 @@ impl<'e> Judged<'e> {
         let mut links: BTreeMap<&str, Vec<LinkRecord>> = BTreeMap::new();
         let mut wanted: BTreeMap<usize, SubscriptionKey> = BTreeMap::new();
         for (index, event) in self.events.iter().enumerate() {
-            if self.twins.contains_key(&index) {
+            if self.twins.contains_key(&index) || self.answers.contains_key(&index) {
                 continue;
             }
             let refusal = if event.quantity > MOST_AT_ONCE { Some(Refusal::TooMuch) } else { None };
@@ -299,7 +307,7 @@ impl<'e> Judged<'e> {
         for (index, place) in &self.open {
             let Some(event) = self.event(*index) else { continue };
             let gate = gates.get(&place.subscription).and_then(Option::as_ref);
-            if gate.is_some_and(|gate| now >= gate.doc.open_until) {
+            if gate.is_some_and(|gate| gate.doc.is_closed(now)) {
                 late.push(*index);
                 continue;
             }

@@ -118,7 +118,7 @@ async fn batch<M: Marketplace, P: Pace>(
     }
     let mut report = MeteringReport::default();
     for keys in hours.chunks(AT_ONCE) {
-        report.and(sending.work_on(keys, false, now).await?);
+        report.and(sending.work_on_all(keys, None, now).await?);
     }
     Ok(report)
 }

@@ -10,15 +10,15 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 
 use super::Quantity;
-use super::calendar::{edge, hour_of, term_end};
+use super::calendar::{edge, hour_of, last_call, last_try, term_end};
 use super::hour::{Hour, Part, Sealed, Stage};
 use super::meter::Meter;
-use crate::entitlement::valid;
+use crate::entitlement::{Entitlement, valid};
 use crate::ledger::Provider;
 use crate::marketplace::{Allocation, UsageRecord};
 use crate::policy::{Listing, Meter as Rule};
 use crate::retry::{Attempts, LEASE, later};
-use crate::subscription::{State, Subscription, SubscriptionKey};
+use crate::subscription::{FINAL_USAGE, State, Subscription, SubscriptionKey};
 
 /// The most a record holds: AWS a signed 32-bit integer of units; of Microsoft's numbers, which are doubles, what is
 /// exact to six places.
@@ -35,15 +35,30 @@ pub const MOST_ALLOCATIONS: u32 = 2500;
 /// How long usage of a purchase that could not be paid is kept: it may still come into force.
 const MAY_STILL_BE_PAID: SignedDuration = SignedDuration::from_hours(24 * 7);
 
+const NOT_YET_CARRIED_ON: &str = "the subscription that carries it on is not known yet";
+
 /// What becomes of an hour.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// Not yet, for this reason; it is looked at again in an hour.
     Wait(&'static str),
-    /// It cannot be billed as its own hour, but as part of a later one.
-    Move,
+    /// Its plan includes something, and nobody has told yet when the term ends: the marketplace is to be asked.
+    AskTerms,
+    /// It cannot be billed as its own hour, but as part of another.
+    Move(Onto),
     /// It is frozen: these rows.
     Seal(Box<Hour>, Box<Meter>),
+}
+
+/// Which hour takes what cannot be billed by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Onto {
+    /// The present one, or the first after it that is open.
+    Present,
+    /// The last one of a subscription that has ended.
+    Last(Timestamp),
+    /// The present one of the subscription that carries this one on.
+    Successor(SubscriptionKey),
 }
 
 /// Everything there is to know about an hour.
@@ -59,6 +74,8 @@ pub struct Counted<'a> {
     pub subscription: &'a Subscription,
     /// What it was bought of; none if the policy does not name it any more.
     pub listing: Option<&'a Listing>,
+    /// When the purchase ended whose last usage is being sent; none in an ordinary run.
+    pub last: Option<Timestamp>,
 }
 
 impl Counted<'_> {
@@ -72,26 +89,64 @@ impl Counted<'_> {
 /// Decides.
 pub fn fate(counted: Counted<'_>, now: Timestamp) -> Fate {
     let Counted { hour, subscription, .. } = counted;
-    let too_old = now >= edge(hour.subscription.provider(), stamp(hour, subscription));
-    let over = |since: Timestamp| {
-        if hour.hour > since {
+    let provider = hour.subscription.provider();
+    let stamp = stamp(hour, subscription);
+    let too_old = now >= edge(provider, stamp);
+    let before_it_began = subscription.in_force_since.is_some_and(|began| hour.hour < hour_of(began));
+    let over = |ended: Timestamp| {
+        if hour.hour > ended {
             return lost(counted, Stage::Refused, "it is later than the end of the subscription", now);
         }
-        if too_old { lost(counted, Stage::Expired, "too old before it was sent", now) } else { sealed(counted, now) }
+        let last = hour_of(ended);
+        // The hour of the end is left to the end itself: the product still reports into it.
+        if counted.last.is_none() && hour.hour == last && now < later(ended, FINAL_USAGE) {
+            return Fate::Wait("its last usage is sent with the end");
+        }
+        match (too_old, before_it_began) {
+            (true, _) if hour.hour == last => lost(counted, Stage::Expired, "too old before it was sent", now),
+            (true, _) | (_, true) if hour.hour < last && now < edge(provider, last) => Fate::Move(Onto::Last(last)),
+            (true, _) => lost(counted, Stage::Expired, "too old before it was sent", now),
+            (false, _) => sealed(counted, now),
+        }
     };
+    if let Some(ended) = counted.last {
+        return match &subscription.state {
+            State::Superseded { by: Some(by), .. } if hour.hour > ended => Fate::Move(Onto::Successor(by.clone())),
+            State::Superseded { by: None, .. } if hour.hour > ended => Fate::Wait(NOT_YET_CARRIED_ON),
+            State::Announced
+            | State::Active { .. }
+            | State::Suspended { .. }
+            | State::Ending { .. }
+            | State::Ended { .. }
+            | State::Failed { .. }
+            | State::Superseded { .. } => over(ended),
+        };
+    }
     match &subscription.state {
         State::Announced => Fate::Wait("the purchase is not confirmed yet"),
         State::Suspended { .. } => Fate::Wait("the subscription is suspended"),
         // It may still be confirmed; what it used meanwhile is billed in a later hour then.
         State::Failed { .. } if now < later(hour.hour, MAY_STILL_BE_PAID) => Fate::Wait("the purchase failed"),
         State::Failed { .. } => lost(counted, Stage::Refused, "the purchase failed", now),
-        State::Active { since } => {
-            let began = subscription.in_force_since.unwrap_or(*since);
-            if hour.hour < hour_of(began) || too_old { Fate::Move } else { sealed(counted, now) }
-        }
+        State::Active { .. } if before_it_began || now >= last_try(provider, stamp) => Fate::Move(Onto::Present),
+        State::Active { .. } if term_unknown(counted) && now < last_call(provider, hour.hour) => Fate::AskTerms,
+        State::Active { .. } => sealed(counted, now),
         State::Ending { since, .. } => over(*since),
-        State::Ended { at, .. } | State::Superseded { at, .. } => over(*at),
+        State::Ended { at, .. } => over(*at),
+        // The organization went on under the subscription that carries this one on.
+        State::Superseded { at, by: Some(by) } if hour.hour > *at || too_old => Fate::Move(Onto::Successor(by.clone())),
+        State::Superseded { at, by: None } if hour.hour > *at || too_old => Fate::Wait(NOT_YET_CARRIED_ON),
+        State::Superseded { at, .. } => over(*at),
     }
+}
+
+/// Whether a plan includes something of the dimension and nobody has told when its term ends.
+fn term_unknown(counted: Counted<'_>) -> bool {
+    let rule = counted.listing.and_then(|listing| listing.meter(&counted.hour.dimension));
+    let terms = counted.subscription.terms.as_ref();
+    counted.hour.subscription.provider() == Provider::Azure
+        && rule.is_some_and(|rule| !allowance(rule, counted.hour, counted.subscription).is_zero())
+        && terms.is_none_or(|terms| terms.ends_at.is_none())
 }
 
 /// When the record says the usage was: the beginning of the hour, or of the subscription within it. AWS refuses what is
@@ -108,11 +163,31 @@ fn whole_second_after(at: Timestamp) -> Timestamp {
     if hour_of(up) == hour_of(at) { up } else { whole }
 }
 
-/// An hour of which nothing is billed any more.
+/// An hour of which nothing is billed any more. What is included and what waits stay for other hours.
 fn lost(counted: Counted<'_>, stage: Stage, why: &str, now: Timestamp) -> Fate {
-    let Fate::Seal(hour, mut meter) = sealed(counted, now) else { return Fate::Wait("it cannot be sealed") };
-    let hour = settle(&hour, &mut meter, stage, now, None, Some(why.to_owned()));
-    Fate::Seal(Box::new(hour), meter)
+    let Counted { hour, subscription, listing, .. } = counted;
+    let rule = listing.and_then(|listing| listing.meter(&hour.dimension));
+    let (used, mut meter) = (counted.used(), counted.meter.clone());
+    let term = meter.known_as(term_of(hour, subscription, rule));
+    meter.in_term(term, |term| {
+        term.used = term.used.saturating_plus(used);
+        let sum = if stage == Stage::Expired { &mut term.expired } else { &mut term.refused };
+        *sum = sum.saturating_plus(used);
+    });
+    let (included, carried) = (Quantity::ZERO, Quantity::ZERO);
+    let sealed = Sealed {
+        at: now,
+        term,
+        used,
+        included,
+        carried_in: carried,
+        carried_out: carried,
+        record: None,
+        in_doubt: false,
+        leased: false,
+    };
+    let hour = Hour { sealed: Some(sealed), ..hour.clone() }.settled(stage, now, None, Some(why.to_owned()));
+    Fate::Seal(Box::new(hour), Box::new(meter))
 }
 
 fn sealed(counted: Counted<'_>, now: Timestamp) -> Fate {
@@ -120,8 +195,9 @@ fn sealed(counted: Counted<'_>, now: Timestamp) -> Fate {
     let provider = hour.subscription.provider();
     let rule = listing.and_then(|listing| listing.meter(&hour.dimension));
     let used = counted.used();
-    let term = term_of(hour, subscription, rule);
-    let before = meter.used_in(term);
+    let mut next = meter.clone();
+    let term = next.known_as(term_of(hour, subscription, rule));
+    let before = next.used_in(term);
     let allowance = rule.map_or(Quantity::ZERO, |rule| allowance(rule, hour, subscription));
     let included = used.min(allowance.less(before));
     let chargeable = meter.carried.saturating_plus(used.less(included));
@@ -143,7 +219,6 @@ fn sealed(counted: Counted<'_>, now: Timestamp) -> Fate {
         quantity: billed,
         allocations: allocations(counted, billed),
     });
-    let mut next = meter.clone();
     next.carried = carried_out;
     next.in_term(term, |term| {
         term.used = term.used.saturating_plus(used);
@@ -151,8 +226,17 @@ fn sealed(counted: Counted<'_>, now: Timestamp) -> Fate {
         term.pending = term.pending.saturating_plus(billed);
     });
     let sends = record.is_some();
-    let sealed =
-        Sealed { at: now, term, used, included, carried_in: meter.carried, carried_out, record, in_doubt: sends };
+    let sealed = Sealed {
+        at: now,
+        term,
+        used,
+        included,
+        carried_in: meter.carried,
+        carried_out,
+        record,
+        in_doubt: sends,
+        leased: sends,
+    };
     let attempts = Attempts { tries: 1, ..Attempts::at(later(now, LEASE)) };
     let frozen = Hour { stage: Stage::Sealed, sealed: Some(sealed), attempts, ..hour.clone() };
     let frozen = if sends { frozen } else { frozen.settled(Stage::Nothing, now, None, Some(nothing(used, included))) };
@@ -168,15 +252,13 @@ fn nothing(used: Quantity, included: Quantity) -> String {
     why.to_owned()
 }
 
-/// The term whose allowance an hour uses up.
+/// The term whose allowance an hour uses up. A licence has one, however its end is amended; a legacy key outlives many.
 fn term_of(hour: &Hour, subscription: &Subscription, rule: Option<&Rule>) -> Option<Timestamp> {
     match &hour.subscription {
         SubscriptionKey::Azure { .. } => subscription.terms.as_ref().and_then(|terms| term_end(terms, hour.hour)),
-        SubscriptionKey::AwsLicence { .. } | SubscriptionKey::AwsLegacy { .. } => {
-            let dimension = rule?.included_by.as_ref()?;
-            let theirs = subscription.entitlements.iter().filter(|entitlement| entitlement.dimension == *dimension);
-            // What has run out stays the measure of the hours before.
-            theirs.filter_map(|entitlement| entitlement.expires).filter(|at| *at > hour.hour).min()
+        SubscriptionKey::AwsLicence { .. } => None,
+        SubscriptionKey::AwsLegacy { .. } => {
+            entitled(subscription, rule?.included_by.as_ref()?, hour.hour).filter_map(|one| one.expires).min()
         }
     }
 }
@@ -190,11 +272,22 @@ fn allowance(rule: &Rule, hour: &Hour, subscription: &Subscription) -> Quantity 
         }
         SubscriptionKey::AwsLicence { .. } | SubscriptionKey::AwsLegacy { .. } => {
             let Some(dimension) = &rule.included_by else { return Quantity::ZERO };
-            let then = valid(&subscription.entitlements, hour.hour);
-            let theirs = then.filter(|entitlement| entitlement.dimension == *dimension);
+            let theirs = entitled(subscription, dimension, hour.hour);
             theirs.filter_map(|entitlement| Quantity::parse(&entitlement.value).ok()).sum()
         }
     }
+}
+
+/// What the purchase entitled to at that time: as it is listed, or as it was where it is not listed any more.
+fn entitled<'a>(
+    subscription: &'a Subscription,
+    dimension: &'a str,
+    then: Timestamp,
+) -> impl Iterator<Item = &'a Entitlement> {
+    let of = move |entitlement: &&Entitlement| entitlement.dimension == dimension;
+    let listed = valid(&subscription.entitlements, then).any(|one| of(&one));
+    let all = if listed { &subscription.entitlements } else { &subscription.lapsed };
+    valid(all, then).filter(of)
 }
 
 /// How the billed quantity is spread over the buyer's tags, whole units each; what is left of it has no tags. Within one
@@ -247,4 +340,18 @@ pub fn settle(
         *sum = sum.saturating_plus(quantity);
     });
     hour.settled(stage, now, record, reason)
+}
+
+/// A sealed hour that was surely not taken goes back: its quantity waits for a later hour.
+pub fn carry(hour: &Hour, meter: &mut Meter, now: Timestamp, why: &str) -> Hour {
+    let quantity = hour.billed();
+    meter.carried = meter.carried.saturating_plus(quantity);
+    meter.in_term(hour.sealed.as_ref().and_then(|sealed| sealed.term), |term| {
+        term.pending = term.pending.less(quantity);
+    });
+    let mut hour = hour.settled(Stage::Moved, now, None, Some(format!("{why}; it is billed with a later hour")));
+    if let Some(sealed) = &mut hour.sealed {
+        sealed.carried_out = sealed.carried_out.saturating_plus(quantity);
+    }
+    hour
 }

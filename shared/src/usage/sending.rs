@@ -6,33 +6,39 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::calendar::{end_of, hour_of};
 use super::hour::{Hour, Part, Stage};
 use super::meter::Meter;
-use super::outcome::{Next, in_doubt, is_at_risk, is_too_old, next, next_run};
+use super::outcome::{Next, in_doubt, is_at_risk, is_running, is_too_old, next, next_run};
 use super::run::{MeteringReport, Pace};
-use super::sealing::{Counted, Fate, fate, settle};
+use super::sealing::{Counted, Fate, Onto, carry, fate, settle};
 use super::telling::refused;
-use crate::disposition::chain;
+use crate::agreement::Agreement;
+use crate::disposition::{Dispose, Disposition, chain};
 use crate::ledger::{Document, Key, Ledger, LedgerError, Row, Write};
 use crate::marketplace::{Marketplace, MeterError, Metered, UsageRecord};
-use crate::retry::AfterFailure;
+use crate::retry::{AfterFailure, Attempts, later};
 use crate::settle::Changes;
 use crate::subscription::{Subscription, SubscriptionKey};
 use crate::work::Worker;
 
-/// Hours of one transaction: each with its account, some with an event.
-pub const AT_ONCE: usize = 40;
+/// Hours of one transaction: each with its account, and perhaps an event. A transaction holds 100 writes.
+pub const AT_ONCE: usize = 32;
 /// Records of one call, on both marketplaces.
 const MOST_RECORDS: usize = 25;
 /// Bytes of one call; AWS takes less than a megabyte.
 const MOST_BYTES: usize = 900_000;
 /// How often a call that did nothing, or of which nothing is known, is made in one run.
 const TRIES: usize = 3;
+/// How soon the last usage of a purchase that has ended is tried again.
+const SOON: SignedDuration = SignedDuration::from_mins(1);
 /// How often a lost race over one hour is decided again.
 const RACES: usize = 6;
+
+/// When the purchase ended whose last usage is being sent, if so, and the present.
+type When = (Option<Timestamp>, Timestamp);
 
 /// An hour that is sent just now.
 #[derive(Clone, Debug)]
@@ -70,24 +76,60 @@ pub struct Sending<'a, M, P> {
 }
 
 impl<M: Marketplace, P: Pace> Sending<'_, M, P> {
-    /// Seals and sends the hours at these keys, at most [`AT_ONCE`] of them. With `early` an hour need not be over.
+    /// Seals and sends the hours at these keys, at most [`AT_ONCE`] of them. `last` is when the purchase ended whose last
+    /// usage this is: its hours need not be over, and nothing waits for long.
     ///
     /// # Errors
     /// The ledger's. Whatever was frozen by then is taken up again when its lease has run out.
-    pub async fn work_on(&self, keys: &[Key], early: bool, now: Timestamp) -> Result<MeteringReport, LedgerError> {
+    pub async fn work_on(
+        &self,
+        keys: &[Key],
+        last: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<MeteringReport, LedgerError> {
         let mut report = MeteringReport::default();
         let mut rows = self.ledger().get_many::<Hour>(keys).await?;
-        rows.retain(|row| is_ready(&row.doc, early, now));
+        rows.retain(|row| is_ready(&row.doc, last.is_some(), now));
         rows.sort_by(|one, other| (one.doc.hour, &one.doc.dimension).cmp(&(other.doc.hour, &other.doc.dimension)));
         report.hours = number(rows.len());
         let (sealed, open): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.doc.stage == Stage::Sealed);
         let mut known = Known::default();
-        let mut sending = self.seal(open, &mut known, &mut report, now).await?;
+        let mut sending = self.seal(open, &mut known, &mut report, (last, now)).await?;
         for row in sealed {
             sending.extend(self.take_up(row, &mut report, now).await?);
         }
         let answers = self.send(&sending, &mut report).await;
-        self.write(sending.into_iter().zip(answers).collect(), &mut known, &mut report, now).await?;
+        self.write(sending.into_iter().zip(answers).collect(), &mut known, &mut report, (last, now)).await?;
+        Ok(report)
+    }
+
+    /// As [`Sending::work_on`], but one hour that the ledger cannot read or hold holds up no other: it is put off, and a
+    /// person has to look.
+    ///
+    /// # Errors
+    /// Only if the ledger cannot be reached.
+    pub async fn work_on_all(
+        &self,
+        keys: &[Key],
+        last: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<MeteringReport, LedgerError> {
+        let mut report = MeteringReport::default();
+        match self.work_on(keys, last, now).await {
+            Ok(done) => return Ok(done),
+            Err(error) if error.disposition() == Disposition::Retry => return Err(error),
+            Err(_) => {}
+        }
+        for key in keys {
+            match self.work_on(std::slice::from_ref(key), last, now).await {
+                Ok(done) => report.and(done),
+                Err(error) if error.disposition() == Disposition::Retry => return Err(error),
+                Err(error) => {
+                    tracing::error!(hour = %key, error = %chain(&error), "an hour of usage cannot be worked on");
+                    report.failed += 1;
+                }
+            }
+        }
         Ok(report)
     }
 
@@ -101,22 +143,24 @@ impl<M: Marketplace, P: Pace> Sending<'_, M, P> {
         rows: Vec<Row<Hour>>,
         known: &mut Known,
         report: &mut MeteringReport,
-        now: Timestamp,
+        (last, now): When,
     ) -> Result<Vec<Sent>, LedgerError> {
         known.read(self.ledger(), &rows).await?;
         let mut together = Vec::new();
         let mut sending = Vec::new();
         for row in rows {
             if row.doc.stage == Stage::Closing || !row.doc.shards.is_empty() {
-                sending.extend(self.seal_alone(row.doc.key(), report, now).await?);
+                sending.extend(self.seal_alone(row.doc.key(), report, (last, now)).await?);
                 continue;
             }
-            match self.fate(&row, &[], known, now) {
+            match self.fate(&row, &[], known, (last, now)) {
                 Some(Fate::Seal(hour, meter)) => {
                     known.now_is(&meter);
                     together.push((row, *hour));
                 }
-                Some(Fate::Wait(_) | Fate::Move) => sending.extend(self.seal_alone(row.doc.key(), report, now).await?),
+                Some(Fate::Wait(_) | Fate::AskTerms | Fate::Move(_)) => {
+                    sending.extend(self.seal_alone(row.doc.key(), report, (last, now)).await?);
+                }
                 None => report.failed += 1,
             }
         }
@@ -140,7 +184,7 @@ impl<M: Marketplace, P: Pace> Sending<'_, M, P> {
             Err(LedgerError::Conflict) => {
                 *known = Known::default();
                 for (row, _) in together {
-                    sending.extend(self.seal_alone(row.doc.key(), report, now).await?);
+                    sending.extend(self.seal_alone(row.doc.key(), report, (last, now)).await?);
                 }
             }
             Err(error) => return Err(error),
@@ -148,21 +192,17 @@ impl<M: Marketplace, P: Pace> Sending<'_, M, P> {
         Ok(sending)
     }
 
-    fn fate(&self, row: &Row<Hour>, parts: &[Part], known: &Known, now: Timestamp) -> Option<Fate> {
+    fn fate(&self, row: &Row<Hour>, parts: &[Part], known: &Known, (last, now): When) -> Option<Fate> {
         let hour = &row.doc;
         let subscription = known.subscriptions.get(&hour.subscription)?;
         let listing = self.worker.policy.listing(hour.subscription.provider(), &hour.product);
         let meter = known.meter(hour);
-        Some(fate(Counted { hour, parts, meter: &meter, subscription, listing }, now))
+        Some(fate(Counted { hour, parts, meter: &meter, subscription, listing, last }, now))
     }
 
     /// Freezes one hour by itself: one with parts, one that waits or moves, one that somebody was faster with.
-    async fn seal_alone(
-        &self,
-        key: Key,
-        report: &mut MeteringReport,
-        now: Timestamp,
-    ) -> Result<Option<Sent>, LedgerError> {
+    async fn seal_alone(&self, key: Key, report: &mut MeteringReport, when: When) -> Result<Option<Sent>, LedgerError> {
+        let (_, now) = when;
         for _ in 0..RACES {
             let Some(row) = self.ledger().get::<Hour>(&key).await? else { return Ok(None) };
             if !matches!(row.doc.stage, Stage::Open | Stage::Closing) {
@@ -170,7 +210,7 @@ impl<M: Marketplace, P: Pace> Sending<'_, M, P> {
             }
             let mut known = Known::default();
             known.read(self.ledger(), std::slice::from_ref(&row)).await?;
-            match self.fate(&row, &[], &known, now) {
+            match self.fate(&row, &[], &known, when) {
                 Some(Fate::Wait(why)) => {
                     if let Some(done) = self.postpone(&row, now).await? {
                         tracing::info!(hour = %key, why, "usage waits");
@@ -184,21 +224,26 @@ impl<M: Marketplace, P: Pace> Sending<'_, M, P> {
                     report.failed += 1;
                     return Ok(None);
                 }
-                Some(Fate::Move | Fate::Seal(..)) => {}
+                Some(Fate::AskTerms) if self.learn_terms(&row.doc.subscription).await? => continue,
+                Some(Fate::AskTerms) => {
+                    report.held += self.postpone(&row, now).await?.unwrap_or_default();
+                    return Ok(None);
+                }
+                Some(Fate::Move(_) | Fate::Seal(..)) => {}
             }
             let Some((row, parts)) = self.close(row).await? else { continue };
-            let (writes, after) = match self.fate(&row, &parts, &known, now) {
+            let (writes, after) = match self.fate(&row, &parts, &known, when) {
                 Some(Fate::Seal(hour, meter)) => {
                     known.now_is(&meter);
                     let mut writes = known.changed();
                     writes.extend(refused(&hour, now).map(|event| Write::create(&event)));
                     (writes, *hour)
                 }
-                Some(Fate::Move) => {
-                    let Some(moved) = self.moved(&row, &parts, &known, now).await? else { continue };
+                Some(Fate::Move(onto)) => {
+                    let Some(moved) = self.moved(&row, &parts, &onto, now).await? else { continue };
                     moved
                 }
-                Some(Fate::Wait(_)) | None => continue,
+                Some(Fate::Wait(_) | Fate::AskTerms) | None => continue,
             };
             let writes = writes.into_iter().chain([Write::replace(&row, &after)]).collect();
             match self.ledger().transact(writes).await {
@@ -209,6 +254,23 @@ impl<M: Marketplace, P: Pace> Sending<'_, M, P> {
         }
         report.failed += 1;
         Ok(None)
+    }
+
+    /// Asks the marketplace for the term of a purchase, and keeps it. False if it does not tell.
+    async fn learn_terms(&self, key: &SubscriptionKey) -> Result<bool, LedgerError> {
+        let Some(row) = self.ledger().get::<Subscription>(&key.key()).await? else { return Ok(false) };
+        let terms = match self.worker.marketplace.terms(&row.doc).await {
+            Ok(terms) => terms.filter(|terms| terms.ends_at.is_some()),
+            Err(error) => {
+                tracing::warn!(subscription = %key, error = %chain(&error), "the term of a purchase is not known");
+                None
+            }
+        };
+        let Some(terms) = terms else { return Ok(false) };
+        match self.ledger().replace(&row, row.doc.with_terms(&terms)).await {
+            Ok(_) | Err(LedgerError::Conflict) => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 
     /// Looks at it again with the next run. None if somebody was faster.
@@ -269,24 +331,34 @@ impl<M: Marketplace, P: Pace> Sending<'_, M, P> {
         Ok(None)
     }
 
-    /// Counts a whole hour into the first later one that is open. None if somebody was faster.
+    /// Counts a whole hour into another. None if somebody was faster.
     async fn moved(
         &self,
         row: &Row<Hour>,
         parts: &[Part],
-        known: &Known,
+        onto: &Onto,
         now: Timestamp,
     ) -> Result<Option<(Vec<Write>, Hour)>, LedgerError> {
         let hour = &row.doc;
         let amount = parts.iter().map(|part| part.amount).chain([hour.amount]).sum();
         let events = parts.iter().map(|part| part.events).fold(hour.events, u64::saturating_add);
-        let began = known.subscriptions.get(&hour.subscription).and_then(|subscription| subscription.in_force_since);
-        let mut to = hour_of(now).max(began.map_or(Timestamp::MIN, hour_of)).max(end_of(hour.hour));
+        let key = match onto {
+            Onto::Present | Onto::Last(_) => &hour.subscription,
+            Onto::Successor(by) => by,
+        };
+        let Some(subscription) = self.ledger().get::<Subscription>(&key.key()).await?.map(|row| row.doc) else {
+            return Ok(None);
+        };
+        let began = subscription.in_force_since.map_or(Timestamp::MIN, hour_of);
+        let mut to = match onto {
+            Onto::Last(last) => *last,
+            Onto::Present | Onto::Successor(_) => hour_of(now).max(began),
+        };
+        let plan = subscription.terms.as_ref().map(|terms| terms.plan.clone()).filter(|plan| !plan.is_empty());
         for _ in 0..RACES {
-            let key = Hour::row_key(&hour.subscription, to, &hour.dimension);
-            let found = self.ledger().get::<Hour>(&key).await?;
+            let found = self.ledger().get::<Hour>(&Hour::row_key(key, to, &hour.dimension)).await?;
             let write = match &found {
-                Some(found) if found.doc.stage == Stage::Open => {
+                Some(found) if found.doc.stage == Stage::Open && found.doc.key() != hour.key() => {
                     let sum = found.doc.amount.saturating_plus(amount);
                     let events = found.doc.events.saturating_add(events);
                     Write::replace(found, &Hour { amount: sum, events, ..found.doc.clone() })
@@ -296,8 +368,7 @@ impl<M: Marketplace, P: Pace> Sending<'_, M, P> {
                     continue;
                 }
                 None => {
-                    let Hour { subscription, product, dimension, organization, plan, .. } = hour;
-                    let fresh = Hour::open(subscription, product, dimension, to, organization);
+                    let fresh = Hour::open(key, &subscription.product, &hour.dimension, to, &hour.organization);
                     Write::create(&Hour { amount, events, plan: plan.clone(), ..fresh })
                 }
             };
@@ -317,9 +388,8 @@ impl<M: Marketplace, P: Pace> Sending<'_, M, P> {
         let Some(sealed) = row.doc.sealed.clone() else { return Ok(None) };
         let Some(record) = sealed.record.clone() else { return Ok(None) };
         if is_too_old(&row.doc, now) {
-            let reason = in_doubt("too old before it was taken", !sealed.in_doubt);
-            let next = Next::Settle { stage: Stage::Expired, record: None, reason: Some(reason) };
-            self.write_one(row.doc.key(), next, report, now).await?;
+            let next = self.too_old(&row.doc, sealed.in_doubt).await?;
+            self.write_one(&row, next, report, now).await?;
             return Ok(None);
         }
         if is_at_risk(&row.doc, now) {
@@ -329,13 +399,23 @@ impl<M: Marketplace, P: Pace> Sending<'_, M, P> {
         let mut claimed = row.doc.clone();
         claimed.attempts = row.doc.attempts.claimed(now);
         if let Some(sealed) = &mut claimed.sealed {
-            sealed.in_doubt = true;
+            (sealed.in_doubt, sealed.leased) = (true, true);
         }
         match self.ledger().replace(&row, claimed).await {
             Ok(row) => Ok(Some(Sent { row, record, fresh })),
             Err(LedgerError::Conflict) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// What was surely not taken goes back, as long as there is a later hour to take it.
+    async fn too_old(&self, hour: &Hour, doubt: bool) -> Result<Next, LedgerError> {
+        let why = "too old before it was taken";
+        let subscription = self.ledger().get::<Subscription>(&hour.subscription.key()).await?.map(|row| row.doc);
+        if !doubt && is_running(subscription.as_ref()) {
+            return Ok(Next::Carry(why));
+        }
+        Ok(Next::Settle { stage: Stage::Expired, record: None, reason: Some(in_doubt(why, !doubt)) })
     }
 
     /// Sends records and gives the last word on each, in their order.
@@ -407,21 +487,22 @@ impl<M: Marketplace, P: Pace> Sending<'_, M, P> {
         answers: Vec<(Sent, Answered)>,
         known: &mut Known,
         report: &mut MeteringReport,
-        now: Timestamp,
+        (last, now): When,
     ) -> Result<(), LedgerError> {
         let mut together = Vec::new();
         let mut alone = Vec::new();
         for (mut sent, answer) in answers {
             sent.fresh &= !answer.doubt;
-            sent.row.doc = not_in_doubt(sent.row.doc, sent.fresh);
+            sent.row.doc = after_try(sent.row.doc, sent.fresh);
+            let soon = |at: Timestamp| if last.is_some() { at.min(later(now, SOON)) } else { at };
             match answer.word {
                 Word::Said(said) => match self.judged(&sent, &said, now).await? {
+                    Next::Hold(until, why) => self.hold(sent, soon(until), &why, report).await?,
+                    Next::Again => self.fail(sent, "not looked at", soon, report, now).await?,
                     next @ Next::Settle { .. } if known.has(&sent.row.doc) => together.push((sent, next)),
-                    next @ Next::Settle { .. } => alone.push((sent, next)),
-                    Next::Hold(until, why) => self.hold(sent, until, why, report).await?,
-                    Next::Again => self.fail(sent, "not looked at", report, now).await?,
+                    next @ (Next::Settle { .. } | Next::Carry(_)) => alone.push((sent, next)),
                 },
-                Word::Silent(why) | Word::Denied(why) => self.fail(sent, &why, report, now).await?,
+                Word::Silent(why) | Word::Denied(why) => self.fail(sent, &why, soon, report, now).await?,
             }
         }
         let mut changes = Changes::default();
@@ -445,40 +526,71 @@ impl<M: Marketplace, P: Pace> Sending<'_, M, P> {
             }
         }
         for (sent, next) in alone {
-            self.write_one(sent.row.doc.key(), next, report, now).await?;
+            self.write_one(&sent.row, next, report, now).await?;
         }
         Ok(())
     }
 
     async fn judged(&self, sent: &Sent, said: &Metered, now: Timestamp) -> Result<Next, LedgerError> {
-        let subscription = if *said == Metered::NotSubscribed {
-            self.ledger().get::<Subscription>(&sent.row.doc.subscription.key()).await?.map(|row| row.doc)
-        } else {
-            None
+        let hour = &sent.row.doc;
+        let subscription = match said {
+            Metered::NotSubscribed | Metered::Expired => {
+                self.ledger().get::<Subscription>(&hour.subscription.key()).await?.map(|row| row.doc)
+            }
+            Metered::Duplicate { accepted: None, .. } if sent.fresh && self.licence_went_on(hour).await? => {
+                return Ok(Next::Carry("the same licence was billed for this hour under the agreement before"));
+            }
+            Metered::Accepted { .. } | Metered::Duplicate { .. } | Metered::Unprocessed | Metered::Refused(_) => None,
         };
-        Ok(next(&sent.row.doc, sent.fresh, said, subscription.as_ref(), now))
+        Ok(next(hour, sent.fresh, said, subscription.as_ref(), now))
     }
 
-    /// Settles one hour by itself.
+    /// Whether the agreement before was billed for the same licence and hour: a renewal may keep the licence.
+    async fn licence_went_on(&self, hour: &Hour) -> Result<bool, LedgerError> {
+        let SubscriptionKey::AwsLicence { agreement, licence } = &hour.subscription else { return Ok(false) };
+        let agreement = self.ledger().get::<Agreement>(&Agreement::row_key(agreement)).await?;
+        let Some(before) = agreement.and_then(|row| row.doc.continues) else { return Ok(false) };
+        let before = SubscriptionKey::AwsLicence { agreement: before, licence: licence.clone() };
+        let theirs = self.ledger().get::<Hour>(&Hour::row_key(&before, hour.hour, &hour.dimension)).await?;
+        Ok(theirs.is_some_and(|row| row.doc.stage == Stage::Accepted))
+    }
+
+    /// Brings one hour to its end by itself. `sent` is the hour as it was sent: where somebody else has taken it up since,
+    /// it is left to them.
     async fn write_one(
         &self,
-        key: Key,
+        sent: &Row<Hour>,
         next: Next,
         report: &mut MeteringReport,
         now: Timestamp,
     ) -> Result<(), LedgerError> {
-        let Next::Settle { stage, record, reason } = &next else { return Ok(()) };
+        let key = sent.doc.key();
         for _ in 0..RACES {
             let Some(row) = self.ledger().get::<Hour>(&key).await? else { return Ok(()) };
             if row.doc.stage != Stage::Sealed {
                 return Ok(());
             }
+            let taken = matches!(&next, Next::Settle { stage: Stage::Accepted, .. });
+            if row.version != sent.version && !taken {
+                report.failed += 1;
+                return Ok(());
+            }
             let mut known = Known::default();
             known.read(self.ledger(), std::slice::from_ref(&row)).await?;
             let mut meter = known.meter(&row.doc).into_owned();
-            let hour = settle(&row.doc, &mut meter, *stage, now, record.clone(), reason.clone());
+            let mut writes = Vec::new();
+            let hour = match &next {
+                Next::Settle { stage, record, reason } => {
+                    settle(&row.doc, &mut meter, *stage, now, record.clone(), reason.clone())
+                }
+                Next::Carry(why) => {
+                    writes.extend(self.later_hour(&row.doc, now).await?);
+                    carry(&row.doc, &mut meter, now, why)
+                }
+                Next::Hold(..) | Next::Again => return Ok(()),
+            };
             known.now_is(&meter);
-            let mut writes = known.changed();
+            writes.extend(known.changed());
             writes.push(Write::replace(&row, &hour));
             writes.extend(refused(&hour, now).map(|event| Write::create(&event)));
             match self.ledger().transact(writes).await {
@@ -492,6 +604,24 @@ impl<M: Marketplace, P: Pace> Sending<'_, M, P> {
         }
         report.failed += 1;
         Ok(())
+    }
+
+    /// Makes the hour that takes what waits, if there is none yet.
+    async fn later_hour(&self, hour: &Hour, now: Timestamp) -> Result<Option<Write>, LedgerError> {
+        let mut to = hour_of(now).max(end_of(hour.hour));
+        for _ in 0..RACES {
+            let found = self.ledger().get::<Hour>(&Hour::row_key(&hour.subscription, to, &hour.dimension)).await?;
+            match found {
+                Some(found) if found.doc.stage == Stage::Open => return Ok(None),
+                Some(_) => to = end_of(to),
+                None => {
+                    let Hour { subscription, product, dimension, organization, plan, .. } = hour;
+                    let fresh = Hour::open(subscription, product, dimension, to, organization);
+                    return Ok(Some(Write::create(&Hour { plan: plan.clone(), ..fresh })));
+                }
+            }
+        }
+        Ok(None)
     }
 
     async fn hold(
@@ -513,6 +643,7 @@ impl<M: Marketplace, P: Pace> Sending<'_, M, P> {
         &self,
         sent: Sent,
         why: &str,
+        soon: impl Fn(Timestamp) -> Timestamp,
         report: &mut MeteringReport,
         now: Timestamp,
     ) -> Result<(), LedgerError> {
@@ -520,7 +651,7 @@ impl<M: Marketplace, P: Pace> Sending<'_, M, P> {
         let mut hour = sent.row.doc.clone();
         let (AfterFailure::Again(attempts) | AfterFailure::Park(attempts)) =
             hour.attempts.failed(now, true, why, &hour.key().to_string());
-        hour.attempts = attempts;
+        hour.attempts = Attempts { not_before: soon(attempts.not_before), ..attempts };
         report.failed += 1;
         self.unless_changed(&sent.row, hour).await
     }
@@ -537,7 +668,10 @@ impl<M: Marketplace, P: Pace> Sending<'_, M, P> {
 fn is_ready(hour: &Hour, early: bool, now: Timestamp) -> bool {
     match hour.stage {
         Stage::Open | Stage::Closing => early || hour.attempts.not_before <= now,
-        Stage::Sealed => hour.attempts.not_before <= now,
+        Stage::Sealed => {
+            let leased = hour.sealed.as_ref().is_some_and(|sealed| sealed.leased);
+            (early && !leased) || hour.attempts.not_before <= now
+        }
         Stage::Accepted | Stage::Nothing | Stage::Moved | Stage::Refused | Stage::Expired => false,
     }
 }
@@ -563,13 +697,18 @@ fn counted(hour: &Hour, next: &Next, report: &mut MeteringReport) {
             tracing::error!(hour = %hour.key(), stage, reason, quantity = %hour.billed(), "usage will not be billed");
             report.lost += 1;
         }
+        Next::Carry(why) => {
+            tracing::warn!(hour = %hour.key(), why, "usage is billed with a later hour");
+            report.nothing += 1;
+        }
         Next::Hold(..) | Next::Again => {}
     }
 }
 
-fn not_in_doubt(mut hour: Hour, surely: bool) -> Hour {
+/// Nobody is sending it any more; `surely` says that no try of it can have been taken.
+fn after_try(mut hour: Hour, surely: bool) -> Hour {
     if let Some(sealed) = &mut hour.sealed {
-        sealed.in_doubt = !surely;
+        (sealed.in_doubt, sealed.leased) = (!surely, false);
     }
     hour
 }

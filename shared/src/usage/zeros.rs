@@ -16,8 +16,8 @@ use crate::retry::{Attempts, later};
 use crate::settle::{Changes, Occasion};
 use crate::subscription::{State, Subscription, SubscriptionKey};
 
-/// Hours filled in one go: with eight dimensions they fit into one transaction.
-const AT_ONCE: usize = 12;
+/// Rows made in one transaction.
+const AT_ONCE: usize = 90;
 
 /// How far the hours of a subscription have been filled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,8 +127,8 @@ pub async fn fill_to_the_end(
     let partition = Hour::partition(&subscription.key);
     for found in ledger.whole_partition(&partition, ZeroHours::PREFIX).await? {
         let mut row = found.read::<ZeroHours>()?;
-        // A day has no more hours than these turns fill.
-        for _ in 0..4 {
+        // A day has no more hours than these turns fill, an hour each at the least.
+        for _ in 0..48 {
             if row.doc.next > ended_at {
                 break;
             }
@@ -154,7 +154,7 @@ async fn filled(
     let provider = subscription.key.provider();
     let mut hours = Vec::new();
     let mut next = row.doc.next;
-    while hours.len() < AT_ONCE && ripe(next) {
+    while (hours.len() + 1) * dimensions.len().max(1) <= AT_ONCE && ripe(next) {
         // One that is too old to be sent is left out.
         if now < edge(provider, next) {
             hours.push(next);
@@ -164,7 +164,7 @@ async fn filled(
     let made: Vec<Hour> = hours.iter().flat_map(|hour| zeros(subscription, &dimensions, *hour, now)).collect();
     let keys: Vec<Key> = made.iter().map(Document::key).collect();
     let there: BTreeSet<Key> = ledger.get_many::<Hour>(&keys).await?.iter().map(|row| row.doc.key()).collect();
-    let missing: Vec<&Hour> = made.iter().filter(|hour| !there.contains(&hour.key())).take(90).collect();
+    let missing: Vec<&Hour> = made.iter().filter(|hour| !there.contains(&hour.key())).collect();
     let keys = missing.iter().map(|hour| hour.key()).collect();
     let attempts = Attempts::at(last_call(provider, next).max(now));
     let writes = missing.into_iter().map(Write::create);

@@ -1,12 +1,17 @@
 //! Usage told to the simulated marketplace through the real client: what is billed to the unit, whatever fails on the way.
 
 use anyhow::{Context, ensure};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
+use tradepost::ledger::Provider;
 use tradepost::marketplace::{Marketplace as _, MeterError, Metered, UsageRecord};
+use tradepost::retry::later;
 use tradepost::subscription::SubscriptionKey;
+use tradepost::sweeper::Span;
 use tradepost::usage::Quantity;
+use tradepost::usage::report::{Reported, UsageEvent, report};
+use tradepost::usage::run::{MeteringReport, metering};
 use tradepost_azure::fulfillment::metering::ReconStatus;
 
 use super::Outcome;
@@ -107,5 +112,70 @@ async fn a_day_is_compared_as_microsoft_has_it() -> Outcome {
     ensure!(row.status == ReconStatus::Mismatch && row.processed == Some(Quantity::parse("5.5")?), "{row:?}");
     let before = day.yesterday()?;
     ensure!(azure.marketplace.fulfillment.usage_of(before).await?.rows.is_empty());
+    Ok(())
+}
+
+async fn told(
+    azure: &Azure,
+    at: Timestamp,
+    (key, dimension, quantity): (&str, &str, &str),
+) -> anyhow::Result<Reported> {
+    let world = &azure.world;
+    let event = UsageEvent {
+        key: key.to_owned(),
+        organization: "org-clean".to_owned(),
+        dimension: dimension.to_owned(),
+        quantity: Quantity::parse(quantity)?,
+        at,
+        tags: std::collections::BTreeMap::new(),
+    };
+    report(world.ledger(), &world.stack.policy, &[event], false, world.now()).await?.pop().context("a word")
+}
+
+async fn run(azure: &Azure) -> anyhow::Result<MeteringReport> {
+    let until = later(azure.world.now(), SignedDuration::from_mins(4));
+    let span = Span { provider: Provider::Azure, until };
+    Ok(metering(&azure.worker(), span, || azure.world.now(), &()).await?)
+}
+
+#[tokio::test]
+async fn what_the_product_reports_is_on_the_bill_whatever_fails() -> Outcome {
+    for fault in ["throttle_metering", "fail_metering", "refuse_usage", "fail_after_metering"] {
+        let azure = Azure::new("").await?;
+        let id = azure.linked("clean").await?;
+        let (at, twice) = (azure.world.now(), ("b", "session_hours", "0.25"));
+        for event in [("a", "session_hours", "0.1"), twice, twice, ("c", "traffic_gb", "3")] {
+            let said = told(&azure, at, event).await?;
+            ensure!(!matches!(said, Reported::Refused { .. }), "{said:?}");
+        }
+        azure.sim("switches", json!({fault: 1})).await?;
+        azure.world.sleep(2 * 3600);
+        let first = run(&azure).await?;
+        azure.world.sleep(2 * 3600);
+        let second = run(&azure).await?;
+        ensure!(first.accepted + second.accepted == 2, "{fault}: {first:?} {second:?}");
+        let bill = billed(&azure, &id).await?;
+        ensure!(bill["totals"] == json!({"session_hours": "0.35", "traffic_gb": "3"}), "{fault}: {bill}");
+        ensure!(bill["hours"].as_array().is_some_and(|hours| hours.len() == 2), "{fault}: {bill}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_last_usage_of_a_purchase_is_billed_after_its_end() -> Outcome {
+    let azure = Azure::new("").await?;
+    let id = azure.linked("clean").await?;
+    told(&azure, azure.world.now(), ("a", "traffic_gb", "2")).await?;
+    azure.world.sleep(600);
+    azure.sim("cancel", json!({"subscription": id})).await?;
+    for call in azure.market.take_due() {
+        azure.deliver(&call).await?;
+    }
+    for _ in 0..4 {
+        azure.world.sleep(1800);
+        run(&azure).await?;
+    }
+    let bill = billed(&azure, &id).await?;
+    ensure!(bill["totals"] == json!({"traffic_gb": "2"}), "{bill}");
     Ok(())
 }

@@ -240,6 +240,14 @@ async fn the_bench_says_otherwise_of_a_day() {
     assert_eq!(post(json!({"day": "2026-11-20", "status": "Rejected"})).await, 200);
     let row = days(&market, START, "usageStartDate=2026-11-20").remove(0);
     assert_eq!((&row["reconStatus"], &row["processedQuantity"]), (&json!("Rejected"), &json!(0)));
+    let meter = json!({"subscription": id, "dimension": "gb", "plan": "payg", "quantity": "2"});
+    for expected in ["Accepted", "Duplicate"] {
+        let (_, _, text) = send(market.pages(), "POST", "/sim/meter", &[], &meter.to_string()).await;
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), json!({"status": expected}));
+    }
+    let (_, _, text) = send(market.pages(), "POST", "/sim/foreign", &[], "").await;
+    let foreign = serde_json::from_str::<Value>(&text).unwrap()["subscription"].as_str().unwrap().to_owned();
+    assert_eq!(status(&market, START, event(&foreign, 1, START)), "ResourceNotAuthorized");
     assert_eq!(post(json!({"day": "soon", "status": "Rejected"})).await, 400);
     assert_eq!(post(json!({"day": "2026-11-20", "status": "Rejected", "lower_by": "-1"})).await, 400);
 }

@@ -80,6 +80,7 @@ async fn history(seed: u64, product: &mut Product, sums: &mut Sums) -> Result<()
     for purchase in 0..purchases {
         world.buy(purchase).await.unwrap();
     }
+    world.pass(SignedDuration::from_mins(100));
     product.story.push(format!("{provider}, {purchases} purchases at {start}"));
     product.idle_since = Some(start);
     for step in 0..STEPS {

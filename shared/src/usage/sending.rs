@@ -427,7 +427,7 @@ impl<M: Marketplace, P: Pace> Sending<'_, M, P> {
             let mut calls: BTreeMap<(&str, bool), Vec<usize>> = BTreeMap::new();
             for (index, (sent, answer)) in sending.iter().zip(&answers).enumerate() {
                 let legacy = matches!(sent.record.subscription, SubscriptionKey::AwsLegacy { .. });
-                if matches!(&answer.word, Word::Said(Metered::Unprocessed) | Word::Silent(_)) {
+                if matches!(&answer.word, Word::Said(Metered::Unprocessed | Metered::Unclear) | Word::Silent(_)) {
                     calls.entry((&sent.record.product, legacy)).or_default().push(index);
                 }
             }
@@ -455,9 +455,10 @@ impl<M: Marketplace, P: Pace> Sending<'_, M, P> {
             };
             match self.worker.marketplace.meter(&records).await {
                 Ok(said) => {
-                    let missing = std::iter::repeat(Metered::Unprocessed);
+                    let missing = std::iter::repeat(Metered::Unclear);
                     for (index, said) in indices.iter().zip(said.into_iter().chain(missing)) {
-                        set(*index, Word::Said(said), false);
+                        let doubt = said == Metered::Unclear;
+                        set(*index, Word::Said(said), doubt);
                     }
                 }
                 Err(MeterError::Spoilt(code)) => match indices.as_slice() {
@@ -540,7 +541,11 @@ impl<M: Marketplace, P: Pace> Sending<'_, M, P> {
             Metered::Duplicate { accepted: None, .. } if sent.fresh && self.licence_went_on(hour).await? => {
                 return Ok(Next::Carry("the same licence was billed for this hour under the agreement before"));
             }
-            Metered::Accepted { .. } | Metered::Duplicate { .. } | Metered::Unprocessed | Metered::Refused(_) => None,
+            Metered::Accepted { .. }
+            | Metered::Duplicate { .. }
+            | Metered::Unprocessed
+            | Metered::Unclear
+            | Metered::Refused(_) => None,
         };
         Ok(next(hour, sent.fresh, said, subscription.as_ref(), now))
     }

@@ -139,8 +139,10 @@ async fn main() -> ExitCode {
 
 fn log(arguments: &Arguments, terminal: Terminal) {
     let level = if arguments.verbose { "info" } else { "error" };
+    // In this process the SDK has no connection that it could give up after an error.
+    let filter = format!("{level},aws_smithy_runtime::client::http::connection_poisoning=off");
     let log = tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::new(level))
+        .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
         .with_writer(std::io::stderr);
     if terminal.is_json() {
         log.json().init();

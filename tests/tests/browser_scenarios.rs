@@ -40,3 +40,13 @@ async fn pinecone_azure() {
 async fn pinecone_azure_new_organization() {
     holds("pinecone-azure-new-organization").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metering_aws() {
+    holds("metering-aws").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metering_azure() {
+    holds("metering-azure").await;
+}

@@ -106,6 +106,7 @@ async fn agrees(product: &Product, bill: &Bill) -> anyhow::Result<()> {
         let used = told.get(hour).map(|told| told.used.clone()).unwrap_or_default();
         ensure!(used == quantity.to_string(), "{hour:?}: Tradepost has {used}, the product posted {quantity}");
     }
+    let mut unnamed = 0;
     for (hour, told) in &told {
         let billed = bill.get(hour);
         let is_taken = told.state == ACCEPTED;
@@ -113,8 +114,12 @@ async fn agrees(product: &Product, bill: &Bill) -> anyhow::Result<()> {
         let Some(billed) = billed else { continue };
         let quantity = told.billed.as_deref().map(Quantity::parse).transpose()?;
         ensure!(quantity == Some(billed.quantity), "{hour:?}: {quantity:?} was sent, {} is billed", billed.quantity);
-        ensure!(told.record.as_ref() == Some(&billed.record), "{hour:?}: {told:?} is not {}", billed.record);
+        match &told.record {
+            Some(record) => ensure!(*record == billed.record, "{hour:?}: {record} is not {}", billed.record),
+            None => unnamed += 1,
+        }
     }
+    ensure!(unnamed == product.unnamed, "{unnamed} hours have no record, not {}", product.unnamed);
     let stranger = bill.keys().find(|hour| !told.contains_key(*hour));
     ensure!(stranger.is_none(), "the bill has an hour that Tradepost does not know: {stranger:?}");
     Ok(())

@@ -53,7 +53,6 @@ pub(super) struct ToldHour {
     pub included: Option<String>,
     pub billed: Option<String>,
     pub record: Option<String>,
-    pub reason: Option<String>,
 }
 
 /// The product of one organization.
@@ -65,6 +64,9 @@ pub(super) struct Product {
     begun: Timestamp,
     /// What was counted, in which hour.
     pub posted: BTreeMap<HourOf, Quantity>,
+    /// Hours that are billed although the marketplace named no record of them: AWS does not where it says
+    /// `DuplicateRecord`.
+    pub unnamed: usize,
     /// Who pays, once Tradepost has said so.
     subscription: Option<String>,
 }
@@ -78,6 +80,7 @@ impl Product {
             organization: organization.to_owned(),
             begun,
             posted: BTreeMap::new(),
+            unnamed: 0,
             subscription: None,
         })
     }

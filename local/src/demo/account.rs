@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::{bail, ensure};
 use jiff::Timestamp;
 use serde_json::json;
 use tradepost::usage::Quantity;
 
 use super::bill::Bill;
-use super::product::{HourOf, ToldHour};
+use super::product::{HourOf, ToldHour, ToldSums};
 use crate::progress::Terminal;
 
 /// The bill beside the usage.
@@ -83,6 +84,21 @@ impl Account {
     /// Whether every dimension's usage is billed, or included, to the last millionth.
     pub fn is_even(&self) -> bool {
         self.totals().values().all(|total| total.difference() == 0)
+    }
+
+    /// Whether these sums are the same, with nothing that waits or was lost. Everything is in one term.
+    pub fn is_told(&self, sums: &[ToldSums]) -> anyhow::Result<bool> {
+        let totals = self.totals();
+        for ToldSums { dimension, carried, terms } in sums {
+            let ([term], Some(total)) = (terms.as_slice(), totals.get(dimension.as_str())) else {
+                bail!("{dimension} is not of one term, or not posted: {terms:?}");
+            };
+            let told = [&term.used, &term.included, &term.accepted];
+            let same = [total.posted, total.included, total.billed].map(|one| one.to_string()).iter().eq(told);
+            let left = [carried, &term.pending, &term.refused, &term.expired, &term.remainder];
+            ensure!(same && left.iter().all(|left| *left == "0"), "{dimension}: {carried} carried, {term:?}");
+        }
+        Ok(sums.len() == totals.len())
     }
 
     /// Writes it.

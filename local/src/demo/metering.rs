@@ -125,6 +125,34 @@ async fn agrees(product: &Product, bill: &Bill) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The marketplace has the hour and never said so: on the bill it is once, and to Tradepost it is not accepted.
+pub(super) async fn in_doubt(
+    play: &mut Play,
+    product: &Product,
+    what: &str,
+    (dimension, hour): (&str, Timestamp),
+) -> anyhow::Result<()> {
+    let on_the_bill = bill(play, product).await;
+    let on_the_bill = on_the_bill.map(|bill| bill.contains_key(&(dimension.to_owned(), hour)));
+    let told = product.hours().await;
+    play.step(what, async {
+        let told = told?.remove(&(dimension.to_owned(), hour)).context("Tradepost has no such hour")?;
+        ensure!(on_the_bill? && told.state == "sealed", "it says {told:?}");
+        Ok(())
+    })
+    .await
+}
+
+/// Every fault that was ordered has happened.
+pub(super) fn faults_are_over(
+    play: &mut Play,
+    switches: anyhow::Result<Value>,
+    ordered: &[&str],
+) -> anyhow::Result<()> {
+    let left = switches.map(|all| ordered.iter().all(|name| all.get(name).and_then(Value::as_u64) == Some(0)));
+    play.holds("Every fault has happened", left)
+}
+
 /// The end of a part: everything is billed, once, and comes out even.
 pub(super) async fn comes_out_even<B: Browse>(
     play: &mut Play,
@@ -136,8 +164,11 @@ pub(super) async fn comes_out_even<B: Browse>(
     let told = product.hours().await?;
     let account = Account::of(play.part(), &product.posted, &told, &bill);
     let is_even = account.is_even();
+    let sums = product.sums().await;
+    let sums = sums.and_then(|sums| account.is_told(&sums));
     play.accounts.push(account);
     play.holds("What was posted is billed, or included, to the unit", Ok(is_even))?;
+    play.holds("Tradepost's own sums say the same, and nothing is left over", sums)?;
     Ok(bill)
 }
 

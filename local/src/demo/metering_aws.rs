@@ -10,8 +10,8 @@ use super::Part;
 use super::bill::{bill_page, told};
 use super::browse::Browse;
 use super::metering::{
-    ACCEPTED, PERSON, SESSIONS, TRAFFIC, asked_for_the_last, begin, billed_once, comes_out_even, receipt_is_right,
-    reports, told_of, until, used_in_the_console,
+    ACCEPTED, PERSON, SESSIONS, TRAFFIC, asked_for_the_last, begin, billed_once, comes_out_even, faults_are_over,
+    in_doubt, receipt_is_right, reports, told_of, until, used_in_the_console,
 };
 use super::play::Play;
 use super::product::{Product, Used, used};
@@ -74,12 +74,17 @@ async fn three_hours<B: Browse>(play: &mut Play) -> anyhow::Result<()> {
 async fn trouble<B: Browse>(play: &mut Play) -> anyhow::Result<()> {
     let (mut product, mut browser) = (begin(play).await?, B::fresh().await?);
     linked(play, &mut browser, PERSON).await?;
-    play.bench.aws("switches", json!({"identical_is_duplicate": true, "fail_after_metering": 2})).await?;
+    play.bench.aws("switches", json!({"identical_is_duplicate": true, "fail_after_metering": 1000})).await?;
     let told_first = [used("a1", SESSIONS, "5.5", product.at(0, 9)), used("a2", TRAFFIC, "7", product.at(0, 9))];
     until(play, product.at(0, 10), "The product is used").await?;
     reports(play, &mut product, "It reports 5.5 session hours and 7 GB", &told_first, &[ACCEPTED; 2]).await?;
     until(play, product.at(1, 20), "AWS takes the hour and answers nothing but errors").await?;
-    play.bench.aws("switches", json!({"throttle_metering": 2, "unprocessed": 2, "fail_before_metering": 1})).await?;
+    let of_first = (SESSIONS, product.at(0, 0));
+    in_doubt(play, &product, "The bill has the hour; Tradepost does not know that and says sealed", of_first).await?;
+    let faults = json!({
+        "fail_after_metering": 0, "throttle_metering": 2, "unprocessed": 2, "fail_before_metering": 1,
+    });
+    play.bench.aws("switches", faults).await?;
     let second = [used("b1", SESSIONS, "2.25", product.at(1, 9)), used("b2", TRAFFIC, "0.5", product.at(1, 9))];
     reports(play, &mut product, "It reports 2.25 session hours and 0.5 GB", &second, &[ACCEPTED; 2]).await?;
     let late = [used("a3", TRAFFIC, "3", product.at(0, 50))];
@@ -91,6 +96,8 @@ async fn trouble<B: Browse>(play: &mut Play) -> anyhow::Result<()> {
     // The first hour's: their only answer was DuplicateRecord.
     product.unnamed = 2;
     comes_out_even(play, &browser, &product, "The bill has each hour once, whatever was answered").await?;
+    let switches = play.bench.aws("switches", json!({})).await;
+    faults_are_over(play, switches, &["throttle_metering", "unprocessed", "fail_before_metering"])?;
     let bill = told(play, &product).await;
     let twice = bill.map(|bill| bill.get("double_billing") == Some(&json!([])));
     play.holds("AWS has no sign of a double bill", twice)

@@ -7,8 +7,8 @@ use super::Part;
 use super::azure_steps::{Choice, USUAL, portal_says, set_up, subscribe_to};
 use super::browse::Browse;
 use super::metering::{
-    ACCEPTED, PERSON, SESSIONS, TRAFFIC, asked_for_the_last, begin, billed_once, comes_out_even, receipt_is_right,
-    reports, told_of, until, used_in_the_console,
+    ACCEPTED, PERSON, SESSIONS, TRAFFIC, asked_for_the_last, begin, billed_once, comes_out_even, faults_are_over,
+    in_doubt, receipt_is_right, reports, told_of, until, used_in_the_console,
 };
 use super::play::Play;
 use super::product::used;
@@ -76,12 +76,15 @@ async fn three_hours<B: Browse>(play: &mut Play) -> anyhow::Result<()> {
 async fn trouble<B: Browse>(play: &mut Play) -> anyhow::Result<()> {
     let (mut product, mut browser) = (begin(play).await?, B::fresh().await?);
     linked(play, &mut browser, PERSON).await?;
-    play.bench.azure("switches", json!({"fail_after_metering": 2})).await?;
+    play.bench.azure("switches", json!({"fail_after_metering": 1000})).await?;
     until(play, product.at(0, 10), "The product is used").await?;
     let first = [used("a1", SESSIONS, "5.5", product.at(0, 9)), used("a2", TRAFFIC, "7.125", product.at(0, 9))];
     reports(play, &mut product, "It reports 5.5 session hours and 7.125 GB", &first, &[ACCEPTED; 2]).await?;
     until(play, product.at(1, 20), "Microsoft takes the hour and answers nothing but errors").await?;
-    play.bench.azure("switches", json!({"throttle_metering": 1, "refuse_usage": 1})).await?;
+    let of_first = (SESSIONS, product.at(0, 0));
+    in_doubt(play, &product, "The bill has the hour; Tradepost does not know that and says sealed", of_first).await?;
+    let faults = json!({"fail_after_metering": 0, "throttle_metering": 1, "refuse_usage": 1});
+    play.bench.azure("switches", faults).await?;
     let second = [used("b1", SESSIONS, "2.25", product.at(1, 9)), used("b2", TRAFFIC, "0.5", product.at(1, 9))];
     reports(play, &mut product, "It reports 2.25 session hours and 0.5 GB", &second, &[ACCEPTED; 2]).await?;
     let late = [used("a3", TRAFFIC, "3", product.at(0, 50))];
@@ -91,7 +94,9 @@ async fn trouble<B: Browse>(play: &mut Play) -> anyhow::Result<()> {
     let third = [used("c1", SESSIONS, "1.25", product.at(2, 9)), used("c2", TRAFFIC, "0.5", product.at(2, 9))];
     reports(play, &mut product, "It reports 1.25 session hours and 0.5 GB", &third, &[ACCEPTED; 2]).await?;
     until(play, product.at(4, 10), "Microsoft breaks down, and is well again").await?;
-    comes_out_even(play, &browser, &product, "The bill has each hour once, whatever was answered").await.map(drop)
+    comes_out_even(play, &browser, &product, "The bill has each hour once, whatever was answered").await?;
+    let switches = play.bench.azure("switches", json!({})).await;
+    faults_are_over(play, switches, &["throttle_metering", "refuse_usage", "fail_metering"])
 }
 
 async fn suspended<B: Browse>(play: &mut Play) -> anyhow::Result<()> {

@@ -55,6 +55,26 @@ pub(super) struct ToldHour {
     pub record: Option<String>,
 }
 
+/// A dimension's sums as Tradepost has them.
+#[derive(Debug, Deserialize)]
+pub(super) struct ToldSums {
+    pub dimension: String,
+    pub carried: String,
+    pub terms: Vec<ToldTerm>,
+}
+
+/// The sums of one term.
+#[derive(Debug, Deserialize)]
+pub(super) struct ToldTerm {
+    pub used: String,
+    pub included: String,
+    pub accepted: String,
+    pub pending: String,
+    pub refused: String,
+    pub expired: String,
+    pub remainder: String,
+}
+
 /// The product of one organization.
 pub(super) struct Product {
     stack: Arc<Stack>,
@@ -142,6 +162,16 @@ impl Product {
                 _ => return Ok(hours),
             }
         }
+    }
+
+    /// The sums of the purchase.
+    pub async fn sums(&self) -> anyhow::Result<Vec<ToldSums>> {
+        #[derive(Deserialize)]
+        struct Page {
+            totals: Vec<ToldSums>,
+        }
+        let call = json!({"operation": "list_usage", "subscription": self.subscription});
+        Ok(self.call::<Page>("/v1/usage/hours", &call).await?.totals)
     }
 
     fn written(&self, event: &Used) -> Value {

@@ -54,7 +54,21 @@ fn sold(policy: &Policy) -> Vec<String> {
         let market = name(listing.marketplace);
         format!("{} on {market} as \u{201c}{}\u{201d} ({model}, {})", listing.product, listing.title, listing.code)
     };
-    policy.listings.iter().map(listing).collect()
+    policy.listings.iter().flat_map(|one| std::iter::once(listing(one)).chain(metered(one))).collect()
+}
+
+/// What is billed by usage, a line each.
+fn metered(listing: &super::Listing) -> Vec<String> {
+    let line = |meter: &super::Meter| {
+        let unit = meter.unit.as_ref().map_or(String::new(), |unit| format!(" (by the {unit})"));
+        let paid = meter.included_by.iter().map(|dimension| format!("after what {dimension} entitles to"));
+        let included = meter.included.iter().map(|(plan, amount)| format!("{plan} includes {amount} a term"));
+        let zeros = meter.zeros.then(|| "hours without any are reported as zero".to_owned());
+        let more: Vec<String> = paid.chain(included).chain(zeros).collect();
+        let more = if more.is_empty() { String::new() } else { format!(": {}", more.join(", ")) };
+        format!("\u{2014} {}{unit} is billed by the hour{more}", meter.dimension)
+    };
+    listing.meters.iter().map(line).collect()
 }
 
 fn who(policy: &Policy) -> Vec<String> {
@@ -293,6 +307,7 @@ mod tests {
             "The Payment Method of AWS Marketplace is \u{201c}AWS Marketplace Subscription\u{201d}.",
             "What has been stopped for more than 3 days is deleted for good (Microsoft Marketplace).",
             "A warning goes out a day before.",
+            "session_hours (by the session hour) is billed by the hour: professional includes 72000 a term",
             "Microsoft asks to keep a customer's data for 7 days",
             "Whatever plan and seats the buyer changes to on Microsoft Marketplace is accepted.",
         ] {

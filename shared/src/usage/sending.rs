@@ -212,7 +212,7 @@ impl<M: Marketplace, P: Pace> Sending<'_, M, P> {
             known.read(self.ledger(), std::slice::from_ref(&row)).await?;
             match self.fate(&row, &[], &known, when) {
                 Some(Fate::Wait(why)) => {
-                    if let Some(done) = self.postpone(&row, now).await? {
+                    if let Some(done) = self.postpone(&row, why, now).await? {
                         tracing::info!(hour = %key, why, "usage waits");
                         report.held += done;
                         return Ok(None);
@@ -226,7 +226,8 @@ impl<M: Marketplace, P: Pace> Sending<'_, M, P> {
                 }
                 Some(Fate::AskTerms) if self.learn_terms(&row.doc.subscription).await? => continue,
                 Some(Fate::AskTerms) => {
-                    report.held += self.postpone(&row, now).await?.unwrap_or_default();
+                    let why = "when its term ends, and so what it includes, is not known yet";
+                    report.held += self.postpone(&row, why, now).await?.unwrap_or_default();
                     return Ok(None);
                 }
                 Some(Fate::Move(_) | Fate::Seal(..)) => {}
@@ -274,8 +275,9 @@ impl<M: Marketplace, P: Pace> Sending<'_, M, P> {
     }
 
     /// Looks at it again with the next run. None if somebody was faster.
-    async fn postpone(&self, row: &Row<Hour>, now: Timestamp) -> Result<Option<u32>, LedgerError> {
+    async fn postpone(&self, row: &Row<Hour>, why: &str, now: Timestamp) -> Result<Option<u32>, LedgerError> {
         let mut hour = row.doc.clone();
+        hour.attempts.last_failure = Some(why.to_owned());
         hour.attempts.not_before = next_run(now);
         match self.ledger().replace(row, hour).await {
             Ok(_) => Ok(Some(1)),

@@ -64,7 +64,7 @@ for file in "$out"/*/function.json; do
     [ "$(basename "$(dirname "$file")")" != "$handler" ] || fail "a function has the handler's name"
     found=$((found + 1))
 done
-for name in landing webhook worker sweeper metering; do
+for name in landing webhook worker sweeper metering reconcile; do
     [ -f "$out/$name/function.json" ] || fail "$name/function.json is missing"
 done
 if find "$out" -type l -o -name '*.settings.json' -o -name '.env' | grep -q .; then

@@ -1,17 +1,25 @@
 //! Plays a vendor's page as a person with a browser would: with cookies, forms and links, against a fresh stack in
 //! memory. Each step of the page and each of its warnings is a step here; a scenario holds only if all do.
+//!
+//! Two scenarios play no page but usage, up to the bill, and end with both side by side.
 
+mod account;
 mod atlas;
 mod aws_steps;
 mod azure_moments;
 mod azure_steps;
 mod bench;
+mod bill;
 mod browse;
 mod browser;
 mod emqx;
+mod metering;
+mod metering_aws;
+mod metering_azure;
 mod moments;
 mod pinecone;
 mod play;
+mod product;
 mod steps;
 
 use std::future::Future;
@@ -55,6 +63,8 @@ enum Page {
     Pinecone,
     /// Create a new organization.
     PineconeNew,
+    /// None: usage and the bill.
+    Metering,
 }
 
 impl Scenario {
@@ -64,6 +74,10 @@ impl Scenario {
             Page::Atlas => atlas::parts::<B>(),
             Page::Pinecone => pinecone::parts::<B>(),
             Page::PineconeNew => pinecone::parts_from_the_listing::<B>(),
+            Page::Metering => match self.marketplace {
+                Provider::Aws => metering_aws::parts::<B>(),
+                Provider::Azure => metering_azure::parts::<B>(),
+            },
         }
     }
 }
@@ -118,6 +132,22 @@ pub const SCENARIOS: &[Scenario] = &[
         marketplace: Provider::Azure,
         listing: "pineconesaas",
     },
+    Scenario {
+        name: "metering-aws",
+        about: "Usage on AWS: what the product reports is billed once, to the unit, up to the end",
+        policy: include_str!("../../policies/emqx.toml"),
+        page: Page::Metering,
+        marketplace: Provider::Aws,
+        listing: "emqxcloudpaygo0000000000a1",
+    },
+    Scenario {
+        name: "metering-azure",
+        about: "Usage on Azure: what exceeds the plan is billed once, suspended and up to the end",
+        policy: include_str!("../../policies/emqx.toml"),
+        page: Page::Metering,
+        marketplace: Provider::Azure,
+        listing: "emqx-cloud",
+    },
 ];
 
 /// What was played.
@@ -143,7 +173,7 @@ pub async fn play_all(scenarios: &[Scenario], terminal: Terminal) -> anyhow::Res
 
 /// The same in any browser.
 pub async fn play_in<B: Browse + 'static>(scenarios: &[Scenario], terminal: Terminal) -> anyhow::Result<bool> {
-    let (began, mut tally) = (Instant::now(), Tally::default());
+    let (began, mut tally, mut accounts) = (Instant::now(), Tally::default(), Vec::new());
     for scenario in scenarios {
         for (title, part) in scenario.parts::<B>() {
             let title = format!("{}: {title}", scenario.name);
@@ -151,9 +181,11 @@ pub async fn play_in<B: Browse + 'static>(scenarios: &[Scenario], terminal: Term
             let mut play = Play::begin(scenario, &title, terminal).await?;
             terminal.head(&title);
             let went = part(&mut play).await;
+            accounts.append(&mut play.accounts);
             play.end(went.is_ok(), &mut tally).await;
         }
     }
+    accounts.iter().for_each(|account| account.show(terminal));
     let names: Vec<&str> = scenarios.iter().map(|scenario| scenario.name).collect();
     terminal.summary(&names.join(", "), &tally, began.elapsed());
     Ok(tally.failed == 0)

@@ -119,6 +119,8 @@ pub enum Metered {
     NotSubscribed,
     /// Not looked at: send it again as it is.
     Unprocessed,
+    /// The answer says nothing of it that we understand: it may have been taken. Send it again as it is.
+    Unclear,
     /// Too old.
     Expired,
     /// Never: the marketplace's code.

@@ -5,12 +5,12 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use jiff::civil::time;
+use jiff::civil::{Date, time};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use tradepost::entitlement::Entitlement;
 use tradepost::ledger::Provider;
-use tradepost::marketplace::{Marketplace, MarketplaceError, MeterError, Metered, Standing, UsageRecord};
+use tradepost::marketplace::{Booked, Marketplace, MarketplaceError, MeterError, Metered, Standing, UsageRecord};
 use tradepost::subscription::{Subscription, SubscriptionKey};
 use tradepost::usage::Quantity;
 
@@ -49,6 +49,7 @@ struct Inner {
     dead: bool,
     calls: usize,
     bad: Vec<String>,
+    unknown_dimensions: Vec<String>,
 }
 
 /// A marketplace's bill.
@@ -72,6 +73,7 @@ impl Bill {
             dead: false,
             calls: 0,
             bad: Vec::new(),
+            unknown_dimensions: Vec::new(),
         }))
     }
 
@@ -119,6 +121,11 @@ impl Bill {
         theirs.map(|((_, _, hour), (quantity, _))| (*hour, *quantity)).collect()
     }
 
+    /// The listing lacks these dimensions from now on.
+    pub fn lacks(&self, dimensions: &[&str]) {
+        self.inner().unknown_dimensions = dimensions.iter().map(|name| (*name).to_owned()).collect();
+    }
+
     /// Calls so far.
     pub fn calls(&self) -> usize {
         self.inner().calls
@@ -136,7 +143,7 @@ fn spoils(inner: &Inner, record: &UsageRecord) -> Option<&'static str> {
     if !record.allocations.is_empty() && whole != record.quantity {
         return Some("InvalidUsageAllocationsException");
     }
-    if record.dimension.starts_with("bad") {
+    if inner.unknown_dimensions.contains(&record.dimension) {
         return Some("InvalidUsageDimensionException");
     }
     if !is_open(inner.provider, record.at, inner.now) {
@@ -167,7 +174,7 @@ fn one(inner: &mut Inner, record: &UsageRecord) -> Metered {
     let started = purchase.active_from.is_some_and(|from| from <= inner.now);
     let over = purchase.ended.is_some_and(|ended| inner.now > ended.checked_add(last).unwrap_or(Timestamp::MAX));
     if inner.provider == Provider::Azure {
-        if record.dimension.starts_with("bad") {
+        if inner.unknown_dimensions.contains(&record.dimension) {
             return Metered::Refused("InvalidDimension".to_owned());
         }
         if record.quantity.is_zero() {
@@ -218,6 +225,25 @@ impl Marketplace for Bill {
 
     async fn standing(&self, _: &Subscription) -> Result<Standing, MarketplaceError> {
         Ok(Standing::Unknown)
+    }
+
+    async fn books(&self, day: Date) -> Result<Option<Vec<Booked>>, MarketplaceError> {
+        let inner = self.inner();
+        if inner.provider == Provider::Aws {
+            return Ok(None);
+        }
+        let on_it = inner.billed.iter().filter(|((.., hour), _)| hour.to_zoned(TimeZone::UTC).date() == day);
+        let booked = |((subscription, dimension, _), (quantity, _)): (
+            &(SubscriptionKey, String, Timestamp),
+            &(Quantity, String),
+        )| Booked {
+            subscription: subscription.clone(),
+            dimension: dimension.clone(),
+            quantity: *quantity,
+            good: true,
+            status: "Accepted".to_owned(),
+        };
+        Ok(Some(on_it.map(booked).collect()))
     }
 
     async fn meter(&self, records: &[UsageRecord]) -> Result<Vec<Metered>, MeterError> {

@@ -20,6 +20,7 @@ use tradepost::sweeper::{Rails, Span};
 use tradepost::usage::Quantity;
 use tradepost::usage::hour::Hour;
 use tradepost::usage::meter::Meter;
+use tradepost::usage::reconcile::{Comparison, reconcile};
 use tradepost::usage::report::{Reported, UsageEvent, report};
 use tradepost::usage::run::{MeteringReport, metering};
 use tradepost::work::Worker;
@@ -105,6 +106,19 @@ impl Metering {
     /// # Errors
     /// If something cannot be made.
     pub async fn new(provider: Provider, identical_is_duplicate: bool, now: Timestamp) -> anyhow::Result<Self> {
+        Self::with_policy(POLICY, provider, identical_is_duplicate, now).await
+    }
+
+    /// The same with other rules.
+    ///
+    /// # Errors
+    /// If something cannot be made.
+    pub async fn with_policy(
+        policy: &str,
+        provider: Provider,
+        identical_is_duplicate: bool,
+        now: Timestamp,
+    ) -> anyhow::Result<Self> {
         let dynamo = Dynamo::memory()?;
         let ledger = dynamo.ledger().await?;
         let outbound = Arc::new(Outbound::default());
@@ -116,7 +130,7 @@ impl Metering {
             bill: Arc::new(Bill::new(provider, identical_is_duplicate)),
             provider,
             now,
-            policy: Policy::parse(POLICY)?,
+            policy: Policy::parse(policy)?,
             control_plane: ControlPlane::new("http://127.0.0.1:1", secret, outbound, "i".to_owned())?,
             rails: Rails::none(),
         })
@@ -207,6 +221,31 @@ impl Metering {
         Ok(self.looking.transact(changes.writes).await?)
     }
 
+    /// Compares the marketplace's books.
+    ///
+    /// # Errors
+    /// The ledger's.
+    pub async fn reconcile(&self) -> Result<Comparison, LedgerError> {
+        reconcile(&self.worker(), self.span(), || self.now).await
+    }
+
+    fn span(&self) -> Span {
+        Span { provider: self.provider, until: Timestamp::MAX }
+    }
+
+    fn worker(&self) -> Worker<'_, Bill> {
+        self.bill.set_now(self.now);
+        Worker {
+            ledger: &self.ledger,
+            policy: &self.policy,
+            control_plane: &self.control_plane,
+            marketplace: &*self.bill,
+            read_notice: unread,
+            rails: &self.rails,
+            outlets: None,
+        }
+    }
+
     /// Reports events.
     ///
     /// # Errors
@@ -220,18 +259,7 @@ impl Metering {
     /// # Errors
     /// The ledger's.
     pub async fn run(&self) -> Result<MeteringReport, LedgerError> {
-        self.bill.set_now(self.now);
-        let worker = Worker {
-            ledger: &self.ledger,
-            policy: &self.policy,
-            control_plane: &self.control_plane,
-            marketplace: &*self.bill,
-            read_notice: unread,
-            rails: &self.rails,
-            outlets: None,
-        };
-        let span = Span { provider: self.provider, until: Timestamp::MAX };
-        metering(&worker, span, || self.now, &()).await
+        metering(&self.worker(), self.span(), || self.now, &()).await
     }
 
     /// The process dies with the `after`th call to the ledger from now, before or after that call is done. Until
@@ -258,6 +286,18 @@ impl Metering {
     /// Time passes.
     pub fn pass(&mut self, by: SignedDuration) {
         self.now = self.now.checked_add(by).unwrap_or(self.now);
+    }
+
+    /// Changes a purchase's row and nothing else.
+    ///
+    /// # Errors
+    /// The ledger's.
+    pub async fn edit(&self, number: usize, change: impl FnOnce(&mut Subscription)) -> anyhow::Result<()> {
+        let row: Row<Subscription> = self.looking.get(&self.key(number).key()).await?.context("no such purchase")?;
+        let mut doc = row.doc.clone();
+        change(&mut doc);
+        self.looking.replace(&row, doc).await?;
+        Ok(())
     }
 
     /// All hours of a purchase.

@@ -96,7 +96,7 @@ async fn nobody_outside_is_the_host_or_microsoft() -> Done {
     let host = around.start("outside", &[], proxy).await?;
     let client = browser()?;
     let timer = json!({"Data": {"timer": {"IsPastDue": false}}, "Metadata": {}}).to_string();
-    for name in ["worker", "sweeper", "metering"] {
+    for name in ["worker", "sweeper", "metering", "reconcile"] {
         for (path, status) in [(format!("/{name}"), 404), (format!("/api/{name}"), 403)] {
             let answer = client.post(format!("{}{path}", host.url())).body(timer.clone()).send().await?;
             ensure!(answer.status().as_u16() == status, "{path}: {}", answer.status());
@@ -134,7 +134,7 @@ async fn timers_take_up_what_was_left_and_fail_only_if_the_ledger_does() -> Done
     // A notice is left to the request that brought it for a while; that while is over.
     let due = RawNotice { attempts: Attempts::at(row.doc.received_at), ..row.doc.clone() };
     around.ledger.replace(&row, due).await?;
-    for timer in ["worker", "sweeper", "metering"] {
+    for timer in ["worker", "sweeper", "metering", "reconcile"] {
         let run = host.fire(timer).await?;
         ensure!(matches!(run.outcome, Outcome::Succeeded(_)), "{timer}: {run:?}");
     }

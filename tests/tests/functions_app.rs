@@ -98,7 +98,7 @@ fn what_is_deployed_is_what_the_host_understands() {
     let mode = std::fs::metadata(&app.settings.executable).unwrap().permissions().mode();
     assert!(out.join("policy.toml").is_file() && mode & 0o111 == 0o111);
     let names: Vec<_> = app.functions.iter().map(|function| function.name.as_str()).collect();
-    assert_eq!(names, ["landing", "metering", "sweeper", "webhook", "worker"]);
+    assert_eq!(names, ["landing", "metering", "reconcile", "sweeper", "webhook", "worker"]);
     for function in &app.functions {
         match &function.trigger {
             Trigger::Http { route, methods, level } => {

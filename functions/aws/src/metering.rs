@@ -123,16 +123,17 @@ fn size(sent: &Sent) -> usize {
     parts.chain(whom.map(str::len)).sum::<usize>().saturating_add(220)
 }
 
-/// What AWS says of a record. What it does not mention it has not looked at.
+/// What AWS says of a record.
 fn found(answer: &BatchMeterUsageOutput, sent: &Sent) -> Metered {
     let of_it = |result: &&UsageRecordResult| result.usage_record().is_some_and(|record| same_hour(record, sent));
     if let Some(result) = answer.results().iter().find(of_it) {
         return told(result, sent);
     }
-    if !answer.unprocessed_records().iter().any(|record| same_hour(record, sent)) {
-        tracing::warn!(dimension = sent.dimension(), "AWS says nothing of a usage record");
+    if answer.unprocessed_records().iter().any(|record| same_hour(record, sent)) {
+        return Metered::Unprocessed;
     }
-    Metered::Unprocessed
+    tracing::warn!(dimension = sent.dimension(), "AWS says nothing of a usage record");
+    Metered::Unclear
 }
 
 /// Whether both are about the same customer, dimension and time.
@@ -158,7 +159,7 @@ fn told(result: &UsageRecordResult, sent: &Sent) -> Metered {
         Some("CustomerNotSubscribed") => Metered::NotSubscribed,
         status => {
             tracing::error!(status = status.unwrap_or("none"), "AWS gives a usage record a status that is not known");
-            Metered::Unprocessed
+            Metered::Unclear
         }
     }
 }
@@ -296,7 +297,7 @@ mod tests {
         assert_eq!(found(&answer, &first), Metered::Accepted { record: Some("id".into()) });
         assert_eq!(found(&answer, &second), Metered::Unprocessed);
         assert_eq!(found(&answer, &third), Metered::NotSubscribed);
-        assert_eq!(found(&answer, &fourth), Metered::Unprocessed, "not mentioned");
+        assert_eq!(found(&answer, &fourth), Metered::Unclear, "not mentioned");
     }
 
     #[test]
@@ -317,7 +318,7 @@ mod tests {
             ("DuplicateRecord", 17, duplicate(None)),
             ("DuplicateRecord", 16, duplicate(Some(16))),
             ("CustomerNotSubscribed", 17, Metered::NotSubscribed),
-            ("SomethingNew", 17, Metered::Unprocessed),
+            ("SomethingNew", 17, Metered::Unclear),
         ] {
             assert_eq!(told(&result(&has(echoed), status), &sent), wanted, "{status} {echoed}");
         }

@@ -1,5 +1,5 @@
 //! What the Functions host calls. Two namespaces that never meet: whatever comes from outside keeps the route prefix
-//! (`/api/…`), whatever the host calls by itself has none (`GET /`, and `POST` to `/worker`, `/sweeper`, `/metering`). So
+//! (`/api/…`), whatever the host calls by itself has none (`GET /`, and `POST` to `/worker`, `/sweeper`, `/metering`, `/reconcile`). So
 //! nobody outside can forge a call of the host.
 //!
 //! The host is always answered with JSON and never with an empty body (an empty one leaves an invocation hanging until it
@@ -18,6 +18,7 @@ use tradepost::disposition::chain;
 use tradepost::ledger::{Ledger, LedgerError, Provider};
 use tradepost::outbound::Outbound;
 use tradepost::sweeper::{Rails, Report, SweepError};
+use tradepost::usage::reconcile::Comparison;
 use tradepost::usage::run::MeteringReport;
 use tradepost::web::{Reply, told_path};
 
@@ -127,6 +128,7 @@ impl Handler {
             (&Method::POST, "/worker") => swept(self.work.again(&self.clock).await),
             (&Method::POST, "/sweeper") => swept(self.work.sweep(&self.clock).await),
             (&Method::POST, "/metering") => metered(self.work.meter(&self.clock).await),
+            (&Method::POST, "/reconcile") => compared(self.work.reconcile(&self.clock).await),
             _ => json_answer(StatusCode::NOT_FOUND, &json!({"error": "no such function"})),
         }
     }
@@ -169,6 +171,14 @@ fn metered(run: Result<MeteringReport, LedgerError>) -> Response<Bytes> {
     }))
 }
 
+fn compared(run: Result<Comparison, LedgerError>) -> Response<Bytes> {
+    ran(run.map(|done| {
+        let Comparison { equal, differences, unanswered } = done;
+        let end = if unanswered { ", and Microsoft's books could not be read" } else { "" };
+        format!("{equal} days of usage agree, {} differ{end}", differences.len())
+    }))
+}
+
 /// What a timer's run came to, in a line of the host's log.
 fn ran(run: Result<String, impl std::error::Error>) -> Response<Bytes> {
     match run {
@@ -204,6 +214,7 @@ mod tests {
             ("/api/worker", Some("/worker")),
             ("/api/metering", Some("/metering")),
             ("/metering", None),
+            ("/reconcile", None),
             ("/api/api/worker", Some("/api/worker")),
             ("/apiworker", None),
             ("/worker", None),

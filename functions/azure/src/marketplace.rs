@@ -6,11 +6,14 @@
 //! the subscription itself is read, and what it says is what counts, whatever the notice said. So it is for a notice that
 //! leaves most out; what an operation asks that still waits is then read from the operation.
 
+use jiff::civil::Date;
 use tradepost::disposition::{Dispose, Disposition};
 use tradepost::entitlement::Entitlement;
-use tradepost::marketplace::{Acknowledged, Marketplace, MarketplaceError, MeterError, Metered, Standing, UsageRecord};
+use tradepost::marketplace::{
+    Acknowledged, Booked, Marketplace, MarketplaceError, MeterError, Metered, Standing, UsageRecord,
+};
 use tradepost::notice::{Notice, Subject, Word};
-use tradepost::subscription::{EndReason, Sign, Subscription, SubscriptionKey};
+use tradepost::subscription::{EndReason, Sign, Subscription, SubscriptionKey, Terms};
 
 use crate::fulfillment::Fulfillment;
 use crate::fulfillment::activation::Activation;
@@ -179,6 +182,14 @@ impl Marketplace for AzureMarketplace {
 
     async fn standing(&self, subscription: &Subscription) -> Result<Standing, MarketplaceError> {
         Ok(standing(&self.fulfillment.subscription(id(&subscription.key)?).await?.status))
+    }
+
+    async fn terms(&self, subscription: &Subscription) -> Result<Option<Terms>, MarketplaceError> {
+        Ok(Some(terms(&self.fulfillment.subscription(id(&subscription.key)?).await?)))
+    }
+
+    async fn books(&self, day: Date) -> Result<Option<Vec<Booked>>, MarketplaceError> {
+        Ok(Some(metering::books(&self.fulfillment, day).await?))
     }
 
     async fn confirmed(&self, notice: Notice) -> Result<Notice, MarketplaceError> {

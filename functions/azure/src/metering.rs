@@ -4,13 +4,14 @@
 //! takes nothing, but may again; everything else but `Error` no repetition changes (Microsoft: Marketplace metered
 //! billing APIs).
 
+use jiff::civil::Date;
 use tradepost::disposition::{Dispose, Disposition};
-use tradepost::marketplace::{MeterError, Metered, UsageRecord};
+use tradepost::marketplace::{Booked, MeterError, Metered, UsageRecord};
 use tradepost::subscription::SubscriptionKey;
 
 use crate::fulfillment::Fulfillment;
 use crate::fulfillment::error::FulfillmentError;
-use crate::fulfillment::metering::{UsageAnswer, UsageEvent, UsageStatus};
+use crate::fulfillment::metering::{ReconStatus, UsageAnswer, UsageDay, UsageEvent, UsageStatus};
 
 /// Reports records in one call and says what became of each. What cannot be told at all is refused without being sent.
 ///
@@ -22,10 +23,44 @@ pub async fn meter(fulfillment: &Fulfillment, records: &[UsageRecord]) -> Result
     let answers = if sent.is_empty() { Vec::new() } else { fulfillment.tell_usage(&sent).await.map_err(failure)? };
     let mut answers = answers.into_iter();
     let of = |event: &Result<UsageEvent, &'static str>| match event {
-        Ok(_) => answers.next().flatten().map_or(Metered::Unprocessed, metered),
+        Ok(_) => answers.next().flatten().map_or(Metered::Unclear, metered),
         Err(why) => Metered::Refused((*why).to_owned()),
     };
     Ok(events.iter().map(of).collect())
+}
+
+/// Microsoft's books of a day. A day in which a row does not read is not known.
+///
+/// # Errors
+/// As the API's.
+pub async fn books(fulfillment: &Fulfillment, day: Date) -> Result<Vec<Booked>, FulfillmentError> {
+    let days = fulfillment.usage_of(day).await?;
+    if days.unreadable > 0 {
+        return Err(FulfillmentError::Unreadable("a row of the usage that Microsoft lists"));
+    }
+    Ok(days.rows.into_iter().filter(|row| row.day == day).map(booked).collect())
+}
+
+fn booked(row: UsageDay) -> Booked {
+    let (good, status) = match row.status {
+        // What is not processed yet is compared by what it was told.
+        ReconStatus::Submitted => (true, "Submitted".to_owned()),
+        ReconStatus::Accepted => (true, "Accepted".to_owned()),
+        ReconStatus::Rejected => (false, "Rejected".to_owned()),
+        ReconStatus::Mismatch => (false, "Mismatch".to_owned()),
+        ReconStatus::Other(status) => (false, status),
+    };
+    let quantity = match row.processed.filter(|_| status == "Accepted") {
+        Some(processed) => processed,
+        None => row.submitted,
+    };
+    Booked {
+        subscription: SubscriptionKey::Azure { id: row.subscription.to_string() },
+        dimension: row.dimension,
+        quantity,
+        good,
+        status,
+    }
 }
 
 /// A record as Microsoft takes it, or why it takes none such, in a word like Microsoft's own.

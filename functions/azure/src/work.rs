@@ -14,6 +14,7 @@ use tradepost::marketplace::Marketplace;
 use tradepost::policy::Policy;
 use tradepost::retry::later;
 use tradepost::sweeper::{Rails, Report, Span, SweepError, asked};
+use tradepost::usage::reconcile::{Comparison, reconcile};
 use tradepost::usage::run::{MeteringReport, metering};
 use tradepost::work::{Outlets, Worker};
 
@@ -94,6 +95,15 @@ impl Work {
         let rails = Rails::none();
         let worker = Worker { outlets: Some(&self.outlets), ..self.within(&rails) };
         metering(&worker, span(clock), || clock(), &()).await
+    }
+
+    /// The timer `reconcile`: Microsoft's books are compared with what it accepted.
+    ///
+    /// # Errors
+    /// The ledger's.
+    pub async fn reconcile(&self, clock: &Clock) -> Result<Comparison, LedgerError> {
+        let rails = Rails::none();
+        reconcile(&self.within(&rails), span(clock), || clock()).await
     }
 
     async fn sweep_within(&self, rails: &Rails, event: &Value, clock: &Clock) -> Result<Report, SweepError> {

@@ -73,8 +73,17 @@ impl Bench {
         found.cloned().with_context(|| format!("there is no organization {value}"))
     }
 
+    /// What the Microsoft marketplace bills a subscription by usage.
+    pub async fn azure_bill(&self, subscription: &str) -> anyhow::Result<Value> {
+        self.get(&format!("{}/sim/usage/{subscription}", self.at.azure)).await
+    }
+
     async fn state(&self, party: &str) -> anyhow::Result<Value> {
-        let text = self.client.get(format!("{party}/sim/state")).send().await?.text().await?;
+        self.get(&format!("{party}/sim/state")).await
+    }
+
+    async fn get(&self, url: &str) -> anyhow::Result<Value> {
+        let text = self.client.get(url).send().await?.text().await?;
         Ok(serde_json::from_str(&text)?)
     }
 

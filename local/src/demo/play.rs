@@ -8,6 +8,7 @@ use jiff::SignedDuration;
 use tradepost::policy::Listing;
 use url::Url;
 
+use super::account::Account;
 use super::bench::Bench;
 use super::steps::Words;
 use super::{Scenario, Tally};
@@ -29,6 +30,8 @@ pub struct Play {
     pub other: Option<Listing>,
     /// One of the same product in another marketplace, if there is one.
     pub elsewhere: Option<Listing>,
+    /// The bill beside what was posted, where usage was; shown when everything has been played.
+    pub(super) accounts: Vec<Account>,
     part: String,
     terminal: Terminal,
     server: tokio::task::JoinHandle<()>,
@@ -62,12 +65,18 @@ impl Play {
             other,
             elsewhere,
             stack,
+            accounts: Vec::new(),
             part: part.to_owned(),
             terminal,
             server,
             steps: 0,
             failed: 0,
         })
+    }
+
+    /// What is being played.
+    pub(super) fn part(&self) -> &str {
+        &self.part
     }
 
     /// From now on the steps are about this listing.

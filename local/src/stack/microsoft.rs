@@ -36,7 +36,7 @@ pub(super) const SIGN_IN: &str = "e5d07c3a-94b2-4a16-b8ef-03c6d2719f45";
 /// The name in a webhook's token. Nothing is served there.
 const STS: &str = "https://sts.windows.net";
 /// Timers of the Functions app.
-pub(super) const TIMERS: usize = 3;
+pub(super) const TIMERS: usize = 4;
 /// The handler's port, as the host would have chosen one.
 const PORT: u16 = 7071;
 
@@ -72,7 +72,12 @@ impl Timer {
     pub(super) fn all(now: Timestamp) -> [Self; TIMERS] {
         let minutes = SignedDuration::from_mins;
         let timer = |function, every, after| Self { function, every: minutes(every), after, ran_at: now };
-        [timer("worker", 1, None), timer("sweeper", 5, None), timer("metering", 60, Some(minutes(5)))]
+        [
+            timer("worker", 1, None),
+            timer("sweeper", 5, None),
+            timer("metering", 60, Some(minutes(5))),
+            timer("reconcile", 24 * 60, Some(minutes(6 * 60 + 30))),
+        ]
     }
 
     /// When it runs next, if not more often than `rarest`.

@@ -60,7 +60,7 @@ pub fn next(hour: &Hour, fresh: bool, said: &Metered, subscription: Option<&Subs
             let reason = "the marketplace says that the buyer is not subscribed";
             Next::lost(Stage::Refused, None, in_doubt(reason, fresh))
         }
-        Metered::Unprocessed => Next::Again,
+        Metered::Unprocessed | Metered::Unclear => Next::Again,
         // The policy or the listing may be put right; the hour is taken as it is then.
         Metered::Refused(code) if may_be_mended(code) => {
             tracing::error!(hour = %hour.key(), code, "the marketplace does not know what is reported; look at the listing");

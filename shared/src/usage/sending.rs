@@ -212,7 +212,7 @@ impl<M: Marketplace, P: Pace> Sending<'_, M, P> {
             known.read(self.ledger(), std::slice::from_ref(&row)).await?;
             match self.fate(&row, &[], &known, when) {
                 Some(Fate::Wait(why)) => {
-                    if let Some(done) = self.postpone(&row, now).await? {
+                    if let Some(done) = self.postpone(&row, why, now).await? {
                         tracing::info!(hour = %key, why, "usage waits");
                         report.held += done;
                         return Ok(None);
@@ -226,7 +226,8 @@ impl<M: Marketplace, P: Pace> Sending<'_, M, P> {
                 }
                 Some(Fate::AskTerms) if self.learn_terms(&row.doc.subscription).await? => continue,
                 Some(Fate::AskTerms) => {
-                    report.held += self.postpone(&row, now).await?.unwrap_or_default();
+                    let why = "when its term ends, and so what it includes, is not known yet";
+                    report.held += self.postpone(&row, why, now).await?.unwrap_or_default();
                     return Ok(None);
                 }
                 Some(Fate::Move(_) | Fate::Seal(..)) => {}
@@ -274,8 +275,9 @@ impl<M: Marketplace, P: Pace> Sending<'_, M, P> {
     }
 
     /// Looks at it again with the next run. None if somebody was faster.
-    async fn postpone(&self, row: &Row<Hour>, now: Timestamp) -> Result<Option<u32>, LedgerError> {
+    async fn postpone(&self, row: &Row<Hour>, why: &str, now: Timestamp) -> Result<Option<u32>, LedgerError> {
         let mut hour = row.doc.clone();
+        hour.attempts.last_failure = Some(why.to_owned());
         hour.attempts.not_before = next_run(now);
         match self.ledger().replace(row, hour).await {
             Ok(_) => Ok(Some(1)),
@@ -427,7 +429,7 @@ impl<M: Marketplace, P: Pace> Sending<'_, M, P> {
             let mut calls: BTreeMap<(&str, bool), Vec<usize>> = BTreeMap::new();
             for (index, (sent, answer)) in sending.iter().zip(&answers).enumerate() {
                 let legacy = matches!(sent.record.subscription, SubscriptionKey::AwsLegacy { .. });
-                if matches!(&answer.word, Word::Said(Metered::Unprocessed) | Word::Silent(_)) {
+                if matches!(&answer.word, Word::Said(Metered::Unprocessed | Metered::Unclear) | Word::Silent(_)) {
                     calls.entry((&sent.record.product, legacy)).or_default().push(index);
                 }
             }
@@ -455,9 +457,10 @@ impl<M: Marketplace, P: Pace> Sending<'_, M, P> {
             };
             match self.worker.marketplace.meter(&records).await {
                 Ok(said) => {
-                    let missing = std::iter::repeat(Metered::Unprocessed);
+                    let missing = std::iter::repeat(Metered::Unclear);
                     for (index, said) in indices.iter().zip(said.into_iter().chain(missing)) {
-                        set(*index, Word::Said(said), false);
+                        let doubt = said == Metered::Unclear;
+                        set(*index, Word::Said(said), doubt);
                     }
                 }
                 Err(MeterError::Spoilt(code)) => match indices.as_slice() {
@@ -540,7 +543,11 @@ impl<M: Marketplace, P: Pace> Sending<'_, M, P> {
             Metered::Duplicate { accepted: None, .. } if sent.fresh && self.licence_went_on(hour).await? => {
                 return Ok(Next::Carry("the same licence was billed for this hour under the agreement before"));
             }
-            Metered::Accepted { .. } | Metered::Duplicate { .. } | Metered::Unprocessed | Metered::Refused(_) => None,
+            Metered::Accepted { .. }
+            | Metered::Duplicate { .. }
+            | Metered::Unprocessed
+            | Metered::Unclear
+            | Metered::Refused(_) => None,
         };
         Ok(next(hour, sent.fresh, said, subscription.as_ref(), now))
     }

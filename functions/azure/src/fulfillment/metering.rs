@@ -206,9 +206,8 @@ impl Fulfillment {
         let mut call = self.call("list usage", http::Method::GET, "usageEvents")?;
         // Whether the end belongs to it is not said; asked for a day more, it does not matter.
         let next = day.checked_add(1.day()).unwrap_or(day);
-        let mut query = call.url.query_pairs_mut();
-        query.append_pair("usageStartDate", &day.to_string()).append_pair("UsageEndDate", &next.to_string());
-        drop(query);
+        let (from, to) = (day.to_string(), next.to_string());
+        call.url.query_pairs_mut().append_pair("usageStartDate", &from).append_pair("UsageEndDate", &to);
         let body = list(&self.send(call).await?)?;
         let rows = match &body {
             Value::Null => &[][..],

@@ -59,6 +59,11 @@ impl Dynamo {
         self.database.clone()
     }
 
+    /// Answers a request as DynamoDB would over HTTP.
+    pub fn answer(&self, request: &http::Request<Bytes>) -> http::Response<Bytes> {
+        answer(&self.database, request)
+    }
+
     /// The SDK's real client.
     pub fn client(&self) -> Client {
         let database = self.database.clone();

@@ -5,5 +5,6 @@ pub mod dice;
 pub mod inspection;
 pub mod lambda_host;
 pub mod metered;
+pub mod metering_load;
 pub mod stage;
 pub mod world;

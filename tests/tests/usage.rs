@@ -2,13 +2,17 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::collections::BTreeMap;
+use std::path::Path;
+
 use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
 use system_tests::bill::Trouble;
-use system_tests::metered::{Metering, event};
-use tradepost::ledger::Provider;
+use system_tests::metered::{Metering, PRODUCT, event};
+use tradepost::ledger::{Lane, Provider, Write};
 use tradepost::subscription::{EndReason, State};
 use tradepost::usage::Quantity;
-use tradepost::usage::hour::Stage;
+use tradepost::usage::hour::{Hour, Stage};
 use tradepost::usage::report::{Refusal, Reported};
 
 fn t(text: &str) -> Timestamp {
@@ -151,4 +155,76 @@ async fn the_end_flushes_what_is_over_at_once_and_the_last_hour_when_the_product
         let again = world.report(&events).await.unwrap();
         assert!(matches!(again[0], Reported::Duplicate { .. }), "a retry hears what it heard: {again:?}");
     }
+}
+
+/// What was asked of the ledger since the last time: calls by operation, and the keys they read by.
+fn asked(world: &Metering) -> (BTreeMap<String, usize>, usize) {
+    let (mut calls, mut keys) = (BTreeMap::new(), 0);
+    for call in world.wire().take_calls() {
+        let operation = call.operation.rsplit('.').next().unwrap().to_owned();
+        let body: Value = serde_json::from_slice(&call.body).unwrap();
+        keys += match operation.as_str() {
+            "GetItem" => 1,
+            "BatchGetItem" => body["RequestItems"]["tradepost"]["Keys"].as_array().unwrap().len(),
+            _ => 0,
+        };
+        *calls.entry(operation).or_default() += 1;
+    }
+    (calls, keys)
+}
+
+#[tokio::test]
+async fn a_run_reads_what_is_due_and_nothing_else_however_much_is_open() {
+    let (start, purchases, open) = (t("2026-11-10T09:00:00Z"), 100, 29);
+    let mut world = Metering::new(Provider::Aws, false, start).await.unwrap();
+    for number in 0..purchases {
+        world.buy(number).await.unwrap();
+        let hour = |ahead: i64| {
+            let hour = start.checked_add(hours(ahead)).unwrap();
+            let open = Hour::open(&world.key(number), PRODUCT, "gb", hour, &Metering::organization(number));
+            Write::create(&Hour { amount: units("7"), events: 1, ..open })
+        };
+        world.looking.transact((0..=open).map(hour).collect()).await.unwrap();
+    }
+    world.pass(minutes(65));
+    asked(&world);
+    let done = world.run().await.unwrap();
+    assert_eq!((done.hours, done.accepted), (100, 100), "of three thousand that are open: {done:?}");
+    let (calls, keys) = asked(&world);
+    // Each hour with its purchase and its account; nothing of the 2900 that are not due.
+    assert_eq!(keys, 3 * purchases, "{calls:?}");
+    // A page of each shard, and the look at the last usage between the batches.
+    let looks = usize::from(Lane::Metering.shards()) + 4;
+    assert!(calls["Query"] <= looks, "{calls:?}");
+    let others: Vec<&str> = calls.keys().map(String::as_str).collect();
+    assert_eq!(others, ["BatchGetItem", "Query", "TransactWriteItems"]);
+    assert_eq!(world.run().await.unwrap().hours, 0);
+    let (calls, keys) = asked(&world);
+    assert_eq!((calls.into_iter().collect::<Vec<_>>(), keys), (vec![("Query".to_owned(), 9)], 0), "nothing is due");
+}
+
+#[test]
+fn nothing_scans_the_table_and_no_role_may() {
+    fn sources(folder: &Path, found: &mut Vec<(String, String)>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                sources(&path, found);
+            } else if path.extension().is_some_and(|name| name == "rs") {
+                found.push((path.display().to_string(), std::fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut found = Vec::new();
+    for folder in ["shared/src", "functions/aws/src", "functions/azure/src"] {
+        sources(&root.join(folder), &mut found);
+    }
+    assert!(found.len() > 50, "the sources are not where they were");
+    // The SDK's call has no arguments; an iterator's has two.
+    let scans: Vec<&String> = found.iter().filter(|(_, text)| text.contains(".scan()")).map(|(path, _)| path).collect();
+    assert!(scans.is_empty(), "{scans:?}");
+    let template = std::fs::read_to_string(root.join("template.yaml")).unwrap();
+    assert!(template.contains("dynamodb:Query"));
+    assert!(!template.contains("dynamodb:Scan") && !template.contains("dynamodb:*"));
 }

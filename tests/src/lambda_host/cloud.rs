@@ -141,11 +141,16 @@ impl Stage {
     /// # Errors
     /// If its binary is missing or cannot be started.
     pub async fn start_with(&self, name: &str, changed: &[(&str, &str)]) -> anyhow::Result<Function> {
+        Function::start(name, &self.environment_with(changed)).await
+    }
+
+    /// What a function finds in its environment, with some variables set otherwise; an empty value leaves one out.
+    pub fn environment_with(&self, changed: &[(&str, &str)]) -> Vec<(String, String)> {
         let mut environment = self.environment.clone();
         environment.retain(|(name, _)| !changed.iter().any(|(other, _)| other == name));
         let set = changed.iter().filter(|(_, value)| !value.is_empty());
         environment.extend(set.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        Function::start(name, &environment).await
+        environment
     }
 
     /// A buyer accepts the offer; gives the agreement, the licence ARN and the token of its landing.

@@ -130,12 +130,7 @@ impl Function {
     /// # Errors
     /// If the system does not tell.
     pub fn processor_time(&self) -> anyhow::Result<Duration> {
-        let id = self.child.id().context("it has ended")?;
-        let mut sum = 0_u64;
-        for thread in std::fs::read_dir(format!("/proc/{id}/task"))? {
-            sum = sum.saturating_add(on_processor(&std::fs::read_to_string(thread?.path().join("schedstat"))?));
-        }
-        Ok(Duration::from_nanos(sum))
+        processor_time(self.child.id().context("it has ended")?)
     }
 
     /// The most memory it has held so far, in kilobytes (`VmHWM`).
@@ -143,11 +138,30 @@ impl Function {
     /// # Errors
     /// If the system does not tell.
     pub fn peak_kilobytes(&self) -> anyhow::Result<u64> {
-        let id = self.child.id().context("it has ended")?;
-        let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
-        Ok(line.trim().trim_end_matches("kB").trim().parse()?)
+        peak_kilobytes(self.child.id().context("it has ended")?)
     }
+}
+
+/// The time the threads of a process have been on a processor.
+///
+/// # Errors
+/// If the system does not tell.
+pub fn processor_time(id: u32) -> anyhow::Result<Duration> {
+    let mut sum = 0_u64;
+    for thread in std::fs::read_dir(format!("/proc/{id}/task"))? {
+        sum = sum.saturating_add(on_processor(&std::fs::read_to_string(thread?.path().join("schedstat"))?));
+    }
+    Ok(Duration::from_nanos(sum))
+}
+
+/// The most memory a process has held, in kilobytes (`VmHWM`).
+///
+/// # Errors
+/// If the system does not tell.
+pub fn peak_kilobytes(id: u32) -> anyhow::Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
+    Ok(line.trim().trim_end_matches("kB").trim().parse()?)
 }
 
 /// The time a line of `schedstat` tells, in nanoseconds.

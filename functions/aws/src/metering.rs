@@ -175,7 +175,8 @@ fn classify(error: &SdkError<BatchMeterUsageError, HttpResponse>) -> MeterError 
             | "InvalidTagException"
             | "InvalidUsageAllocationsException"
             | "InvalidCustomerIdentifierException"
-            | "TimestampOutOfBoundsException",
+            | "TimestampOutOfBoundsException"
+            | "ValidationException",
         ) => MeterError::Spoilt(name),
         Some("ThrottlingException" | "RequestLimitExceeded") => MeterError::NotNow(name),
         _ if throttled => MeterError::NotNow(name),

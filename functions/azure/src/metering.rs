@@ -20,7 +20,11 @@ use crate::fulfillment::metering::{ReconStatus, UsageAnswer, UsageDay, UsageEven
 pub async fn meter(fulfillment: &Fulfillment, records: &[UsageRecord]) -> Result<Vec<Metered>, MeterError> {
     let events: Vec<Result<UsageEvent, &'static str>> = records.iter().map(event).collect();
     let sent: Vec<&UsageEvent> = events.iter().filter_map(|event| event.as_ref().ok()).collect();
-    let answers = if sent.is_empty() { Vec::new() } else { fulfillment.tell_usage(&sent).await.map_err(failure)? };
+    let answers = if sent.is_empty() {
+        Vec::new()
+    } else {
+        fulfillment.tell_usage(&sent).await.map_err(|error| failure(error, sent.len()))?
+    };
     let mut answers = answers.into_iter();
     let of = |event: &Result<UsageEvent, &'static str>| match event {
         Ok(_) => answers.next().flatten().map_or(Metered::Unclear, metered),
@@ -89,7 +93,7 @@ fn metered(answer: UsageAnswer) -> Metered {
 }
 
 /// What a failed call means for everything in it.
-fn failure(error: FulfillmentError) -> MeterError {
+fn failure(error: FulfillmentError, records: usize) -> MeterError {
     let said = error.code().to_owned();
     match error {
         FulfillmentError::Token(error) => match error.disposition() {
@@ -102,6 +106,9 @@ fn failure(error: FulfillmentError) -> MeterError {
         }
         // Nothing in the call is to blame for that.
         FulfillmentError::BadRequest(code) if code.contains("ApiVersion") => MeterError::Denied(code),
+        // A record by itself never spoils a batch (its own fate would be told by an answer of 200): the call is not
+        // understood, and somebody has to look.
+        FulfillmentError::BadRequest(code) if records <= 1 => MeterError::Denied(code),
         FulfillmentError::BadRequest(code) => MeterError::Spoilt(code),
         // Documented for single events; in a batch it would say that something was taken before.
         FulfillmentError::Conflict => MeterError::Unknown(said),

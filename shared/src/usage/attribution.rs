@@ -123,7 +123,7 @@ fn running(subscription: &Subscription, at: Timestamp, now: Timestamp) -> Vec<Ti
     let began = subscription.in_force_since.map_or(Timestamp::MIN, hour_of);
     let own = Some(hour_of(at)).filter(|hour| *hour >= began && now < last_call(provider, *hour));
     let present = hour_of(now).max(began);
-    let mut hours: Vec<_> = own.into_iter().chain([present, end_of(present)]).collect();
+    let mut hours: Vec<_> = own.into_iter().chain([present, end_of(present), end_of(end_of(present))]).collect();
     hours.dedup();
     hours
 }

@@ -66,10 +66,16 @@ fn month_closed(at: Timestamp) -> Timestamp {
     closed.map_or(Timestamp::MAX, |closed| closed.timestamp())
 }
 
+/// Microsoft tells a term's last day, at midnight; the term ends with that day.
+fn first_after(told: Timestamp) -> Timestamp {
+    let is_a_day = told.as_second().rem_euclid(24 * 3600) == 0;
+    if is_a_day { later(told, SignedDuration::from_hours(24)) } else { told }
+}
+
 /// When the term that an hour belongs to ends, where the marketplace tells of terms. A term that has been renewed
 /// without our having heard of it is reckoned on from the last one known.
 pub fn term_end(terms: &Terms, hour: Timestamp) -> Option<Timestamp> {
-    let anchor = terms.ends_at?;
+    let anchor = first_after(terms.ends_at?);
     let unit: Option<Span> = terms.term_unit.as_deref().and_then(|text| text.parse().ok());
     let Some(unit) = unit.filter(|unit| unit.is_positive()) else { return Some(anchor) };
     let zoned = anchor.to_zoned(TimeZone::UTC);
@@ -125,13 +131,17 @@ mod tests {
             ..Terms::default()
         };
         let end = |ends_at: &str, hour: &str| term_end(&terms(ends_at), t(hour)).unwrap();
-        assert_eq!(end("2026-12-01T00:00:00Z", "2026-11-15T00:00:00Z"), t("2026-12-01T00:00:00Z"));
+        // The last day belongs to the term, and whoever tells of the next one tells the same.
+        assert_eq!(end("2026-11-30T00:00:00Z", "2026-11-30T05:00:00Z"), t("2026-12-01T00:00:00Z"));
+        assert_eq!(end("2026-12-31T00:00:00Z", "2026-11-30T05:00:00Z"), t("2026-12-01T00:00:00Z"));
         // The renewal has not been heard of.
-        assert_eq!(end("2026-12-01T00:00:00Z", "2026-12-01T00:00:00Z"), t("2027-01-01T00:00:00Z"));
+        assert_eq!(end("2026-11-30T00:00:00Z", "2026-12-01T00:00:00Z"), t("2027-01-01T00:00:00Z"));
         // It has been heard of, and the hour is of the term before.
-        assert_eq!(end("2026-12-01T00:00:00Z", "2026-10-31T23:00:00Z"), t("2026-11-01T00:00:00Z"));
+        assert_eq!(end("2026-11-30T00:00:00Z", "2026-10-31T23:00:00Z"), t("2026-11-01T00:00:00Z"));
         // Reckoned from the anchor each time, so that a short month shortens no later term.
-        assert_eq!(end("2026-01-31T00:00:00Z", "2026-03-05T00:00:00Z"), t("2026-03-31T00:00:00Z"));
+        assert_eq!(end("2026-01-30T00:00:00Z", "2026-03-05T00:00:00Z"), t("2026-03-31T00:00:00Z"));
+        // An instant is one.
+        assert_eq!(end("2026-11-30T10:00:00Z", "2026-11-30T11:00:00Z"), t("2026-12-30T10:00:00Z"));
         assert_eq!(term_end(&Terms::default(), t("2026-11-15T00:00:00Z")), None);
     }
 }

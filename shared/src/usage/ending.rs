@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::calendar::end_of;
 use super::hour::Hour;
 use super::meter::Meter;
+use super::report::last_of;
 use super::run::{MeteringReport, Pace};
 use super::sending::{AT_ONCE, Sending};
 use super::telling::{final_receipt, final_requested};
@@ -30,7 +31,7 @@ const MICROSOFT_WINDOW: SignedDuration = SignedDuration::from_hours(24);
 /// How soon what was not taken is tried again.
 const SOON: SignedDuration = SignedDuration::from_mins(1);
 /// How far back from the end the hours are looked at: older ones have long been settled.
-const LOOKED_BACK: SignedDuration = SignedDuration::from_hours(-24 * 3);
+const LOOKED_BACK: SignedDuration = SignedDuration::from_hours(-24 * 35);
 /// Accounts of one receipt; a listing has fewer dimensions.
 const MOST_REMAINDERS: usize = 90;
 /// Hours of one receipt.
@@ -178,7 +179,7 @@ pub fn asked_for(
     changes.wake.push(asked.key());
     // The same sign of the same end makes the same row.
     changes.write(Write::project(&asked));
-    if !second && let Some(event) = final_requested(&asked, occasion.now) {
+    if !second && let Some(event) = final_requested(&asked, occasion) {
         changes.event(&event);
     }
     changes
@@ -235,6 +236,9 @@ pub async fn flush<M: Marketplace, P: Pace>(
         Err(error) => return Err(error),
     };
     let asked = &row.doc;
+    // Whichever sign was made first says when it ended.
+    let first = last_of(ledger, &asked.subscription).await?.filter(|_| asked.second);
+    let ended_at = first.map_or(asked.ended_at, |first| first.doc.ended_at.min(asked.ended_at));
     let subscription = ledger.get::<Subscription>(&asked.subscription.key()).await?;
     // Under a legacy key the next purchase may have begun meanwhile; the one before is over all the same.
     let over = subscription.filter(|row| {
@@ -246,21 +250,21 @@ pub async fn flush<M: Marketplace, P: Pace>(
     };
     let closing = asked.closed;
     if closing {
-        fill_to_the_end(ledger, sending.worker.policy, &subscription.doc, asked.ended_at, now).await?;
+        fill_to_the_end(ledger, sending.worker.policy, &subscription.doc, ended_at, now).await?;
     }
     let hours = left_of(ledger, asked).await?;
     // The hour of the end stays open for what the product still has to report.
     let next = subscription.doc.generation > asked.generation;
     let ready = |hour: &&Hour| {
-        let theirs = !next || hour.hour <= asked.ended_at;
-        !hour.stage.is_final() && theirs && (closing || end_of(hour.hour) <= asked.ended_at)
+        let theirs = !next || hour.hour <= ended_at;
+        !hour.stage.is_final() && theirs && (closing || end_of(hour.hour) <= ended_at)
     };
     let keys: Vec<Key> = hours.iter().filter(ready).map(Document::key).collect();
     for keys in keys.chunks(AT_ONCE) {
-        report.and(sending.work_on_all(keys, Some(asked.ended_at), now).await?);
+        report.and(sending.work_on_all(keys, Some(ended_at), now).await?);
     }
     let hours = left_of(ledger, asked).await?;
-    let settled_all = hours.iter().all(|hour| hour.stage.is_final() || (next && hour.hour > asked.ended_at));
+    let settled_all = hours.iter().all(|hour| hour.stage.is_final() || (next && hour.hour > ended_at));
     if closing && (settled_all || now >= asked.deadline) {
         let state = if settled_all { FinalState::Done } else { FinalState::Late };
         let outcome = if settled_all { "all of the last usage is settled" } else { "the deadline is past" };
@@ -287,15 +291,19 @@ async fn left_of(ledger: &Ledger, asked: &FinalUsage) -> Result<Vec<Hour>, Ledge
         for found in page.items {
             let hour = found.read::<Hour>()?.doc;
             if hour.hour < oldest {
+                hours.reverse();
                 return Ok(hours);
             }
             hours.push(hour);
         }
         match page.next {
             Some(next) => after = Some(next),
-            None => return Ok(hours),
+            None => break,
         }
     }
+    // Oldest first: what is too old to be sent is counted into the last hour before that is sealed.
+    hours.reverse();
+    Ok(hours)
 }
 
 /// The event with what became of each hour, and the accounts without what no record can carry any more.

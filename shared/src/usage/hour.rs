@@ -214,8 +214,8 @@ impl Hour {
     /// What it is worth to the marketplace: what is sent, or was, or what was lost before anything was sent.
     pub fn billed(&self) -> Quantity {
         match (&self.sealed, self.stage) {
-            (Some(Sealed { record: Some(record), .. }), _) => record.quantity,
-            (Some(sealed), Stage::Refused | Stage::Expired) => sealed.used,
+            (Some(Sealed { record: Some(record), .. }), stage) if stage != Stage::Moved => record.quantity,
+            (Some(sealed), Stage::Refused | Stage::Expired) => sealed.used.less(sealed.included),
             _ => Quantity::ZERO,
         }
     }

@@ -71,6 +71,9 @@ impl Meter {
 
     /// Changes the sums of the term that ends then.
     pub fn in_term(&mut self, ends_at: Option<Timestamp>, change: impl FnOnce(&mut TermTotals)) {
+        // An hour may have been sealed before its term had a name.
+        let named = ends_at.is_none() && self.terms.iter().all(|term| term.ends_at.is_some());
+        let ends_at = if named { self.terms.first().and_then(|term| term.ends_at) } else { ends_at };
         if !self.terms.iter().any(|term| term.ends_at == ends_at) {
             if self.terms.len() >= TERMS {
                 self.terms.remove(0);

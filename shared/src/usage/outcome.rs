@@ -66,6 +66,10 @@ pub fn next(hour: &Hour, fresh: bool, said: &Metered, subscription: Option<&Subs
             tracing::error!(hour = %hour.key(), code, "the marketplace does not know what is reported; look at the listing");
             Next::Hold(next_run(now), format!("the marketplace refuses it for now: {code}"))
         }
+        // What is carried has no tags.
+        Metered::Refused(code) if fresh && is_of_its_tags(code) && is_running(subscription) => {
+            Next::Carry("the marketplace does not take its tags")
+        }
         Metered::Expired if fresh && is_running(subscription) => Next::Carry("too old, says the marketplace"),
         Metered::Expired => Next::lost(Stage::Expired, None, in_doubt("too old, says the marketplace", fresh)),
         Metered::Refused(code) => {
@@ -82,7 +86,19 @@ pub fn in_doubt(reason: &str, fresh: bool) -> String {
 
 /// Whether a refusal is of the listing and not of the record.
 fn may_be_mended(code: &str) -> bool {
-    matches!(code, "InvalidUsageDimensionException" | "InvalidDimension" | "ResourceNotAuthorized" | "NoPlan")
+    matches!(
+        code,
+        "InvalidUsageDimensionException"
+            | "ValidationException"
+            | "InvalidDimension"
+            | "ResourceNotAuthorized"
+            | "NoPlan"
+    )
+}
+
+/// Whether a record is refused for how it is spread over tags.
+pub fn is_of_its_tags(code: &str) -> bool {
+    matches!(code, "InvalidTagException" | "InvalidUsageAllocationsException")
 }
 
 /// Whether the subscription goes on, so that a later hour can take what this one could not.

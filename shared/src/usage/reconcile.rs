@@ -26,6 +26,8 @@ const LAG: SignedDuration = SignedDuration::from_hours(6);
 const PATIENCE: SignedDuration = SignedDuration::from_hours(24 * 7);
 /// Days of one run.
 const MOST_DAYS: usize = 9;
+/// Hours of one run, in each shard of the listing.
+const MOST_HOURS: usize = 5_000;
 /// Hours of one page.
 const PAGE: i32 = 100;
 
@@ -70,7 +72,7 @@ pub async fn reconcile<M: Marketplace>(
 ) -> Result<Comparison, LedgerError> {
     let now = clock();
     let mut done = Comparison::default();
-    let groups = ripe(worker.ledger, span, now).await?;
+    let groups = ripe(worker.ledger, span, &clock).await?;
     let days: BTreeSet<Date> = groups.keys().map(|(day, ..)| *day).collect();
     for day in days.into_iter().take(MOST_DAYS) {
         if clock() >= span.until {
@@ -106,17 +108,27 @@ pub async fn reconcile<M: Marketplace>(
 }
 
 /// The accepted hours that have not been compared and whose day is long enough over.
-async fn ripe(ledger: &Ledger, span: Span, now: Timestamp) -> Result<BTreeMap<Group, Vec<Key>>, LedgerError> {
+async fn ripe(
+    ledger: &Ledger,
+    span: Span,
+    clock: &impl Fn() -> Timestamp,
+) -> Result<BTreeMap<Group, Vec<Key>>, LedgerError> {
     let mut groups: BTreeMap<Group, Vec<Key>> = BTreeMap::new();
+    let now = clock();
     for shard in 0..LISTING_SHARDS {
-        let mut after = None;
-        loop {
+        let (mut after, mut seen) = (None, 0_usize);
+        // Oldest first: behind an hour that is not ripe no other is. What is left is for the next run.
+        'shard: while seen < MOST_HOURS && clock() < span.until {
             let (rows, next) = ledger.listed::<Hour>("accepted", shard, after, PAGE).await?;
+            seen += rows.len();
             for Row { doc, .. } in rows {
                 let day = day_of(doc.hour);
                 let over = begins(day).checked_add(SignedDuration::from_hours(24) + LAG);
+                if over.is_ok_and(|over| over > now) {
+                    break 'shard;
+                }
                 let theirs = doc.subscription.provider() == span.provider && doc.stage == Stage::Accepted;
-                if theirs && !doc.compared && over.is_ok_and(|over| over <= now) {
+                if theirs && !doc.compared {
                     let key = doc.key();
                     groups.entry((day, doc.subscription, doc.dimension)).or_default().push(key);
                 }

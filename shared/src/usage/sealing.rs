@@ -90,6 +90,10 @@ impl Counted<'_> {
 pub fn fate(counted: Counted<'_>, now: Timestamp) -> Fate {
     let Counted { hour, subscription, .. } = counted;
     let provider = hour.subscription.provider();
+    // A zero is worth something as its own hour only.
+    if hour.zero && counted.used().is_zero() && now >= last_try(provider, hour.hour) {
+        return sealed(Counted { hour: &Hour { zero: false, ..hour.clone() }, ..counted }, now);
+    }
     let stamp = stamp(hour, subscription);
     let too_old = now >= edge(provider, stamp);
     let before_it_began = subscription.in_force_since.is_some_and(|began| hour.hour < hour_of(began));
@@ -163,43 +167,66 @@ fn whole_second_after(at: Timestamp) -> Timestamp {
     if hour_of(up) == hour_of(at) { up } else { whole }
 }
 
-/// An hour of which nothing is billed any more. What is included and what waits stay for other hours.
+/// An hour that has expired.
+pub fn too_late(counted: Counted<'_>, why: &str, now: Timestamp) -> (Hour, Meter) {
+    never_billed(counted, Stage::Expired, why, now)
+}
+
 fn lost(counted: Counted<'_>, stage: Stage, why: &str, now: Timestamp) -> Fate {
-    let Counted { hour, subscription, listing, .. } = counted;
-    let rule = listing.and_then(|listing| listing.meter(&hour.dimension));
-    let (used, mut meter) = (counted.used(), counted.meter.clone());
-    let term = meter.known_as(term_of(hour, subscription, rule));
-    meter.in_term(term, |term| {
-        term.used = term.used.saturating_plus(used);
-        let sum = if stage == Stage::Expired { &mut term.expired } else { &mut term.refused };
-        *sum = sum.saturating_plus(used);
-    });
-    let (included, carried) = (Quantity::ZERO, Quantity::ZERO);
-    let sealed = Sealed {
-        at: now,
-        term,
-        used,
-        included,
-        carried_in: carried,
-        carried_out: carried,
-        record: None,
-        in_doubt: false,
-        leased: false,
-    };
-    let hour = Hour { sealed: Some(sealed), ..hour.clone() }.settled(stage, now, None, Some(why.to_owned()));
+    let (hour, meter) = never_billed(counted, stage, why, now);
     Fate::Seal(Box::new(hour), Box::new(meter))
 }
 
-fn sealed(counted: Counted<'_>, now: Timestamp) -> Fate {
-    let Counted { hour, meter, subscription, listing, .. } = counted;
-    let provider = hour.subscription.provider();
+/// An hour of which nothing is billed any more. What is included is used up by it as by any other; what waits goes on
+/// waiting.
+fn never_billed(counted: Counted<'_>, stage: Stage, why: &str, now: Timestamp) -> (Hour, Meter) {
+    let mut meter = counted.meter.clone();
+    let Usage { used, included, term } = usage(counted, &mut meter);
+    let unbilled = used.less(included);
+    meter.in_term(term, |term| {
+        term.used = term.used.saturating_plus(used);
+        term.included = term.included.saturating_plus(included);
+        let sum = if stage == Stage::Expired { &mut term.expired } else { &mut term.refused };
+        *sum = sum.saturating_plus(unbilled);
+    });
+    let none = Quantity::ZERO;
+    let (at, record) = (now, None);
+    let sealed = Sealed {
+        at,
+        term,
+        used,
+        included,
+        carried_in: none,
+        carried_out: none,
+        record,
+        in_doubt: false,
+        leased: false,
+    };
+    let hour = Hour { sealed: Some(sealed), ..counted.hour.clone() };
+    (hour.settled(stage, now, None, Some(why.to_owned())), meter)
+}
+
+/// What was used in an hour, and what of it the hour's term includes.
+struct Usage {
+    used: Quantity,
+    included: Quantity,
+    term: Option<Timestamp>,
+}
+
+fn usage(counted: Counted<'_>, meter: &mut Meter) -> Usage {
+    let Counted { hour, subscription, listing, .. } = counted;
     let rule = listing.and_then(|listing| listing.meter(&hour.dimension));
     let used = counted.used();
-    let mut next = meter.clone();
-    let term = next.known_as(term_of(hour, subscription, rule));
-    let before = next.used_in(term);
+    let term = meter.known_as(term_of(hour, subscription, rule));
     let allowance = rule.map_or(Quantity::ZERO, |rule| allowance(rule, hour, subscription));
-    let included = used.min(allowance.less(before));
+    Usage { used, included: used.min(allowance.less(meter.used_in(term))), term }
+}
+
+fn sealed(counted: Counted<'_>, now: Timestamp) -> Fate {
+    let Counted { hour, meter, subscription, .. } = counted;
+    let provider = hour.subscription.provider();
+    let mut next = meter.clone();
+    let Usage { used, included, term } = usage(counted, &mut next);
     let chargeable = meter.carried.saturating_plus(used.less(included));
     let most = most(provider);
     let billed = match provider {

@@ -13,7 +13,7 @@ use super::hour::{Hour, Part, Stage};
 use super::meter::Meter;
 use super::outcome::{Next, in_doubt, is_at_risk, is_running, is_too_old, next, next_run};
 use super::run::{MeteringReport, Pace};
-use super::sealing::{Counted, Fate, Onto, carry, fate, settle};
+use super::sealing::{Counted, Fate, Onto, carry, fate, settle, too_late};
 use super::telling::refused;
 use crate::agreement::Agreement;
 use crate::disposition::{Dispose, Disposition, chain};
@@ -32,6 +32,8 @@ const MOST_RECORDS: usize = 25;
 const MOST_BYTES: usize = 900_000;
 /// How often a call that did nothing, or of which nothing is known, is made in one run.
 const TRIES: usize = 3;
+/// What AWS says of a record that is too old; it is never too new, for its hour is over or the purchase's end.
+const TOO_OLD: &str = "TimestampOutOfBoundsException";
 /// How soon the last usage of a purchase that has ended is tried again.
 const SOON: SignedDuration = SignedDuration::from_mins(1);
 /// How often a lost race over one hour is decided again.
@@ -240,6 +242,13 @@ impl<M: Marketplace, P: Pace> Sending<'_, M, P> {
                     writes.extend(refused(&hour, now).map(|event| Write::create(&event)));
                     (writes, *hour)
                 }
+                Some(Fate::Move(Onto::Last(last))) if !self.is_open(&row.doc, last).await? => {
+                    let Some((hour, meter)) = self.expired(&row, &parts, &known, when) else { continue };
+                    known.now_is(&meter);
+                    let mut writes = known.changed();
+                    writes.extend(refused(&hour, now).map(|event| Write::create(&event)));
+                    (writes, hour)
+                }
                 Some(Fate::Move(onto)) => {
                     let Some(moved) = self.moved(&row, &parts, &onto, now).await? else { continue };
                     moved
@@ -255,6 +264,22 @@ impl<M: Marketplace, P: Pace> Sending<'_, M, P> {
         }
         report.failed += 1;
         Ok(None)
+    }
+
+    /// Whether something may be counted into another hour of the same dimension.
+    async fn is_open(&self, hour: &Hour, other: Timestamp) -> Result<bool, LedgerError> {
+        let key = Hour::row_key(&hour.subscription, other, &hour.dimension);
+        Ok(self.ledger().get::<Hour>(&key).await?.is_none_or(|row| row.doc.stage == Stage::Open))
+    }
+
+    /// An hour that no other takes any more.
+    fn expired(&self, row: &Row<Hour>, parts: &[Part], known: &Known, (last, now): When) -> Option<(Hour, Meter)> {
+        let hour = &row.doc;
+        let subscription = known.subscriptions.get(&hour.subscription)?;
+        let listing = self.worker.policy.listing(hour.subscription.provider(), &hour.product);
+        let meter = known.meter(hour);
+        let counted = Counted { hour, parts, meter: &meter, subscription, listing, last };
+        Some(too_late(counted, "too old before it was sent, and the last hour is closed", now))
     }
 
     /// Asks the marketplace for the term of a purchase, and keeps it. False if it does not tell.
@@ -464,6 +489,7 @@ impl<M: Marketplace, P: Pace> Sending<'_, M, P> {
                     }
                 }
                 Err(MeterError::Spoilt(code)) => match indices.as_slice() {
+                    [one] if code == TOO_OLD => set(*one, Word::Said(Metered::Expired), false),
                     [one] => set(*one, Word::Said(Metered::Refused(code)), false),
                     more => {
                         let (first, second) = more.split_at(more.len() / 2);
@@ -537,17 +563,13 @@ impl<M: Marketplace, P: Pace> Sending<'_, M, P> {
     async fn judged(&self, sent: &Sent, said: &Metered, now: Timestamp) -> Result<Next, LedgerError> {
         let hour = &sent.row.doc;
         let subscription = match said {
-            Metered::NotSubscribed | Metered::Expired => {
+            Metered::NotSubscribed | Metered::Expired | Metered::Refused(_) => {
                 self.ledger().get::<Subscription>(&hour.subscription.key()).await?.map(|row| row.doc)
             }
-            Metered::Duplicate { accepted: None, .. } if sent.fresh && self.licence_went_on(hour).await? => {
+            Metered::Duplicate { accepted: None, .. } if self.licence_went_on(hour).await? => {
                 return Ok(Next::Carry("the same licence was billed for this hour under the agreement before"));
             }
-            Metered::Accepted { .. }
-            | Metered::Duplicate { .. }
-            | Metered::Unprocessed
-            | Metered::Unclear
-            | Metered::Refused(_) => None,
+            Metered::Accepted { .. } | Metered::Duplicate { .. } | Metered::Unprocessed | Metered::Unclear => None,
         };
         Ok(next(hour, sent.fresh, said, subscription.as_ref(), now))
     }
@@ -559,7 +581,7 @@ impl<M: Marketplace, P: Pace> Sending<'_, M, P> {
         let Some(before) = agreement.and_then(|row| row.doc.continues) else { return Ok(false) };
         let before = SubscriptionKey::AwsLicence { agreement: before, licence: licence.clone() };
         let theirs = self.ledger().get::<Hour>(&Hour::row_key(&before, hour.hour, &hour.dimension)).await?;
-        Ok(theirs.is_some_and(|row| row.doc.stage == Stage::Accepted))
+        Ok(theirs.is_some_and(|row| matches!(row.doc.stage, Stage::Accepted | Stage::Sealed)))
     }
 
     /// Brings one hour to its end by itself. `sent` is the hour as it was sent: where somebody else has taken it up since,
@@ -690,18 +712,29 @@ fn started(row: Row<Hour>, report: &mut MeteringReport) -> Option<Sent> {
             let record = row.doc.sealed.as_ref().and_then(|sealed| sealed.record.clone())?;
             return Some(Sent { row, record, fresh: true });
         }
-        Stage::Refused | Stage::Expired => report.lost += 1,
+        Stage::Refused | Stage::Expired => {
+            lost(&row.doc);
+            report.lost += 1;
+        }
         Stage::Nothing | Stage::Moved | Stage::Open | Stage::Closing | Stage::Accepted => report.nothing += 1,
     }
     None
 }
 
+/// Somebody has to know; a zero is worth nothing.
+fn lost(hour: &Hour) {
+    let reason = hour.settled.as_ref().and_then(|settled| settled.reason.as_deref()).unwrap_or_default();
+    if !hour.billed().is_zero() {
+        let (stage, quantity) = (hour.stage.name(), hour.billed());
+        tracing::error!(hour = %hour.key(), stage, reason, %quantity, "usage will not be billed");
+    }
+}
+
 fn counted(hour: &Hour, next: &Next, report: &mut MeteringReport) {
     match next {
         Next::Settle { stage: Stage::Accepted, .. } => report.accepted += 1,
-        Next::Settle { stage, reason, .. } => {
-            let (stage, reason) = (stage.name(), reason.as_deref().unwrap_or_default());
-            tracing::error!(hour = %hour.key(), stage, reason, quantity = %hour.billed(), "usage will not be billed");
+        Next::Settle { stage, record, reason } => {
+            lost(&hour.settled(*stage, hour.hour, record.clone(), reason.clone()));
             report.lost += 1;
         }
         Next::Carry(why) => {

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use super::ending::FinalUsage;
 use super::hour::{Hour, Stage};
 use crate::event::{Event, EventKind, Origin};
+use crate::settle::Occasion;
 
 fn members(value: Value) -> Map<String, Value> {
     match value {
@@ -42,7 +43,8 @@ pub fn refused(hour: &Hour, now: Timestamp) -> Option<Event> {
 }
 
 /// The product is asked for what it has not reported yet.
-pub fn final_requested(asked: &FinalUsage, now: Timestamp) -> Option<Event> {
+pub fn final_requested(asked: &FinalUsage, occasion: Occasion<'_>) -> Option<Event> {
+    let now = occasion.now;
     let organization = asked.organization.as_ref()?;
     let data = json!({
         "subscription": asked.subscription,
@@ -51,7 +53,8 @@ pub fn final_requested(asked: &FinalUsage, now: Timestamp) -> Option<Event> {
         "deadline": asked.deadline,
     });
     let subject = asked.subscription.to_string();
-    let cause = asked.ended_at.to_string();
+    // A sign of the end that is taken back may be made again.
+    let cause = format!("{}|{}", asked.ended_at, occasion.cause);
     let origin =
         Origin { provider: asked.subscription.provider(), organization, subject: &subject, cause: &cause, now };
     Some(Event::new(EventKind::UsageFinalRequested, origin, members(data)))

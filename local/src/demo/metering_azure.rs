@@ -117,8 +117,10 @@ async fn suspended<B: Browse>(play: &mut Play) -> anyhow::Result<()> {
     until(play, product.at(4, 10), "Three hours later").await?;
     let held = billed_once(play, &browser, &product, "The bill is read again").await?;
     play.holds("Nothing is billed while it is suspended", Ok(held == before))?;
-    let of_second = (SESSIONS, product.at(1, 0));
-    told_of(play, &product, "and Tradepost says that the hour is open", of_second, ("open", "")).await?;
+    let of_second = (SESSIONS.to_owned(), product.at(1, 0));
+    let reason = product.hours().await.map(|mut hours| hours.remove(&of_second).and_then(|hour| hour.reason));
+    let suspended = reason.map(|reason| reason.is_some_and(|reason| reason.contains("suspended")));
+    play.holds("and Tradepost says why the hour waits", suspended)?;
     play.bench.azure("reinstate", subscription).await?;
     until(play, product.at(5, 10), "The payment is healed, and a metering run later").await?;
     portal_says(play, &mut browser, "The portal shows Subscribed again", "#status", "Subscribed").await?;

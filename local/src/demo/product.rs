@@ -53,6 +53,7 @@ pub(super) struct ToldHour {
     pub included: Option<String>,
     pub billed: Option<String>,
     pub record: Option<String>,
+    pub reason: Option<String>,
 }
 
 /// A dimension's sums as Tradepost has them.

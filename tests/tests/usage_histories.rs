@@ -10,9 +10,10 @@ use jiff::{SignedDuration, Timestamp};
 use system_tests::bill::Trouble;
 use system_tests::dice::Dice;
 use system_tests::metered::{DIMENSIONS, INCLUDED, Metering, event};
-use tradepost::ledger::Provider;
+use tradepost::ledger::{Document as _, Provider};
 use tradepost::subscription::{EndReason, State, SubscriptionKey};
 use tradepost::usage::Quantity;
+use tradepost::usage::ending::FinalUsage;
 use tradepost::usage::hour::{Hour, Stage};
 use tradepost::usage::report::{Reported, UsageEvent};
 
@@ -47,6 +48,7 @@ async fn what_was_reported_is_billed_to_the_unit() {
         sums.accepted += one.accepted;
         sums.crashes += one.crashes;
         sums.records += one.records;
+        sums.calls += one.calls;
     }
     println!("{} histories: {sums:?}", seeds.len());
 }
@@ -57,6 +59,7 @@ struct Sums {
     accepted: usize,
     crashes: usize,
     records: usize,
+    calls: usize,
 }
 
 async fn play(seeds: Vec<u64>) -> Sums {
@@ -86,7 +89,8 @@ async fn history(seed: u64, product: &mut Product, sums: &mut Sums) -> Result<()
     for step in 0..STEPS {
         act(step, &mut world, &mut dice, purchases, product, sums).await;
     }
-    settle(&mut world, product).await;
+    settle(&mut world, purchases, product).await;
+    sums.calls += world.wire().take_calls().len();
     sums.events += product.told.len();
     check(&world, purchases, product, sums).await
 }
@@ -211,20 +215,36 @@ async fn run(world: &Metering, product: &mut Product) {
 }
 
 /// Everything is well again: what was never answered is reported once more, and the hours go by.
-async fn settle(world: &mut Metering, product: &mut Product) {
+async fn settle(world: &mut Metering, purchases: usize, product: &mut Product) {
     world.revive();
     world.bill.trouble([]);
     let mut dice = Dice(0);
     report(world, &mut dice, product).await;
-    for _ in 0..5 {
+    for minutes in [7, 7, 7, 7, 7, 61, 61, 61, 61] {
         run(world, product).await;
-        world.pass(SignedDuration::from_mins(7));
-    }
-    for _ in 0..4 {
-        run(world, product).await;
-        world.pass(SignedDuration::from_mins(61));
+        world.pass(SignedDuration::from_mins(minutes));
+        if is_through(world, purchases).await {
+            break;
+        }
     }
     run(world, product).await;
+}
+
+/// Whether nothing is due any more, now or later.
+async fn is_through(world: &Metering, purchases: usize) -> bool {
+    for purchase in 0..purchases {
+        for found in world.looking.whole_partition(&Hour::partition(&world.key(purchase)), "").await.unwrap() {
+            let due = match found.kind.as_str() {
+                Hour::KIND => found.read::<Hour>().unwrap().doc.due(),
+                FinalUsage::KIND => found.read::<FinalUsage>().unwrap().doc.due(),
+                _ => None,
+            };
+            if due.is_some() {
+                return false;
+            }
+        }
+    }
+    true
 }
 
 async fn check(world: &Metering, purchases: usize, product: &Product, sums: &mut Sums) -> Result<(), String> {

@@ -2,9 +2,9 @@
 //! end before anything else.
 //!
 //! What a run does not come to stays due. A run may go on for many minutes; so whoever pays for an end that comes
-//! meanwhile does not wait for it: between any two batches the last usage is looked for.
+//! meanwhile does not wait for it: between any two rounds of batches, within seconds, the last usage is looked for.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 
 use futures_util::future::try_join_all;
@@ -21,8 +21,9 @@ use crate::work::Worker;
 
 /// Keys of one page of the due index.
 const PAGE: i32 = 200;
-/// Batches worked on at a time, so that one waits for the ledger while another waits for the marketplace.
-const BATCHES: usize = 3;
+/// Batches worked on at a time, so that one waits for the ledger while another waits for the marketplace: as long as each
+/// is through within eight tenths of a second, ten full calls a second go out.
+const BATCHES: usize = 8;
 
 /// Lets the next call to the marketplace go when the marketplace's limit allows it.
 pub trait Pace: Sync {
@@ -85,13 +86,7 @@ pub async fn metering<M: Marketplace>(
     let mut due = Due::new(span.provider, clock());
     loop {
         report.and(super::ending::first(&sending, span.provider, &clock).await?);
-        let mut batches = Vec::new();
-        for _ in 0..BATCHES {
-            let batch = due.next(worker.ledger, AT_ONCE).await?;
-            if !batch.is_empty() {
-                batches.push(batch);
-            }
-        }
+        let batches = due.batches(worker.ledger).await?;
         if batches.is_empty() {
             return Ok(report);
         }
@@ -128,6 +123,8 @@ struct Due {
     provider: Provider,
     until: Timestamp,
     shards: Vec<Shard>,
+    /// Read, and put off until others of the same purchase are done.
+    left: VecDeque<Key>,
 }
 
 #[derive(Default)]
@@ -140,7 +137,29 @@ struct Shard {
 impl Due {
     fn new(provider: Provider, until: Timestamp) -> Self {
         let shards = (0..Lane::Metering.shards()).map(|_| Shard::default()).collect();
-        Self { provider, until, shards }
+        Self { provider, until, shards, left: VecDeque::new() }
+    }
+
+    /// What is worked on next. No two batches have a purchase in common: they would change the same account at the same
+    /// time, and one of them in vain.
+    async fn batches(&mut self, ledger: &Ledger) -> Result<Vec<Vec<Key>>, LedgerError> {
+        let mut keys: VecDeque<Key> = std::mem::take(&mut self.left);
+        keys.extend(self.next(ledger, (BATCHES * AT_ONCE).saturating_sub(keys.len())).await?);
+        let mut batches: Vec<Vec<Key>> = Vec::new();
+        let mut of: HashMap<String, usize> = HashMap::new();
+        for key in keys {
+            let number = match of.get(&key.pk) {
+                Some(number) => *number,
+                None => batches.iter().position(|batch| batch.len() < AT_ONCE).unwrap_or(batches.len()),
+            };
+            of.insert(key.pk.clone(), number);
+            match batches.get_mut(number) {
+                Some(batch) if batch.len() < AT_ONCE => batch.push(key),
+                Some(_) => self.left.push_back(key),
+                None => batches.push(vec![key]),
+            }
+        }
+        Ok(batches)
     }
 
     /// The next `most` keys.

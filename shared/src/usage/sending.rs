@@ -24,10 +24,11 @@ use crate::settle::Changes;
 use crate::subscription::{Subscription, SubscriptionKey};
 use crate::work::Worker;
 
-/// Hours of one transaction: each with its account, and perhaps an event. A transaction holds 100 writes.
-pub const AT_ONCE: usize = 32;
 /// Records of one call, on both marketplaces.
 const MOST_RECORDS: usize = 25;
+/// Hours worked on together: those of one full call, since the marketplace's limit is on calls. In a transaction each comes
+/// with its account, and perhaps an event; a transaction holds 100 writes.
+pub const AT_ONCE: usize = MOST_RECORDS;
 /// Bytes of one call; AWS takes less than a megabyte.
 const MOST_BYTES: usize = 900_000;
 /// How often a call that did nothing, or of which nothing is known, is made in one run.

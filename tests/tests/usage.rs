@@ -165,7 +165,7 @@ fn asked(world: &Metering) -> (BTreeMap<String, usize>, usize) {
         let body: Value = serde_json::from_slice(&call.body).unwrap();
         keys += match operation.as_str() {
             "GetItem" => 1,
-            "BatchGetItem" => body["RequestItems"]["tradepost"]["Keys"].as_array().unwrap().len(),
+            "BatchGetItem" => body.pointer("/RequestItems/tradepost/Keys").unwrap().as_array().unwrap().len(),
             _ => 0,
         };
         *calls.entry(operation).or_default() += 1;

@@ -216,7 +216,10 @@ async fn calls_that_report_nothing() -> anyhow::Result<()> {
         matches!(one(&world, usage.clone()).await, Err(MeterError::Denied(code)) if code == "DisabledApiException")
     );
     switch(&world, "disabled_regions", json!([])).await?;
-    for (status, code) in [(400, "AccessDeniedException"), (400, "ValidationException"), (400, "SomethingNew")] {
+    world.stack.aws_wire.inject(|_| Some(Fault::Answer(400, "ValidationException")));
+    let told = one(&world, usage.clone()).await;
+    assert!(matches!(&told, Err(MeterError::Spoilt(code)) if code == "ValidationException"), "{told:?}");
+    for (status, code) in [(400, "AccessDeniedException"), (400, "SomethingNew")] {
         world.stack.aws_wire.inject(move |_| Some(Fault::Answer(status, code)));
         let told = one(&world, usage.clone()).await;
         assert!(matches!(&told, Err(MeterError::Denied(name)) if name == code), "{code}: {told:?}");

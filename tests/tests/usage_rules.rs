@@ -243,10 +243,10 @@ async fn many_sets_of_tags_in_one_call_are_allocated_to_the_unit() {
         ..event(&format!("e{n}"), 1, "gb", "1.5", t(START))
     };
     let mut events: Vec<_> = (0..300).map(tagged).collect();
-    events.push(event("plain", 1, "gb", "0.5", t(START)));
+    events.push(event("plain", 1, "gb", "3", t(START)));
     accepted(&world, &events).await;
     go_on(&mut world, 2).await;
-    assert_eq!(world.bill.total(&world.key(1), "gb"), units("450"));
+    assert_eq!(world.bill.total(&world.key(1), "gb"), units("453"));
     let hour = world.hours(1).await.unwrap().remove(0);
     let record = hour.sealed.unwrap().record.unwrap();
     assert_eq!(record.allocations.len(), 121);

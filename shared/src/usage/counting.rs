@@ -210,7 +210,8 @@ impl Count {
     /// The hour after its transaction, for the next part of the same hour: each new part is written into it.
     fn hour_after(&self) -> Option<Row<Hour>> {
         if self.counter.part.is_none() && self.seen.hour.is_none() {
-            return Some(Row { version: 1, doc: self.counter.new_hour() });
+            let events = u64::try_from(self.events.len()).unwrap_or(u64::MAX);
+            return Some(Row { version: 1, doc: Hour { amount: self.amount, events, ..self.counter.new_hour() } });
         }
         let (shard, tags) = self.counter.part.as_ref().filter(|_| !self.seen.part)?;
         let before = self.seen.hour.as_ref();

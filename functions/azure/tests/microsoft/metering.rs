@@ -116,7 +116,7 @@ async fn every_status_means_something_for_the_bill() {
         ("InvalidQuantity", json!({}), refused("InvalidQuantity")),
         ("BadArgument", json!({}), refused("BadArgument")),
         ("Brand new <status>", json!({}), refused("Brandnewstatus")),
-        ("", json!({}), Metered::Unprocessed),
+        ("", json!({}), Metered::Unclear),
     ];
     for (status, extra, expected) in cases {
         let party = Party::with(move |asked, _| all(asked, status, &extra)).await;
@@ -143,8 +143,8 @@ async fn answers_are_found_by_what_they_are_about() {
     let records =
         [record("doc", "1", HOUR), record("doc", "1", nine), record("never", "1", HOUR), record("gb", "1", nine)];
     let (said, _) = meter(party, &records).await;
-    let expected = [Metered::Accepted { record: None }, Metered::Unprocessed, Metered::Unprocessed, Metered::Expired];
-    assert_eq!(said.unwrap(), expected, "one nothing is said of is to be told again");
+    let expected = [Metered::Accepted { record: None }, Metered::Unprocessed, Metered::Unclear, Metered::Expired];
+    assert_eq!(said.unwrap(), expected, "of one nothing is said of nobody knows whether it was taken");
 }
 
 #[tokio::test]
@@ -175,7 +175,8 @@ async fn whether_anything_was_taken_is_told_apart() {
     let version = json!({ "Error": { "Code": "ApiVersionUnspecified", "Message": "x" } });
     for (given, expected) in [
         (answer(429, "").with("retry-after", "7"), "not ready (throttled)"),
-        (answer(400, &bad), "spoils the call (BadArgument)"),
+        // A record by itself cannot have spoiled it.
+        (answer(400, &bad), "refused the call (BadArgument)"),
         (answer(400, &version), "refused the call (ApiVersionUnspecified)"),
         (answer(401, ""), "refused the call (denied)"),
         (answer(403, ""), "refused the call (denied)"),
@@ -193,6 +194,9 @@ async fn whether_anything_was_taken_is_told_apart() {
         let error = always(given.clone()).await.unwrap_err().to_string();
         assert!(error.ends_with(expected), "{given:?}: {error}");
     }
+    let two = [record("doc", "1", HOUR), record("gb", "1", HOUR)];
+    let spoilt = meter(Party::always(answer(400, &bad)).await, &two).await.0.unwrap_err();
+    assert!(matches!(&spoilt, MeterError::Spoilt(code) if code == "BadArgument"), "{spoilt:?}");
     let hasty = reqwest::Client::builder().timeout(Duration::from_millis(300)).no_proxy().build().unwrap();
     let party = Party::through(Outbound::with(hasty), |_, _| answer(200, "").after(Duration::from_secs(5))).await;
     let error = meter(party, &[record("doc", "1", HOUR)]).await.0.unwrap_err();

@@ -170,7 +170,11 @@ impl<M: Marketplace> Worker<'_, M> {
                 Some(outlets) => sending::send(self, outlets.mail.as_deref(), found.read()?, now).await,
                 None => Ok(Ran::left(Message::KIND, "left to a later run")),
             },
-            FinalUsage::KIND => Ok(flush(&Sending { worker: self, pace: &() }, found.read()?, now).await?.0),
+            FinalUsage::KIND => {
+                // Boxed: it is by far the largest of these, and every run would carry it on its stack.
+                let flushed = Box::pin(flush(&Sending { worker: self, pace: &() }, found.read()?, now)).await?;
+                Ok(flushed.0)
+            }
             other => Ok(Ran::done(other, "nothing to do")),
         }
     }

@@ -197,7 +197,7 @@ pub(super) async fn first<M: Marketplace, P: Pace>(
         let (keys, next) = sending.worker.ledger.due((provider, Lane::FinalUsage), 0, clock(), after, 50).await?;
         for key in keys {
             let Some(row) = sending.worker.ledger.get::<FinalUsage>(&key).await? else { continue };
-            match flush(sending, row, clock()).await {
+            match Box::pin(flush(sending, row, clock())).await {
                 Ok((_, done)) => report.and(done),
                 Err(error) if error.disposition() == Disposition::Retry => return Err(error),
                 Err(error) => {

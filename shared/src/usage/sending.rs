@@ -118,13 +118,13 @@ impl<M: Marketplace, P: Pace> Sending<'_, M, P> {
         now: Timestamp,
     ) -> Result<MeteringReport, LedgerError> {
         let mut report = MeteringReport::default();
-        match self.work_on(keys, last, now).await {
+        match Box::pin(self.work_on(keys, last, now)).await {
             Ok(done) => return Ok(done),
             Err(error) if error.disposition() == Disposition::Retry => return Err(error),
             Err(_) => {}
         }
         for key in keys {
-            match self.work_on(std::slice::from_ref(key), last, now).await {
+            match Box::pin(self.work_on(std::slice::from_ref(key), last, now)).await {
                 Ok(done) => report.and(done),
                 Err(error) if error.disposition() == Disposition::Retry => return Err(error),
                 Err(error) => {

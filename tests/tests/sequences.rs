@@ -266,7 +266,7 @@ impl Marketplace for Lists {
 
 #[tokio::test]
 async fn a_dimension_that_has_run_out_is_not_reviewed_for_ever() -> anyhow::Result<()> {
-    let policy = EMQX.replacen("model = \"subscription\"", "model = \"contract\"", 1);
+    let policy = EMQX.replacen("model = \"subscription\"", "model = \"contract-with-consumption\"", 1);
     let world = World::with_policy(&policy).await?;
     let (bought, _) = world.linked("clean").await?;
     let one = |dimension: &str, hours| Entitlement {

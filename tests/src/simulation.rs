@@ -25,6 +25,7 @@ use breakage::Breakage;
 use memory::Memory;
 use outside::Outside;
 use rules::Broken;
+use seen::Snapshot;
 
 /// Steps of a history, unless told otherwise.
 pub const STEPS: usize = 36;
@@ -43,6 +44,8 @@ pub struct Play {
 pub struct Outcome {
     /// Every step in a line, as far as it went.
     pub story: Vec<String>,
+    /// If one did not: the rows that may tell why.
+    pub rows: Vec<String>,
     /// The first rule that did not hold.
     pub broken: Option<Broken>,
     /// How often rules were checked.
@@ -77,6 +80,9 @@ pub async fn play_steps(seed: u64, steps: &[Step], breakage: Option<Breakage>) -
     }
     if outcome.broken.is_none() {
         outcome.broken = play.until_quiet(&mut outcome).await?;
+    }
+    if outcome.broken.is_some() {
+        outcome.rows = Snapshot::of(&play.outside.stack.dynamo)?.told();
     }
     let injected = play.outside.weather.injected();
     play.remember(|memory| memory.count("faults", injected));

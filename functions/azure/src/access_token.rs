@@ -51,7 +51,9 @@ impl From<OutboundError> for TokenError {
     fn from(error: OutboundError) -> Self {
         match error {
             OutboundError::Unmakeable(_) => Self::Refused(silence(&error).to_owned()),
-            OutboundError::NoAnswer(_) | OutboundError::Silence | OutboundError::TooLarge(_) => Self::Unavailable(silence(&error).to_owned()),
+            OutboundError::NoAnswer(_) | OutboundError::Silence | OutboundError::TooLarge(_) => {
+                Self::Unavailable(silence(&error).to_owned())
+            }
         }
     }
 }

@@ -11,9 +11,18 @@ fn main() -> anyhow::Result<()> {
     for seed in from..=to {
         let start = Instant::now();
         let outcome = runtime.block_on(play(seed, STEPS, None))?;
-        println!("{seed}: {} ms, {} steps {:?} {:?}", start.elapsed().as_millis(), outcome.story.len(), outcome.tally, outcome.broken);
+        println!(
+            "{seed}: {} ms, {} steps {:?} {:?}",
+            start.elapsed().as_millis(),
+            outcome.story.len(),
+            outcome.tally,
+            outcome.broken
+        );
         if outcome.broken.is_some() || to == from {
             println!("{}", outcome.story.join("\n"));
+            if seeds.len() == 2 && to == from {
+                println!("{}", outcome.rows.join("\n"));
+            }
         }
     }
     Ok(())

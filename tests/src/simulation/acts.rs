@@ -134,7 +134,8 @@ impl Play {
             return Ok(format!("{} has bought that already", buyer.name));
         };
         let (agreement, licence) = (text(&bought, "agreement"), text(&bought, "licence"));
-        let key = SubscriptionKey::AwsLicence { agreement: agreement.clone(), licence: licence_id(&licence).to_owned() };
+        let key =
+            SubscriptionKey::AwsLicence { agreement: agreement.clone(), licence: licence_id(&licence).to_owned() };
         // Whether it is paid shows only by the notices that come, or do not.
         let unpaid = self.shown_agreement(&agreement).await?.get("payment_failed") == Some(&Value::Bool(true));
         let fate = if unpaid { Fate::Unpaid } else { Fate::Going };
@@ -226,7 +227,8 @@ impl Play {
             processes.push(Process::new(other_death, self.link(link_id)));
         }
         if dice.once_in(3) {
-            let handler = *dice.pick(&[Handler::Notices, Handler::Webhook, Handler::Worker]).unwrap_or(&Handler::Notices);
+            let handler =
+                *dice.pick(&[Handler::Notices, Handler::Webhook, Handler::Worker]).unwrap_or(&Handler::Notices);
             processes.push(Process::new(None, self.call(handler, true)));
         }
         let killed = side_by_side(dice, processes).await;
@@ -279,7 +281,8 @@ impl Play {
     }
 
     async fn standing(&self, dice: &mut Dice) -> anyhow::Result<String> {
-        let Some((_, purchase)) = self.any_purchase(dice).filter(|(_, one)| one.marketplace() == Provider::Azure) else {
+        let Some((_, purchase)) = self.any_purchase(dice).filter(|(_, one)| one.marketplace() == Provider::Azure)
+        else {
             return Ok("nobody to suspend".to_owned());
         };
         let call = *dice.pick(&["suspend", "reinstate", "renew"]).unwrap_or(&"suspend");
@@ -288,7 +291,8 @@ impl Play {
     }
 
     async fn change_plan(&self, dice: &mut Dice) -> anyhow::Result<String> {
-        let Some((_, purchase)) = self.any_purchase(dice).filter(|(_, one)| one.marketplace() == Provider::Azure) else {
+        let Some((_, purchase)) = self.any_purchase(dice).filter(|(_, one)| one.marketplace() == Provider::Azure)
+        else {
             return Ok("nobody to change".to_owned());
         };
         let plan = *dice.pick(&["payg", "professional"]).unwrap_or(&"payg");
@@ -397,7 +401,8 @@ impl Play {
     }
 
     async fn post(&self, dice: &mut Dice) -> anyhow::Result<String> {
-        let how = json!({"duplicate": dice.once_in(2), "reorder": dice.once_in(2), "delay_seconds": dice.below(3) * 700});
+        let how =
+            json!({"duplicate": dice.once_in(2), "reorder": dice.once_in(2), "delay_seconds": dice.below(3) * 700});
         self.outside.bench("aws.localhost", "switches", &how).await?;
         self.outside.bench("azure.localhost", "switches", &how).await?;
         Ok(format!("notices travel otherwise: {how}"))

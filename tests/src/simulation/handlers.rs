@@ -106,7 +106,9 @@ impl Play {
         let worker = self.outside.stack.work.within(&rails);
         let span = Span { provider: Provider::Aws, until: Timestamp::MAX };
         let ran = Box::pin(metering(&worker, span, || self.outside.now(), &())).await;
-        self.remember(|memory| memory.count(if ran.is_ok() { "metering runs" } else { "metering runs that failed" }, 1));
+        self.remember(|memory| {
+            memory.count(if ran.is_ok() { "metering runs" } else { "metering runs that failed" }, 1)
+        });
     }
 
     async fn webhook(&self) {
@@ -187,7 +189,15 @@ impl Play {
             Ok(Connected::NothingToLink | Connected::NotYet) => ("links with nothing to link", Vec::new()),
             Err(_) => ("links that failed", Vec::new()),
         };
-        for key in &wake {
+        // On Azure what a request sets going is tried in that request; here the timers do all of it.
+        let on_aws = self.look(|memory| {
+            let purchase =
+                memory.wishes.get(link_id).and_then(|wish| memory.landings.get(wish.landing)?.purchase.into());
+            purchase
+                .and_then(|at: usize| memory.purchases.get(at))
+                .is_some_and(|one| one.marketplace() == Provider::Aws)
+        });
+        for key in wake.iter().filter(|_| on_aws) {
             stack.work_queue.send(serde_json::to_string(key).unwrap_or_default());
         }
         self.remember(|memory| memory.count(outcome, 1));
@@ -198,7 +208,9 @@ impl Play {
         let events: Vec<UsageEvent> =
             self.look(|memory| which.iter().filter_map(|at| Some(memory.usage.get(*at)?.0.clone())).collect());
         let stack = &self.outside.stack;
-        let Ok(answers) = report(&stack.ledger, &stack.policy, &events, false, self.outside.now()).await else { return };
+        let Ok(answers) = report(&stack.ledger, &stack.policy, &events, false, self.outside.now()).await else {
+            return;
+        };
         self.remember(|memory| {
             for (at, answer) in which.iter().zip(answers) {
                 if let Some((_, known)) = memory.usage.get_mut(*at)

@@ -101,7 +101,8 @@ pub struct Outside {
 /// The rules all histories are played by: EMQX' own, but that a member may not link, and that hours without usage are not
 /// reported: a quiet marketplace would not be quiet.
 fn policy() -> String {
-    EMQX.replace("zeros = true", "").replace(r#"roles = ["owner", "admin", "billing", "member"]"#, r#"roles = ["owner", "admin", "billing"]"#)
+    EMQX.replace("zeros = true", "")
+        .replace(r#"roles = ["owner", "admin", "billing", "member"]"#, r#"roles = ["owner", "admin", "billing"]"#)
 }
 
 impl Outside {
@@ -112,20 +113,13 @@ impl Outside {
     pub async fn new(seed: u64, breakage: Option<Breakage>) -> anyhow::Result<Self> {
         RANDOM.set(seed ^ 0x5eed);
         let inside = Inside::default();
-        let surroundings = Surroundings {
-            clock: Clock::still(BEGINNING.parse()?),
-            outbound: inside.outbound(),
-            random,
-            mail: false,
-        };
+        let surroundings =
+            Surroundings { clock: Clock::still(BEGINNING.parse()?), outbound: inside.outbound(), random, mail: false };
         let stack = Stack::within(&policy(), surroundings).await?;
         inside.open(&stack);
         let weather = Arc::new(Weather::default());
-        let lines = [
-            (Line::Ledger, stack.dynamo.wire()),
-            (Line::Marketplaces, &stack.aws_wire),
-            (Line::Vendor, inside.wire()),
-        ];
+        let lines =
+            [(Line::Ledger, stack.dynamo.wire()), (Line::Marketplaces, &stack.aws_wire), (Line::Vendor, inside.wire())];
         for (number, (line, wire)) in (1..).zip(lines) {
             let dice = Dice(seed.wrapping_mul(31).wrapping_add(number));
             wire_up(wire, line, Arc::clone(&weather), dice, breakage);

@@ -71,9 +71,12 @@ impl Play {
             let stack = &self.outside.stack;
             let waiting = LINES.iter().filter_map(|(line, _)| snapshot.next_due(line));
             let waiting = waiting.chain([stack.aws.next_due(), stack.azure.market.next_due()].into_iter().flatten());
-            let waiting = waiting.chain([stack.notices.next_visible(), stack.work_queue.next_visible()].into_iter().flatten());
+            let waiting =
+                waiting.chain([stack.notices.next_visible(), stack.work_queue.next_visible()].into_iter().flatten());
             match waiting.min().filter(|next| *next <= end) {
-                Some(next) => self.outside.stack.clock.advance_to(next.max(now.checked_add(SignedDuration::from_millis(1))?)),
+                Some(next) => {
+                    self.outside.stack.clock.advance_to(next.max(now.checked_add(SignedDuration::from_millis(1))?))
+                }
                 None => break,
             }
         }
@@ -165,7 +168,9 @@ impl Play {
                     let status = text(&one, "status");
                     let agrees = match (status.as_str(), state) {
                         ("PendingFulfillmentStart", None | Some(State::Announced | State::Failed { .. })) => true,
-                        ("Subscribed", Some(State::Active { .. })) | ("Suspended", Some(State::Suspended { .. })) => true,
+                        ("Subscribed", Some(State::Active { .. })) | ("Suspended", Some(State::Suspended { .. })) => {
+                            true
+                        }
                         ("Unsubscribed", Some(State::Ended { .. })) => true,
                         // Nobody has told us of it, and nobody has landed with it.
                         ("Unsubscribed", None) => one.get("anchor").is_none_or(Value::is_null),
@@ -190,18 +195,25 @@ impl Play {
             let linked = slots.iter().any(|slot| slot.organization == organization && slot.active.is_some());
             let otherwise = self.look(|memory| memory.paid_otherwise.get(organization.as_str()) == Some(&true));
             let last = links.iter().filter(|link| link.organization == organization).max_by_key(|link| link.generation);
-            let ended = last.filter(|link| {
-                matches!(link.state, LinkState::Unlinked { cause: UnlinkCause::SubscriptionEnded, .. })
-            });
+            let ended = last
+                .filter(|link| matches!(link.state, LinkState::Unlinked { cause: UnlinkCause::SubscriptionEnded, .. }));
             let other_live = ended.is_some_and(|link| self.has_other_live(link));
-            let trial = text(deployment, "trial_ends_at").parse::<Timestamp>().is_ok_and(|end| end > self.outside.now());
+            let trial =
+                text(deployment, "trial_ends_at").parse::<Timestamp>().is_ok_and(|end| end > self.outside.now());
             if let Some(link) = ended.filter(|_| !linked && !otherwise && !other_live && !trial) {
-                let what = format!("{} of {organization} is {state}, its purchase {} has ended", id(deployment), link.subscription);
+                let what = format!(
+                    "{} of {organization} is {state}, its purchase {} has ended",
+                    id(deployment),
+                    link.subscription
+                );
                 return broken(Rule::Agreement, what);
             }
             let by_us = deployment.get("stopped_by").and_then(Value::as_str) == Some("tradepost");
             if linked && by_us && last.is_some_and(|link| matches!(link.state, LinkState::Linked { .. })) {
-                return broken(Rule::Agreement, format!("{} is {state} by us though {organization} pays", id(deployment)));
+                return broken(
+                    Rule::Agreement,
+                    format!("{} is {state} by us though {organization} pays", id(deployment)),
+                );
             }
         }
         Ok(())
@@ -213,8 +225,12 @@ impl Play {
             let buyer = memory.purchase(&link.subscription).map(|purchase| purchase.buyer);
             let theirs = memory.purchases.iter().filter(|one| Some(one.buyer) == buyer && one.fate == Fate::Going);
             // Microsoft's buyers all are of one tenant here.
-            theirs.count() > 0 || (link.subscription.provider() == Provider::Azure
-                && memory.purchases.iter().any(|one| one.marketplace() == Provider::Azure && one.fate == Fate::Going))
+            theirs.count() > 0
+                || (link.subscription.provider() == Provider::Azure
+                    && memory
+                        .purchases
+                        .iter()
+                        .any(|one| one.marketplace() == Provider::Azure && one.fate == Fate::Going))
         })
     }
 
@@ -222,7 +238,10 @@ impl Play {
         let meters = read::<Meter>(snapshot)?;
         let hours = read::<Hour>(snapshot)?;
         if let Some(open) = hours.iter().find(|hour| !hour.stage.is_final()) {
-            return broken(Rule::Usage, format!("an hour is left {}: {} {}", open.stage.name(), open.subscription, open.hour));
+            return broken(
+                Rule::Usage,
+                format!("an hour is left {}: {} {}", open.stage.name(), open.subscription, open.hour),
+            );
         }
         for dimension in ["session_hours", "traffic_gb"] {
             let told: Quantity = self.look(|memory| {
@@ -239,7 +258,13 @@ impl Play {
             let carried: Quantity =
                 meters.iter().filter(|meter| meter.dimension == dimension).map(|meter| meter.carried).sum();
             let accepted = of(|term| term.accepted);
-            let rest = [carried, of(|term| term.included), of(|term| term.remainder), of(|term| term.refused), of(|term| term.expired)];
+            let rest = [
+                carried,
+                of(|term| term.included),
+                of(|term| term.remainder),
+                of(|term| term.refused),
+                of(|term| term.expired),
+            ];
             let all: Quantity = rest.into_iter().chain([accepted, of(|term| term.pending)]).sum();
             if told != all {
                 let what = format!("{dimension}: {told} was acknowledged, {all} is accounted for: {meters:?}");
@@ -253,7 +278,8 @@ impl Play {
                 .map(Hour::billed)
                 .sum();
             if billed < accepted || billed > accepted.plus(doubtful).unwrap_or(accepted) {
-                let what = format!("{dimension}: {billed} is billed where {accepted} was accepted and {doubtful} is in doubt");
+                let what =
+                    format!("{dimension}: {billed} is billed where {accepted} was accepted and {doubtful} is in doubt");
                 return broken(Rule::Usage, what);
             }
         }
@@ -270,9 +296,9 @@ fn billed(aws: &Value, azure: &Value, dimension: &str) -> Quantity {
             _ => Vec::new(),
         }
     };
-    let all = rows(aws, "/usage").into_iter().chain(rows(azure, "/metering/usage"));
+    let all = rows(aws, "/usage").into_iter().chain(rows(azure, "/metering/taken"));
     all.filter(|row| text(row, "dimension") == dimension)
-        .filter_map(|row| serde_json::from_value::<Quantity>(row.get("quantity")?.clone()).ok())
+        .filter_map(|row| Some(Quantity::from_micros(row.get("micros").or(row.get("quantity"))?.as_u64()?)))
         .sum()
 }
 
@@ -285,8 +311,15 @@ fn places_agree(snapshot: &Snapshot) -> Verdict {
         let link = active.and_then(|active| links.iter().find(|link| link.subscription == active.subscription));
         let shows = status.payment_method.is_some();
         let linked = link.is_some_and(|link| matches!(link.state, LinkState::Linked { .. }));
-        if shows != linked || (status.sync == SyncState::Syncing) != link.is_some_and(|link| link.state == LinkState::Syncing) {
-            let what = format!("{} shows {}, its link is {:?}", status.organization, status.sync.name(), link.map(|link| link.state.name()));
+        if shows != linked
+            || (status.sync == SyncState::Syncing) != link.is_some_and(|link| link.state == LinkState::Syncing)
+        {
+            let what = format!(
+                "{} shows {}, its link is {:?}",
+                status.organization,
+                status.sync.name(),
+                link.map(|link| link.state.name())
+            );
             return broken(Rule::Agreement, what);
         }
         let Some(link) = link else { continue };
@@ -297,7 +330,13 @@ fn places_agree(snapshot: &Snapshot) -> Verdict {
             _ => false,
         };
         if !fits {
-            let what = format!("{} is {} with {}, which is {:?}", status.organization, link.state.name(), link.subscription, state.map(State::name));
+            let what = format!(
+                "{} is {} with {}, which is {:?}",
+                status.organization,
+                link.state.name(),
+                link.subscription,
+                state.map(State::name)
+            );
             return broken(Rule::Agreement, what);
         }
     }

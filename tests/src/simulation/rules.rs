@@ -133,7 +133,10 @@ fn one_link_each(slots: &[Slot], links: &[Link]) -> Verdict {
     for slot in slots {
         let Some(active) = &slot.active else { continue };
         if let Some(other) = by_subscription.insert(active.subscription.to_string(), &slot.organization) {
-            return broken(Rule::OneLink, format!("{other} and {} pay with {}", slot.organization, active.subscription));
+            return broken(
+                Rule::OneLink,
+                format!("{other} and {} pay with {}", slot.organization, active.subscription),
+            );
         }
     }
     let mut by_organization = BTreeSet::new();
@@ -192,7 +195,10 @@ fn only_what_is_due_is_deleted(calls: &[Value], slots: &[Slot], links: &[Link], 
             })
             .collect();
         let Some(ended) = ends.into_iter().max() else {
-            return broken(Rule::Deletions, format!("{deployment} was deleted though no purchase of {organization} ended"));
+            return broken(
+                Rule::Deletions,
+                format!("{deployment} was deleted though no purchase of {organization} ended"),
+            );
         };
         let since = at.duration_since(ended);
         if since <= KEPT {
@@ -226,7 +232,8 @@ fn usage_counts_once(hours: &[Hour], parts: &[Part], memory: &Memory) -> Verdict
         .collect();
     let mut counted: BTreeMap<&str, Quantity> = BTreeMap::new();
     let rows = hours.iter().map(|hour| (&hour.subscription, hour.dimension.as_str(), hour.hour, hour.amount));
-    let rows = rows.chain(parts.iter().map(|part| (&part.subscription, part.dimension.as_str(), part.hour, part.amount)));
+    let rows =
+        rows.chain(parts.iter().map(|part| (&part.subscription, part.dimension.as_str(), part.hour, part.amount)));
     for (subscription, dimension, hour, amount) in rows {
         if !moved.contains(&(subscription.to_string(), dimension, hour)) {
             let sum = counted.entry(dimension).or_default();
@@ -271,7 +278,10 @@ fn ends_are_ends(subscriptions: &[Subscription], memory: &mut Memory) -> Verdict
                 return broken(Rule::Ends, format!("{key} is ended in the ledger, and {fate:?} in the marketplace"));
             }
             (State::Superseded { .. }, Fate::Going | Fate::Ended(_) | Fate::Unpaid) => {
-                return broken(Rule::Ends, format!("{key} is superseded in the ledger, and {fate:?} in the marketplace"));
+                return broken(
+                    Rule::Ends,
+                    format!("{key} is superseded in the ledger, and {fate:?} in the marketplace"),
+                );
             }
             _ => {}
         }
@@ -293,7 +303,9 @@ fn only_who_may(links: &[Link], registrations: &[Registration], memory: &Memory)
     for link in links {
         // A renewal's link has its predecessor's person; what it follows from was judged when it was made.
         let Some(wish) = memory.wishes.get(&link.id) else { continue };
-        let (Some(buyer), Some(landing)) = (BUYERS.get(wish.buyer), memory.landings.get(wish.landing)) else { continue };
+        let (Some(buyer), Some(landing)) = (BUYERS.get(wish.buyer), memory.landings.get(wish.landing)) else {
+            continue;
+        };
         let what = format!("{} linked {} with {}", buyer.name, link.organization, link.subscription);
         if link.person.subject != format!("person-{}", buyer.name) {
             return broken(Rule::Entitled, format!("{what}, and it counts as the link of {}", link.person.subject));

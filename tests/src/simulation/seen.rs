@@ -39,7 +39,8 @@ impl Snapshot {
         let database = dynamo.database();
         let (mut rows, mut start) = (BTreeMap::new(), None);
         loop {
-            let request = ScanRequest { table_name: TABLE.to_owned(), exclusive_start_key: start, ..Default::default() };
+            let request =
+                ScanRequest { table_name: TABLE.to_owned(), exclusive_start_key: start, ..Default::default() };
             let answer = database.scan(request).map_err(|error| anyhow::anyhow!(error.to_json()))?;
             for item in answer.items.unwrap_or_default() {
                 let text = |name: &str| match item.get(name) {
@@ -78,6 +79,13 @@ impl Snapshot {
     /// If it does not read.
     pub fn get<T: Document>(&self, key: &Key) -> anyhow::Result<Option<T>> {
         self.rows.get(key).map(|row| read(row.doc.clone()).with_context(|| key.to_string())).transpose()
+    }
+
+    /// What a person wants to see of it: purchases, links, places, and whatever is due or was given up.
+    pub fn told(&self) -> Vec<String> {
+        let kinds = ["agreement", "subscription", "link", "slot", "status"];
+        let of_interest = self.rows.values().filter(|row| kinds.contains(&row.kind.as_str()) || row.due.is_some());
+        of_interest.map(|row| format!("{} {} due {:?}\n    {}", row.kind, row.key, row.due, row.doc)).collect()
     }
 
     /// The first instant something is due in a line whose name begins so.

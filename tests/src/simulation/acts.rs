@@ -137,17 +137,13 @@ impl Play {
         let key =
             SubscriptionKey::AwsLicence { agreement: agreement.clone(), licence: licence_id(&licence).to_owned() };
         // Whether it is paid shows only by the notices that come, or do not.
-        let unpaid = self.shown_agreement(&agreement).await?.get("payment_failed") == Some(&Value::Bool(true));
+        let shown = self.outside.shown("aws.localhost", "state").await?;
+        let unpaid = shown.pointer(&format!("/agreements/{agreement}")).is_some_and(|one| is_unpaid(&shown, one));
         let fate = if unpaid { Fate::Unpaid } else { Fate::Going };
         self.remember(|memory| {
             memory.purchases.push(Purchase { key, name: agreement.clone(), buyer: index, fate });
         });
         Ok(format!("{} buys {agreement} ({fate:?})", buyer.name))
-    }
-
-    pub(super) async fn shown_agreement(&self, agreement: &str) -> anyhow::Result<Value> {
-        let state = self.outside.shown("aws.localhost", "state").await?;
-        Ok(state.pointer(&format!("/agreements/{agreement}")).cloned().unwrap_or_default())
     }
 
     async fn buy_on_azure(&self, dice: &mut Dice) -> anyhow::Result<String> {
@@ -197,11 +193,18 @@ impl Play {
 
     /// What somebody asks for: mostly what they may, now and then somebody else's landing, or an organization of which
     /// they are nobody, or only a member.
-    fn wish(&self, dice: &mut Dice) -> Option<(String, String)> {
+    ///
+    /// With `rival` it is a wish that only one of the two can have: the same organization, or the same purchase.
+    fn wish(&self, dice: &mut Dice, rival: Option<&Wish>) -> Option<(String, String)> {
         let landings = self.look(|memory| memory.landings.clone());
         let at = usize::try_from(dice.below(landings.len().max(1) as u64)).ok()?;
         // The newest landings are the likely ones.
         let at = if dice.once_in(2) { landings.len().checked_sub(1)? } else { at };
+        let of_rival = |memory: &super::memory::Memory| {
+            let purchase = memory.landings.get(rival?.landing)?.purchase;
+            memory.landings.iter().rposition(|landing| landing.purchase == purchase)
+        };
+        let at = if dice.once_in(2) { self.look(of_rival).unwrap_or(at) } else { at };
         let landing = landings.get(at)?;
         let buyer = if dice.once_in(6) { somebody(dice).0 } else { landing.buyer };
         let person = BUYERS.get(buyer)?;
@@ -211,6 +214,8 @@ impl Play {
             1 | 2 if !person.sees.is_empty() => *dice.pick(person.sees)?,
             _ => *dice.pick(person.may_link).or_else(|| person.sees.first())?,
         };
+        let theirs = rival.map(|rival| rival.organization).filter(|theirs| person.may_link.contains(theirs));
+        let organization = if dice.once_in(2) { theirs.unwrap_or(organization) } else { organization };
         let link_id = format!("link-{:016x}", dice.draw());
         let said = format!("{} asks to link {organization}", person.name);
         self.remember(|memory| memory.wishes.insert(link_id.clone(), Wish { landing: at, buyer, organization }));
@@ -218,9 +223,10 @@ impl Play {
     }
 
     async fn somebody_links(&self, dice: &mut Dice) -> anyhow::Result<String> {
-        let Some((first, said)) = self.wish(dice) else { return Ok("nothing to link".to_owned()) };
+        let Some((first, said)) = self.wish(dice, None) else { return Ok("nothing to link".to_owned()) };
         // Two at once, in any order: exactly one may win where both want the same.
-        let second = if dice.once_in(3) { self.wish(dice) } else { None };
+        let rival = self.look(|memory| memory.wishes.get(&first).cloned());
+        let second = if dice.once_in(2) { self.wish(dice, rival.as_ref()) } else { None };
         let (death, other_death) = (self.death(dice, 8), self.death(dice, 8));
         let mut processes = vec![Process::new(death, self.link(&first))];
         if let Some((link_id, _)) = &second {
@@ -449,6 +455,13 @@ fn handler(dice: &mut Dice) -> Handler {
 fn somebody(dice: &mut Dice) -> (usize, &'static Buyer) {
     let at = usize::try_from(dice.below(BUYERS.len() as u64)).unwrap_or(0);
     (at, BUYERS.get(at).unwrap_or(&BUYERS[0]))
+}
+
+/// Whether an agreement's payment failed, so that its licence never comes into force.
+pub(super) fn is_unpaid(aws: &Value, agreement: &Value) -> bool {
+    let licence = aws.get("licences").and_then(|all| all.get(agreement.get("licence")?.as_str()?));
+    let failed = agreement.get("payment_failed") == Some(&Value::Bool(true));
+    failed && licence.and_then(|licence| licence.get("active_from")).is_none_or(Value::is_null)
 }
 
 pub(super) fn text(value: &Value, name: &str) -> String {

@@ -4,7 +4,6 @@
 use std::str::FromStr;
 
 use bytes::Bytes;
-use jiff::SignedDuration;
 use serde_json::Value;
 use tradepost_local::connector::{Call, Fault, Wire};
 
@@ -15,8 +14,8 @@ use super::rules::Rule;
 pub enum Breakage {
     /// An organization's place is taken whatever is in it.
     PlacesUnchecked,
-    /// The sweeper's clock is two days fast.
-    FastClock,
+    /// A stopped deployment may go at once.
+    RetentionUnread,
     /// When a trial ends is not read.
     TrialsUnseen,
     /// A usage event's key is written without looking whether it is there.
@@ -35,7 +34,7 @@ impl Breakage {
     /// All of them, in the order of the rules they break.
     pub const ALL: [Self; 8] = [
         Self::PlacesUnchecked,
-        Self::FastClock,
+        Self::RetentionUnread,
         Self::TrialsUnseen,
         Self::KeysUnchecked,
         Self::ReasonsUnread,
@@ -48,7 +47,7 @@ impl Breakage {
     pub fn name(self) -> &'static str {
         match self {
             Self::PlacesUnchecked => "places-unchecked",
-            Self::FastClock => "fast-clock",
+            Self::RetentionUnread => "retention-unread",
             Self::TrialsUnseen => "trials-unseen",
             Self::KeysUnchecked => "keys-unchecked",
             Self::ReasonsUnread => "reasons-unread",
@@ -62,7 +61,7 @@ impl Breakage {
     pub fn breaks(self) -> Rule {
         match self {
             Self::PlacesUnchecked => Rule::OneLink,
-            Self::FastClock => Rule::Deletions,
+            Self::RetentionUnread => Rule::Deletions,
             Self::TrialsUnseen => Rule::Trials,
             Self::KeysUnchecked => Rule::Usage,
             Self::ReasonsUnread => Rule::Ends,
@@ -70,11 +69,6 @@ impl Breakage {
             Self::TasksUnwritten => Rule::Agreement,
             Self::RolesUnread => Rule::Entitled,
         }
-    }
-
-    /// How far the sweeper's clock is ahead.
-    pub fn ahead(self) -> SignedDuration {
-        if self == Self::FastClock { SignedDuration::from_hours(48) } else { SignedDuration::ZERO }
     }
 
     /// A notice as the product takes it.
@@ -94,11 +88,12 @@ impl Breakage {
     /// Bends what is written to the ledger.
     pub fn into_the_ledger(self, wire: &Wire) {
         wire.bend(
-            move |operation, body| {
-                if !operation.ends_with("TransactWriteItems") {
-                    return body;
+            move |operation, body| match self {
+                Self::RetentionUnread => {
+                    edited(&body, |request| request.pointer_mut("/Item").into_iter().for_each(unkept))
                 }
-                edited(&body, |request| self.transaction(request))
+                _ if operation.ends_with("TransactWriteItems") => edited(&body, |request| self.transaction(request)),
+                _ => body,
             },
             |_, body| body,
         );
@@ -114,7 +109,11 @@ impl Breakage {
             Self::TasksUnwritten => items.retain(|item| !is(item, "pk", "TASK#")),
             Self::PlacesUnchecked => unconditional(items, |item| is(item, "sk", "SLOT") || is(item, "sk", "LINK")),
             Self::KeysUnchecked => unconditional(items, |item| is(item, "pk", "USAGE-KEY#")),
-            Self::FastClock | Self::TrialsUnseen | Self::ReasonsUnread | Self::NoticesUnkept | Self::RolesUnread => {}
+            Self::RetentionUnread
+            | Self::TrialsUnseen
+            | Self::ReasonsUnread
+            | Self::NoticesUnkept
+            | Self::RolesUnread => {}
         }
     }
 
@@ -141,6 +140,19 @@ impl FromStr for Breakage {
     fn from_str(name: &str) -> Result<Self, Self::Err> {
         let names = || Self::ALL.map(Self::name).join(", ");
         Self::ALL.into_iter().find(|one| one.name() == name).ok_or_else(|| format!("one of {}", names()))
+    }
+}
+
+/// A deployment's row that is written as if nothing were kept.
+fn unkept(item: &mut Value) {
+    let Some(since) = item.pointer("/doc/M/since").cloned() else { return };
+    for name in ["warn_at", "keep_until"] {
+        if let Some(at) = item.pointer_mut(&format!("/doc/M/{name}")) {
+            *at = since.clone();
+        }
+    }
+    if let Some(due) = item.pointer_mut("/due_at") {
+        *due = serde_json::json!({"N": "0"});
     }
 }
 

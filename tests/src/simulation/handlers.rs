@@ -93,8 +93,7 @@ impl Play {
     }
 
     async fn sweep(&self) {
-        let ahead = self.breakage.map(super::Breakage::ahead).unwrap_or_default();
-        let clock = || self.outside.now().checked_add(ahead).unwrap_or(Timestamp::MAX);
+        let clock = || self.outside.now();
         // One that cannot read the index comes to nothing, and the next one is soon.
         let rails = Rails::new(true, 100);
         let swept = Box::pin(self.outside.stack.work.sweep(&json!({}), &rails, Timestamp::MAX, clock)).await;

@@ -4,6 +4,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use tradepost::agreement::Agreement;
+use tradepost::deployment::Deployment;
 use tradepost::ledger::Provider;
 use tradepost::link::{Link, LinkState, Slot, UnlinkCause};
 use tradepost::notice::{NoticeState, RawNotice};
@@ -15,7 +16,7 @@ use tradepost::usage::hour::{Hour, Stage};
 use tradepost::usage::meter::{Meter, TermTotals};
 use tradepost::usage::report::Reported;
 
-use super::acts::text;
+use super::acts::{is_unpaid, text};
 use super::handlers::Handler;
 use super::memory::Fate;
 use super::rules::{Broken, Rule, Verdict, broken, id};
@@ -141,7 +142,7 @@ impl Play {
             let (theirs, agrees) = match purchase.marketplace() {
                 Provider::Aws => {
                     let agreement = aws.pointer(&format!("/agreements/{}", purchase.name)).cloned().unwrap_or_default();
-                    let unpaid = agreement.get("payment_failed") == Some(&Value::Bool(true));
+                    let unpaid = is_unpaid(aws, &agreement);
                     let status = text(&agreement, "status");
                     let agrees = match (status.as_str(), state) {
                         // EventBridge tells nothing of a payment that fails; the policy's time-out does.
@@ -200,6 +201,9 @@ impl Play {
             let other_live = ended.is_some_and(|link| self.has_other_live(link));
             let trial =
                 text(deployment, "trial_ends_at").parse::<Timestamp>().is_ok_and(|end| end > self.outside.now());
+            let row = snapshot.rows.get(&Deployment::row_key(&organization, &id(deployment)));
+            let trial =
+                trial || row.is_some_and(|row| row.due.as_ref().is_some_and(|(_, at)| *at > self.outside.now()));
             if let Some(link) = ended.filter(|_| !linked && !otherwise && !other_live && !trial) {
                 let what = format!(
                     "{} of {organization} is {state}, its purchase {} has ended",
@@ -237,7 +241,13 @@ impl Play {
     fn usage_is_billed(&self, snapshot: &Snapshot, aws: &Value, azure: &Value) -> Verdict {
         let meters = read::<Meter>(snapshot)?;
         let hours = read::<Hour>(snapshot)?;
-        if let Some(open) = hours.iter().find(|hour| !hour.stage.is_final()) {
+        let subscriptions = read::<Subscription>(snapshot)?;
+        // What is used while the marketplace waits for the buyer's money waits, too, in sight.
+        let waits = |hour: &&Hour| {
+            let of = subscriptions.iter().find(|one| one.key == hour.subscription);
+            of.is_some_and(|one| matches!(one.state, State::Suspended { .. }))
+        };
+        if let Some(open) = hours.iter().find(|hour| !hour.stage.is_final() && !waits(hour)) {
             return broken(
                 Rule::Usage,
                 format!("an hour is left {}: {} {}", open.stage.name(), open.subscription, open.hour),
@@ -265,7 +275,9 @@ impl Play {
                 of(|term| term.refused),
                 of(|term| term.expired),
             ];
-            let all: Quantity = rest.into_iter().chain([accepted, of(|term| term.pending)]).sum();
+            let not_frozen = hours.iter().filter(|hour| hour.dimension == dimension && hour.stage == Stage::Open);
+            let waiting: Quantity = not_frozen.map(|hour| hour.amount).sum();
+            let all: Quantity = rest.into_iter().chain([accepted, waiting, of(|term| term.pending)]).sum();
             if told != all {
                 let what = format!("{dimension}: {told} was acknowledged, {all} is accounted for: {meters:?}");
                 return broken(Rule::Usage, what);

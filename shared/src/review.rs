@@ -120,12 +120,12 @@ struct Successor {
 }
 
 impl Successor {
-    /// Carries a link on, on the condition that the successor has not moved since: an end that comes at the same
-    /// moment finds no link yet and would stop nothing.
+    /// Carries a link on, on the condition that the successor has not moved since and does not move unseen: an end that
+    /// comes at the same moment finds no link yet and would stop nothing.
     fn carries_on(&self, occasion: Occasion<'_>, old: &Row<Link>) -> Changes {
         let mut changes = carried_on(occasion, old, &self.subscription.doc, self.own.as_ref());
         if !changes.writes.is_empty() {
-            changes.write(Write::check(Some(&self.subscription), self.subscription.doc.key.key()));
+            changes.write(Write::touch(&self.subscription));
         }
         changes
     }

@@ -70,6 +70,12 @@ impl Write {
         Self { key, act: Act::Check { expected: found.map(|row| row.version) } }
     }
 
+    /// Writes the row as it was read. A check alone holds up nobody who has read it before and writes after: where what is
+    /// written here is a reason for others to decide otherwise about that row, they must lose the race.
+    pub fn touch<T: Document>(row: &Row<T>) -> Self {
+        Self::replace(row, &row.doc)
+    }
+
     /// Adds to numbers of a document without reading it. The row must exist, the member `while_text` must have that text,
     /// and no number may be more than `most` before. The version grows, so that whoever has read the row loses the race.
     pub fn add(key: Key, sums: Vec<(&'static str, u64)>, while_text: (&'static str, &'static str), most: u64) -> Self {

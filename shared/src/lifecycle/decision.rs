@@ -121,8 +121,8 @@ fn about_subscription(
         }
     } else if let Some(carried) = carried {
         changes.and(carried);
-        // Not written itself, so it is named: an end of it that comes at the same moment must be seen first.
-        changes.write(Write::check(row, key.key()));
+        // An end of it that comes at the same moment must find the link.
+        changes.write(Write::save(row, &after));
     } else if is_end(&notice.word) {
         // It is over already; the second sign asks for the last usage once more.
         let organization = home.link(key).map(|link| link.doc.organization.as_str());
@@ -308,7 +308,7 @@ fn about_agreement(occasion: Occasion<'_>, home: &Home, known: &Known, notice: &
                     let moved = standing.and_then(|new| carries_on(occasion, known, &new, home.link(&new.key)));
                     if let Some(moved) = moved {
                         changes.and(moved);
-                        changes.write(Write::check(Some(subscription), subscription.doc.key.key()));
+                        changes.write(Write::touch(subscription));
                         "the link is carried on".clone_into(&mut outcome);
                         break;
                     }

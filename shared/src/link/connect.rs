@@ -305,11 +305,9 @@ fn made(
     let consumed = RegistrationState::Consumed { link: link.id.clone() };
     let registration = Registration { state: consumed, ..purchase.registration.doc.clone() };
     changes.write(Write::replace(&purchase.registration, &registration));
-    // The state the link was judged by must still hold; a landing that reopened a legacy purchase is written here.
-    changes.write(match purchase.home.subscription(&subscription.key) {
-        Some(row) if row.doc == *subscription => Write::check(Some(row), subscription.key.key()),
-        row => Write::save(row, subscription),
-    });
+    // The state the link was judged by must still hold, and whoever has read the purchase without a link decides again. A
+    // landing that reopened a legacy purchase is written here.
+    changes.write(Write::save(purchase.home.subscription(&subscription.key), subscription));
     let what = if live { "nothing -> linked" } else { "nothing -> syncing" };
     changes.audit(&organization_line(occasion, &link, what));
     if live {

@@ -65,12 +65,18 @@ fn what_will_not_pass_is_parked_after_a_few_tries_and_the_rest_after_three_days(
 
 #[test]
 fn parking_begins_at_its_very_instant_and_its_very_try() {
-    let failing = Attempts { tries: 3, failing_since: Some(t(NOW)), ..Attempts::at(t(NOW)) };
+    let failing = Attempts { tries: PARK_TRIES, failing_since: Some(t(NOW)), ..Attempts::at(t(NOW)) };
     let second = SignedDuration::from_secs(1);
     for (now, parks) in
         [(t(NOW) + PARK_AFTER - second, false), (t(NOW) + PARK_AFTER, true), (t(NOW) + PARK_AFTER + second, true)]
     {
         assert_eq!(matches!(failing.failed(now, true, "503", "row"), AfterFailure::Park(_)), parks, "{now}");
+    }
+    // Nobody was at work for days: a few tries say little.
+    for (tries, parks) in [(2, false), (PARK_TRIES - 1, false), (PARK_TRIES, true)] {
+        let failing = Attempts { tries, ..failing.clone() };
+        let after = failing.failed(t(NOW) + PARK_AFTER, true, "503", "row");
+        assert_eq!(matches!(after, AfterFailure::Park(_)), parks, "{tries} tries");
     }
     for (tries, parks) in [(PARK_TRIES - 1, false), (PARK_TRIES, true), (PARK_TRIES + 1, true)] {
         let failing = Attempts { refused: tries - 1, ..failing.clone() };

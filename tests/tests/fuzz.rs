@@ -20,6 +20,8 @@ mod browser;
 mod changes;
 #[path = "fuzz/from_aws.rs"]
 mod from_aws;
+#[path = "fuzz/from_entra.rs"]
+mod from_entra;
 #[path = "fuzz/from_microsoft.rs"]
 mod from_microsoft;
 #[path = "fuzz/from_the_vendor.rs"]
@@ -36,7 +38,7 @@ use system_tests::world::World;
 use tokio::runtime::Runtime;
 
 /// Changed documents of a target that is one call of a function.
-const PURE: usize = 4000;
+const PURE: usize = 2500;
 /// Of one that asks over a socket or the ledger.
 const ASKED: usize = 600;
 

@@ -302,7 +302,7 @@ fn change_text(text: &str, choices: &mut Choices<'_>) -> String {
         2 => format!("{before}{}{after}", choices.pick(PIECES)),
         3 => format!("{before}{}", after.chars().skip(1).collect::<String>()),
         4 => text.repeat([2, 9, 40, 2000][choices.below(4)]),
-        _ => format!("{before}{}{after}", choices.pick(PIECES).repeat([1, 256, 1025, 70_000][choices.below(4)])),
+        _ => format!("{before}{}{after}", choices.pick(PIECES).repeat([1, 256, 1025, 20_000][choices.below(4)])),
     }
 }
 

@@ -1,20 +1,15 @@
-//! What Microsoft hands over: webhooks with their tokens, answers of its marketplace, Entra's documents, requests that the
-//! Functions host passes on.
+//! What Microsoft hands over: webhooks with their tokens, answers of its marketplace, requests that the Functions host
+//! passes on.
 
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::OnceLock;
 
-use axum::Router;
-use axum::body::Body;
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tradepost::ledger::Provider;
 use tradepost::notice::{NotUnderstood, RawNotice, Subject, Word};
-use tradepost::outbound::Outbound;
 use tradepost::subscription::SubscriptionKey;
-use tradepost_azure::discovery::{Discovery, DiscoveryError};
-use tradepost_azure::entra::Entra;
 use tradepost_azure::fulfillment::metering::{UsageAnswer, UsageDay};
 use tradepost_azure::fulfillment::operation::{Operation, OperationId};
 use tradepost_azure::fulfillment::subscription::{MarketplaceSubscription, Plan, SubscriptionId};
@@ -22,7 +17,6 @@ use tradepost_azure::landing::resolved;
 use tradepost_azure::notice::read;
 use tradepost_azure::reading::Fields;
 use tradepost_azure::webhook_payload::{Webhook, WebhookUnreadable};
-use url::Url;
 
 use super::{ASKED, PURE, asking, corpus, play};
 
@@ -180,59 +174,4 @@ fn outside(document: &[u8]) {
 #[test]
 fn requests_the_functions_host_passes_on() {
     play!(corpus("functions_requests"), ASKED, outside);
-}
-
-/// A server that answers everything with one document.
-struct Stub {
-    url: Url,
-    outbound: Arc<Outbound>,
-    body: Arc<Mutex<Vec<u8>>>,
-}
-
-fn stub() -> &'static Stub {
-    static STUB: OnceLock<Stub> = OnceLock::new();
-    STUB.get_or_init(|| {
-        asking().runtime.block_on(async {
-            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let url: Url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
-            let body: Arc<Mutex<Vec<u8>>> = Arc::default();
-            let kept = Arc::clone(&body);
-            let app = Router::new().fallback(async move || Body::from(kept.lock().unwrap().clone()));
-            tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
-            Stub { url, outbound: Arc::default(), body }
-        })
-    })
-}
-
-/// `HERE` in a document stands for the address of the server it comes from.
-fn published(document: &[u8]) {
-    let stub = stub();
-    let here = stub.url.as_str().trim_end_matches('/');
-    let text = String::from_utf8_lossy(document).replace("HERE", here);
-    *stub.body.lock().unwrap() = text.clone().into_bytes();
-    let entra = Entra { url: stub.url.clone(), ..Entra::default() };
-    let discovery = Discovery::new(entra, Arc::clone(&stub.outbound));
-    let now: Timestamp = "2026-11-21T09:00:00Z".parse().unwrap();
-    asking().runtime.block_on(async {
-        match discovery.endpoints(now).await {
-            Ok(endpoints) => {
-                for url in [endpoints.authorize.url(), &endpoints.token] {
-                    assert_eq!(url.origin(), stub.url.origin(), "nobody is led elsewhere");
-                }
-            }
-            Err(DiscoveryError::Unavailable(why)) => assert!(!why.is_empty()),
-            Err(DiscoveryError::Elsewhere) => {}
-            Err(DiscoveryError::UnknownKey) => panic!("no key was asked for"),
-        }
-        // The same document lists the keys.
-        let keys = discovery.keys("one", now).await;
-        assert!(keys.as_ref().map_or(true, |keys| !keys.is_empty()));
-        let known = keys.is_ok();
-        assert!(!known || serde_json::from_str::<Value>(&text).unwrap().to_string().contains("\"one\""));
-    });
-}
-
-#[test]
-fn documents_of_entra() {
-    play!(corpus("entra"), ASKED, published);
 }

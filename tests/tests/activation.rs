@@ -55,6 +55,10 @@ impl Says {
 }
 
 impl Marketplace for Says {
+    fn provider(&self) -> Provider {
+        Provider::Azure
+    }
+
     async fn entitlements(&self, _: &Subscription) -> Result<Vec<Entitlement>, MarketplaceError> {
         panic!("no contract")
     }

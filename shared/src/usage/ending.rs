@@ -14,7 +14,7 @@ use super::hour::Hour;
 use super::meter::Meter;
 use super::report::last_of;
 use super::run::{MeteringReport, Pace};
-use super::sending::{AT_ONCE, SOON, Sending};
+use super::sending::{AT_ONCE, SOON, Sending, soon_after};
 use super::telling::{final_receipt, final_requested};
 use super::zeros::fill_to_the_end;
 use crate::disposition::{Dispose, Disposition, chain};
@@ -274,7 +274,7 @@ pub async fn flush<M: Marketplace, P: Pace>(
     if asked.second && settled_all {
         return settled(ledger, &row, FinalState::Done, Vec::new(), "nothing is left to send", report).await;
     }
-    let soon = if closing { later(now, SOON) } else { asked.open_until.min(later(now, SOON * 5)) };
+    let soon = if closing { soon_after(ended_at, now) } else { asked.open_until.min(later(now, SOON * 5)) };
     let again = FinalUsage { attempts: Attempts { not_before: soon, ..asked.attempts.clone() }, ..asked.clone() };
     let ran =
         Ran::done(FinalUsage::KIND, if closing { "some of it is not taken yet" } else { "the last hour is open" });

@@ -16,7 +16,8 @@ use super::run::{MeteringReport, Pace};
 use crate::disposition::{Dispose, Disposition, chain};
 use crate::ledger::{Document, Key, Ledger, LedgerError, Row};
 use crate::marketplace::{Marketplace, MeterError, Metered, UsageRecord};
-use crate::subscription::{Subscription, SubscriptionKey};
+use crate::retry::later;
+use crate::subscription::{FINAL_USAGE, Subscription, SubscriptionKey};
 use crate::work::Worker;
 
 /// Records of one call, on both marketplaces.
@@ -30,10 +31,17 @@ const MOST_BYTES: usize = 900_000;
 const TRIES: usize = 3;
 /// What AWS says of a record that is too old; it is never too new, for its hour is over or the purchase's end.
 const TOO_OLD: &str = "TimestampOutOfBoundsException";
-/// How soon the last usage of a purchase that has ended is tried again.
+/// How soon the last usage of a purchase that has ended is tried again in the hour that AWS leaves for it.
 pub(super) const SOON: SignedDuration = SignedDuration::from_mins(1);
+/// The same later, where the marketplace takes it for a day.
+const LESS_SOON: SignedDuration = SignedDuration::from_mins(15);
 /// How often a lost race over one hour is decided again.
 pub(super) const RACES: usize = 6;
+
+/// When the last usage of a purchase is tried again that ended then.
+pub(super) fn soon_after(ended_at: Timestamp, now: Timestamp) -> Timestamp {
+    later(now, if now < later(ended_at, FINAL_USAGE) { SOON } else { LESS_SOON })
+}
 
 /// When the purchase ended whose last usage is being sent, if so, and the present.
 pub(super) type When = (Option<Timestamp>, Timestamp);

@@ -9,12 +9,12 @@ use super::hour::{Hour, Stage};
 use super::outcome::{Next, next};
 use super::run::{MeteringReport, Pace};
 use super::sealing::{carry, settle};
-use super::sending::{Answered, RACES, SOON, Sending, Sent, When, Word};
+use super::sending::{Answered, RACES, Sending, Sent, When, Word, soon_after};
 use super::telling::refused;
 use crate::agreement::Agreement;
 use crate::ledger::{Document, LedgerError, Row, Write};
 use crate::marketplace::{Marketplace, Metered};
-use crate::retry::{AfterFailure, Attempts, later};
+use crate::retry::{AfterFailure, Attempts};
 use crate::settle::Changes;
 use crate::subscription::{Subscription, SubscriptionKey};
 
@@ -32,7 +32,7 @@ impl<M: Marketplace, P: Pace> Sending<'_, M, P> {
         for (mut sent, answer) in answers {
             sent.fresh &= !answer.doubt;
             sent.row.doc = after_try(sent.row.doc, sent.fresh);
-            let soon = |at: Timestamp| if last.is_some() { at.min(later(now, SOON)) } else { at };
+            let soon = |at: Timestamp| last.map_or(at, |ended_at| at.min(soon_after(ended_at, now)));
             match answer.word {
                 Word::Said(said) => match self.judged(&sent, &said, now).await? {
                     Next::Hold(until, why) => self.hold(sent, soon(until), &why, report).await?,

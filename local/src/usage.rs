@@ -4,7 +4,7 @@
 pub mod unbilled;
 pub mod upload;
 
-mod lines;
+pub mod lines;
 mod refused;
 
 use std::time::Duration;

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::StatusCode;
 use jiff::Timestamp;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use standardwebhooks::Webhook;
@@ -65,10 +65,28 @@ impl From<OutboundError> for ControlPlaneError {
     }
 }
 
+/// The longest of the vendor's ids, in characters, as the contract has it.
+const LONGEST_ID: usize = 255;
+/// The most pages of a list in which one thing is looked for.
+const MOST_PAGES: usize = 1000;
+
+/// An id of the vendor's: 1 to 255 characters, no control characters. Without one nothing could be told of it, or kept.
+pub(crate) fn vendor_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let id = String::deserialize(deserializer)?;
+    let usable = (1..=LONGEST_ID).contains(&id.chars().count()) && !id.chars().any(char::is_control);
+    if usable { Ok(id) } else { Err(D::Error::custom("an id that is none")) }
+}
+
+/// A next page has a place; an empty one is the end of the list.
+fn next_page<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.filter(|next: &String| !next.is_empty()))
+}
+
 /// A deployment as the vendor describes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VendorDeployment {
     /// The vendor's id, opaque.
+    #[serde(deserialize_with = "vendor_id")]
     pub id: String,
     /// For people to read.
     pub name: String,
@@ -154,7 +172,7 @@ impl ControlPlane {
         #[derive(Deserialize)]
         struct Answer {
             organizations: Vec<Organization>,
-            #[serde(default)]
+            #[serde(default, deserialize_with = "next_page")]
             next_page_token: Option<String>,
         }
         let members = json!({"person": person, "page_token": page});
@@ -220,7 +238,7 @@ impl ControlPlane {
         #[derive(Deserialize)]
         struct Answer {
             deployments: Vec<VendorDeployment>,
-            #[serde(default)]
+            #[serde(default, deserialize_with = "next_page")]
             next_page_token: Option<String>,
         }
         let members = json!({"page_token": page});
@@ -228,7 +246,8 @@ impl ControlPlane {
         Ok(VendorPage { items: answer.deployments, next: answer.next_page_token })
     }
 
-    /// One deployment, looked for in the organization's list; none if it is gone.
+    /// One deployment, looked for in the organization's list; none if it is gone. A list that does not end says nothing
+    /// of what is not on it.
     pub async fn deployment(
         &self,
         organization: &str,
@@ -236,7 +255,7 @@ impl ControlPlane {
         now: Timestamp,
     ) -> Result<Option<VendorDeployment>, ControlPlaneError> {
         let mut page: Option<String> = None;
-        loop {
+        for _ in 0..MOST_PAGES {
             let answer = match self.list_deployments(organization, page.as_deref(), now).await {
                 Ok(answer) => answer,
                 Err(error) if error.is_gone() => return Ok(None),
@@ -247,9 +266,11 @@ impl ControlPlane {
             }
             match answer.next {
                 Some(next) if page.as_deref() != Some(next.as_str()) => page = Some(next),
-                _ => return Ok(None),
+                Some(_) => break,
+                None => return Ok(None),
             }
         }
+        Err(ControlPlaneError::Refused("a list of deployments without an end".to_owned()))
     }
 
     /// Stops a deployment; stopping what is stopped changes nothing.

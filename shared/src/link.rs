@@ -111,7 +111,8 @@ impl LinkState {
 pub struct Contact(String);
 
 impl Contact {
-    /// An address with something on both sides of one `@`, no spaces, at most 254 bytes (RFC 5321).
+    /// An address with something on both sides of one `@`, no spaces, nothing that separates or surrounds addresses in a
+    /// header (RFC 5322, specials), at most 254 bytes (RFC 5321).
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         let (local, domain) = text.split_once('@')?;
@@ -121,7 +122,7 @@ impl Contact {
             && !domain.ends_with('.')
             && !domain.contains('@')
             && text.len() <= 254
-            && !text.chars().any(|c| c.is_whitespace() || c.is_control());
+            && !text.chars().any(|c| c.is_whitespace() || c.is_control() || ",;:<>()[]\"\\".contains(c));
         sane.then(|| Self(text.to_owned()))
     }
 

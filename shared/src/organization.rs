@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::control_plane::vendor_id;
+
 /// What a person is in an organization.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -51,6 +53,7 @@ impl BillingFacts {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Organization {
     /// The vendor's id, opaque.
+    #[serde(deserialize_with = "vendor_id")]
     pub id: String,
     /// For people to read.
     pub name: String,

@@ -51,9 +51,13 @@ fn not_understood(why: impl Into<String>) -> NotUnderstood {
     NotUnderstood(why.into())
 }
 
-/// An id that a subscription may be known by: not empty, and without the sign that separates the parts of a key.
+/// The longest id, in bytes: two of them and what is put around them fit into a sort key. AWS's own are far shorter.
+const LONGEST_ID: usize = 256;
+
+/// An id that a subscription may be known by: not empty, without control characters and without the sign that separates the
+/// parts of a key.
 fn id<'a>(value: &'a Value, path: &[&str]) -> Option<&'a str> {
-    text(value, path).filter(|id| !id.contains('|'))
+    text(value, path).filter(|id| id.len() <= LONGEST_ID && !id.chars().any(|c| c == '|' || c.is_control()))
 }
 
 /// A text member, not empty.

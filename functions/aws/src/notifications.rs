@@ -58,14 +58,15 @@ impl BatchResponse {
 #[error("the event has no Records")]
 pub struct NotABatch;
 
-/// The records of an SQS event. One that lacks a message id cannot even be handed back; it is logged and skipped.
+/// The records of an SQS event. One that lacks a message id cannot even be handed back; it is logged and skipped. So is one
+/// whose id is empty: handed back, it would hand back the whole batch (AWS Lambda: partial batch responses).
 pub fn records(event: &Value) -> Result<Vec<Record>, NotABatch> {
     let list = event.get("Records").and_then(Value::as_array).ok_or(NotABatch)?;
     let (mut good, mut bad) = (Vec::new(), 0_u32);
     for record in list {
         match Record::deserialize(record) {
-            Ok(record) => good.push(record),
-            Err(_) => bad = bad.saturating_add(1),
+            Ok(record) if !record.message_id.is_empty() => good.push(record),
+            Ok(_) | Err(_) => bad = bad.saturating_add(1),
         }
     }
     if bad > 0 {

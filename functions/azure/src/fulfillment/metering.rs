@@ -157,7 +157,8 @@ impl UsageEvent {
 }
 
 impl UsageAnswer {
-    fn read(answer: Fields<'_>) -> Option<Self> {
+    /// From JSON; nothing without a status.
+    pub fn read(answer: Fields<'_>) -> Option<Self> {
         let status = UsageStatus::from(answer.text("status")?.as_str());
         let accepted = |fields: Fields<'_>| {
             let accepted = fields.inner("additionalInfo")?.inner("acceptedMessage")?;
@@ -170,7 +171,8 @@ impl UsageAnswer {
 }
 
 impl UsageDay {
-    fn read(row: Fields<'_>) -> Option<Self> {
+    /// From JSON; nothing unless it says of what and how much.
+    pub fn read(row: Fields<'_>) -> Option<Self> {
         Some(Self {
             day: row.instant("usageDate")?.to_zoned(TimeZone::UTC).date(),
             subscription: row.guid("usageResourceId").map(SubscriptionId::from)?,

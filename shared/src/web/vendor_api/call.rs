@@ -81,15 +81,18 @@ pub(super) struct ListOf {
 
 /// The members of a call for `operation`.
 pub(super) fn read<T: DeserializeOwned>(operation: Operation, body: &[u8]) -> Result<T, Refusal> {
-    let unread = |error: serde_json::Error| {
-        let complaint: String = error.to_string().chars().take(LONGEST_COMPLAINT).collect();
-        not_understood(format!("The call does not read: {complaint}"))
-    };
+    let unread = |error| unread("call", &error);
     let mut members: Map<String, Value> = serde_json::from_slice(body).map_err(unread)?;
     if members.remove("operation").as_ref().and_then(Value::as_str) != Some(operation.name()) {
         return Err(mismatch(operation));
     }
     T::deserialize(Value::Object(members)).map_err(unread)
+}
+
+/// Of a call, or its query, that the parser complains about. What it quotes is cut short.
+pub(super) fn unread(what: &str, error: &serde_json::Error) -> Refusal {
+    let complaint: String = error.to_string().chars().take(LONGEST_COMPLAINT).collect();
+    not_understood(format!("The {what} does not read: {complaint}"))
 }
 
 /// Of a call that does not read.

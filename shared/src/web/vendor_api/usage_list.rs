@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use super::bearer::{presented, unauthorized};
-use super::call::{Id, Place, not_understood, read};
+use super::call::{Id, Place, not_understood, read, unread};
 use super::usage_token::{PURPOSE, usage_url};
 use super::{Operation, Refusal};
 use crate::ledger::LedgerError;
@@ -156,7 +156,7 @@ pub(super) async fn get_usage(app: &App, request: &Request<Bytes>, now: Timestam
     let members: Map<String, Value> = query.map(|(name, value)| (name.into_owned(), value.into())).collect();
     match Call::deserialize(Value::Object(members)) {
         Ok(call) => list(app, call).await,
-        Err(error) => Ok(not_understood(format!("The query does not read: {error}")).into()),
+        Err(error) => Ok(unread("query", &error).into()),
     }
 }
 

@@ -125,7 +125,7 @@ check_dependencies() { cargo_deny --locked check bans licenses sources; }
 check_advisories() {
     local log=$LOGS/advisories.log
     if cargo_deny fetch db >"$log" 2>&1; then
-        step advisories cargo_deny --locked check --disable-fetch advisories
+        step advisories cargo_deny --locked --offline check advisories
     else
         echo "advisories: not checked, the database cannot be reached"
     fi

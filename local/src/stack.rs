@@ -9,6 +9,7 @@ mod microsoft;
 mod notes;
 mod parties;
 mod seen;
+mod sns;
 mod waiting;
 
 pub use inside::Inside;
@@ -19,6 +20,7 @@ pub use microsoft::Microsoft;
 use microsoft::{Party, TIMERS, Timer, azure_config};
 pub use parties::{Addresses, loopback_client};
 use parties::{aws_config, issuers, on_this_machine, sdk_config, sign_in, sqs, vendor_config};
+pub use sns::topic_arn;
 pub use waiting::{Coming, Waiting};
 
 use std::path::PathBuf;
@@ -39,6 +41,7 @@ use tradepost_aws::landing::Landing;
 use tradepost_aws::marketplace::AwsMarketplace as AwsClients;
 use tradepost_aws::notifications::Notifications;
 use tradepost_aws::queue::{MeteringQueue, WorkQueue};
+use tradepost_aws::sns::{Authority, Sns};
 use tradepost_aws::usage::Usage;
 use tradepost_aws::worker::Work;
 
@@ -186,6 +189,7 @@ impl Stack {
             sign_in: sign_in(&policy, &issuers(&policy, &at, &secrets)),
             deletions: true,
             deletion_cap: 100,
+            limits: true,
         };
         let outbound = Arc::new(outbound);
         let party = Party { market, core: &settings, secrets: &secrets, kept: &kept, at: &at };
@@ -194,7 +198,8 @@ impl Stack {
         let outlets = settings.outlets(&secrets, Arc::clone(&outbound), || None)?;
         Ok(Self {
             landing: Landing {
-                app: settings.app(Provider::Aws, &secrets, ledger.clone(), outbound, random)?,
+                app: settings.app(Provider::Aws, &secrets, ledger.clone(), Arc::clone(&outbound), random)?,
+                sns: Sns::trusting(Authority::below(&aws.sns_url()), sns::topics(&policy), outbound),
                 metering: aws_sdk_marketplacemetering::Client::new(&sdk),
                 queue: queue.clone(),
             },
@@ -250,6 +255,13 @@ impl Stack {
         &self.secrets.vendor_api
     }
 
+    /// Everything that may never be in a log: every secret of this stack.
+    pub fn unspeakable(&self) -> Vec<&str> {
+        let Kept { cookie_key, control_plane, vendor_api, events, client_secret, .. } = &self.secrets;
+        let Kept { azure_client_secret, azure_sign_in_secret, .. } = &self.secrets;
+        vec![cookie_key, control_plane, vendor_api, events, client_secret, azure_client_secret, azure_sign_in_secret]
+    }
+
     /// The addresses of the parties.
     pub fn addresses(&self) -> Addresses {
         Addresses::new(self.options.port)
@@ -266,7 +278,12 @@ impl Stack {
     async fn deliver(&self) -> anyhow::Result<()> {
         loop {
             for notice in self.aws.take_due() {
-                self.notices.send(notice.body);
+                match self.aws.over_https(&notice) {
+                    Some(body) => self.post_notice(notice, &body).await?,
+                    None => {
+                        self.notices.send(notice.body);
+                    }
+                }
             }
             let now = self.clock.now();
             let notices = self.notices.receive();

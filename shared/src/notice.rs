@@ -4,6 +4,8 @@
 //! deciding loses nothing. The decision's transaction makes it *Interpreted*, and only that counts as a duplicate.
 //! What no rule applies to is *Parked* for an operator, and nothing is ever thrown away.
 
+use std::fmt;
+
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -35,8 +37,8 @@ pub enum NoticeState {
     },
 }
 
-/// A message as it came.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A message as it came. `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RawNotice {
     /// Its own id, or the transport's where it has none; never its content.
     pub id: String,
@@ -56,11 +58,25 @@ pub struct RawNotice {
     pub attempts: Attempts,
 }
 
+impl fmt::Debug for RawNotice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, provider, body, sent_at: _, received_at, state, attempts: _ } = self;
+        let mut shown = f.debug_struct("RawNotice");
+        shown.field("id", id).field("provider", provider).field("bytes", &body.len()).field("received_at", received_at);
+        shown.field("state", state).finish_non_exhaustive()
+    }
+}
+
 impl RawNotice {
     /// A message just received.
     pub fn received(id: String, provider: Provider, body: String, sent_at: Option<Timestamp>, now: Timestamp) -> Self {
         let attempts = Attempts::at(later(now, GRACE));
         Self { id, provider, body, sent_at, received_at: now, state: NoticeState::Received, attempts }
+    }
+
+    /// The same, left by whoever stored it to whoever is woken for it.
+    pub fn due_at_once(self) -> Self {
+        Self { attempts: Attempts::at(self.received_at), ..self }
     }
 
     /// The same, decided upon.

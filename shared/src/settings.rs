@@ -12,6 +12,7 @@
 //! | `TRADEPOST_MAIL` | `smtp` (default) or `ses`: Amazon SES instead of a mail server, on AWS only |
 //! | `TRADEPOST_SIGN_IN` | JSON list of sign-in methods: `id`, `label`, `issuer`, `client_id` |
 //! | `TRADEPOST_DELETIONS` | `on` or `off` (the kill switch); default `on` |
+//! | `TRADEPOST_LIMITS` | `on` or `off`: whether tries in vain are counted by source; `off` behind a proxy of your own; default `on` |
 //! | `TRADEPOST_DELETION_CAP` | deletions in one run of the sweeper; default 100 |
 
 use std::collections::BTreeMap;
@@ -31,6 +32,7 @@ use crate::message::smtp::{self, Smtp};
 use crate::outbound::Outbound;
 use crate::policy::{Policy, PolicyError};
 use crate::web::App;
+use crate::web::limits::Limits;
 use crate::web::session::Sessions;
 use crate::web::sign_in::{Method, SignIn};
 use crate::web::vendor_api::VendorKey;
@@ -79,6 +81,10 @@ pub enum SettingsError {
 pub struct Secrets {
     /// 64 random bytes, base64: seals the browsers' cookies.
     pub cookie_key: String,
+    /// Keys that sealed before, of the same kind: what they have sealed still opens. Left out again after twelve hours,
+    /// when nothing of theirs counts any more.
+    #[serde(default)]
+    pub cookie_key_previous: Vec<String>,
     /// Signs control plane calls: `whsec_…`.
     pub control_plane: String,
     /// Signs what the vendor's servers ask of us: `whsec_…`, not the one above. Without it they can ask nothing.
@@ -135,6 +141,8 @@ pub struct Settings {
     pub deletions: bool,
     /// Deletions in one run.
     pub deletion_cap: u32,
+    /// Whether tries in vain are counted by source.
+    pub limits: bool,
 }
 
 /// Fresh randomness, given by whoever starts the process.
@@ -177,6 +185,11 @@ impl Settings {
                 None | Some("on") => true,
                 Some("off") => false,
                 Some(_) => return Err(SettingsError::Wrong { name: "TRADEPOST_DELETIONS", expected: "on or off" }),
+            },
+            limits: match get("TRADEPOST_LIMITS").as_deref() {
+                None | Some("on") => true,
+                Some("off") => false,
+                Some(_) => return Err(SettingsError::Wrong { name: "TRADEPOST_LIMITS", expected: "on or off" }),
             },
             deletion_cap: match get("TRADEPOST_DELETION_CAP").map(|text| text.parse()) {
                 None => 100,
@@ -269,7 +282,7 @@ impl Settings {
         random: Random,
     ) -> Result<App, SettingsError> {
         let wrong = |what: &str| SettingsError::Secret(what.to_owned());
-        let key = STANDARD.decode(&secrets.cookie_key).map_err(|_| wrong("cookie_key is not base64"))?;
+        let sessions = sessions(secrets)?;
         let mut methods = Vec::new();
         for method in self.offered()? {
             let secret = secrets.sign_in.get(&method.id);
@@ -291,12 +304,23 @@ impl Settings {
             policy: Arc::clone(&self.policy),
             control_plane: Arc::new(self.control_plane(secrets, Arc::clone(&outbound), random)?),
             sign_in: SignIn::new(methods, outbound),
-            sessions: Sessions::new(&key).ok_or_else(|| wrong("cookie_key is shorter than 64 bytes"))?,
+            sessions,
             vendor_key,
+            limits: Limits::new(self.limits),
             public_url: self.public_url.clone(),
             random,
         })
     }
+}
+
+/// What seals cookies and tokens.
+fn sessions(secrets: &Secrets) -> Result<Sessions, SettingsError> {
+    let wrong = |what: &str| SettingsError::Secret(what.to_owned());
+    let key = STANDARD.decode(&secrets.cookie_key).map_err(|_| wrong("cookie_key is not base64"))?;
+    let previous: Result<Vec<_>, _> = secrets.cookie_key_previous.iter().map(|key| STANDARD.decode(key)).collect();
+    let previous = previous.map_err(|_| wrong("a cookie_key_previous is not base64"))?;
+    let sessions = Sessions::new(&key).ok_or_else(|| wrong("cookie_key is shorter than 64 bytes"))?;
+    sessions.also_opening(&previous).ok_or_else(|| wrong("a cookie_key_previous is shorter than 64 bytes"))
 }
 
 fn mail_way(get: impl Fn(&str) -> Option<String>) -> Result<Option<MailWay>, SettingsError> {

@@ -10,6 +10,7 @@ pub mod billing;
 pub mod buyer;
 pub mod connecting;
 pub mod index;
+pub mod limits;
 pub mod link_form;
 pub mod moving;
 pub mod organizations;
@@ -34,14 +35,17 @@ use crate::link::connect::ConnectError;
 use crate::policy::Policy;
 use crate::usage::reading;
 
+use self::limits::{Limits, Source};
 use self::page::Answer;
 use self::session::{Session, Sessions};
 use self::sign_in::{SignIn, SignInError};
 use self::text::Message;
 use self::vendor_api::VendorKey;
 
-/// The largest form we read.
+/// The largest form we read, in bytes.
 pub const LARGEST_FORM: usize = 64 * 1024;
+/// The longest query we read, in bytes: a landing token of 8 KiB with every letter encoded, and some more.
+pub const LONGEST_QUERY: usize = 32 * 1024;
 
 /// Everything the pages need.
 pub struct App {
@@ -59,6 +63,8 @@ pub struct App {
     pub marketplace: Provider,
     /// Signs what the vendor's servers ask; they can ask nothing without.
     pub vendor_key: Option<VendorKey>,
+    /// How often one source may try in vain.
+    pub limits: Limits,
     /// Where the pages are served, without a trailing slash.
     pub public_url: String,
     /// Fresh randomness.
@@ -145,6 +151,8 @@ pub struct Visit {
     pub posted: bool,
     /// Whether the JSON twin is wanted.
     pub json: bool,
+    /// Where it comes from, if the provider's envelope says.
+    pub source: Option<Source>,
     /// The present.
     pub now: Timestamp,
 }
@@ -179,6 +187,7 @@ impl App {
             session: if api { Session::default() } else { self.sessions.open(request.headers(), now) },
             came_from: session::came_from(request.headers()),
             json: api || accept.contains("application/json") && !accept.contains("text/html"),
+            source: request.extensions().get().copied(),
             now,
         }
     }
@@ -203,9 +212,8 @@ impl App {
     async fn route(&self, method: &Method, request: &Request<Bytes>, visit: &Visit) -> Result<Answer, WebError> {
         let path = visit.path.trim_end_matches('/');
         let post = *method == Method::POST;
-        let largest = if path == "/v1/usage" { reading::LARGEST_BODY } else { LARGEST_FORM };
-        if post && request.body().len() > largest {
-            return Ok(Answer::message(Message::TooLarge));
+        if let Some(answer) = oversized(request, path) {
+            return Ok(answer);
         }
         if path.starts_with("/v1/") {
             return vendor_api::answer(self, request, path, visit.now).await;
@@ -287,6 +295,15 @@ impl App {
         use base64::Engine as _;
         base64::engine::general_purpose::URL_SAFE_NO_PAD.encode((self.random)())
     }
+}
+
+/// The answer to what is too large to be read at all, whatever is in it.
+pub fn oversized(request: &Request<Bytes>, path: &str) -> Option<Answer> {
+    let largest = if path == "/v1/usage" { reading::LARGEST_BODY } else { LARGEST_FORM };
+    if request.uri().query().is_some_and(|query| query.len() > LONGEST_QUERY) {
+        return Some(Answer::message(Message::TooLarge).with_status(StatusCode::URI_TOO_LONG));
+    }
+    (request.body().len() > largest).then(|| Answer::message(Message::TooLarge))
 }
 
 /// Whether a posted form came from one of our own pages in this browser. The cookie is SameSite=Lax already; the

@@ -15,6 +15,7 @@ struct Answer {
     location: Option<String>,
     cookie: Option<String>,
     body: String,
+    retry_after: Option<i64>,
 }
 
 impl Answer {
@@ -28,6 +29,10 @@ impl Answer {
 #[derive(Clone, Default)]
 struct Hand {
     cookie: Option<String>,
+    /// The address the API sees it come from, if it tells.
+    source: Option<&'static str>,
+    /// A header of its own.
+    header: Option<(&'static str, &'static str)>,
 }
 
 impl Hand {
@@ -42,24 +47,31 @@ impl Hand {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
         let cookies: Vec<_> = self.cookie.iter().collect();
+        let mut headers = json!({
+            "host": "tradepost.localhost", "accept": "text/html", "sec-fetch-site": site,
+            "content-type": "application/x-www-form-urlencoded",
+        });
+        if let (Some((name, value)), Some(headers)) = (self.header, headers.as_object_mut()) {
+            headers.insert(name.to_owned(), json!(value));
+        }
         let event = json!({
             "version": "2.0", "routeKey": "$default", "rawPath": path, "rawQueryString": query, "cookies": cookies,
-            "headers": {
-                "host": "tradepost.localhost", "accept": "text/html", "sec-fetch-site": site,
-                "content-type": "application/x-www-form-urlencoded",
+            "headers": headers,
+            "requestContext": {
+                "http": {"method": method, "path": path, "sourceIp": self.source}, "stage": "$default",
             },
-            "requestContext": {"http": {"method": method, "path": path}, "stage": "$default"},
             "body": body, "isBase64Encoded": false,
         });
         let response = world.stack.landing.handle(world.request(&event)?, world.now()).await;
         let (parts, body) = response.into_parts();
         let text = |name| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let retry_after = text(header::RETRY_AFTER).and_then(|seconds| seconds.parse().ok());
         let cookie = text(header::SET_COOKIE).and_then(|line| line.split(';').next().map(str::to_owned));
         if cookie.is_some() {
             self.cookie.clone_from(&cookie);
         }
         let body = String::from_utf8_lossy(&body).into_owned();
-        Ok(Answer { status: parts.status.as_u16(), location: text(header::LOCATION), cookie, body })
+        Ok(Answer { status: parts.status.as_u16(), location: text(header::LOCATION), cookie, body, retry_after })
     }
 
     async fn get(&mut self, world: &World, path: &str) -> anyhow::Result<Answer> {
@@ -312,10 +324,10 @@ async fn a_cookie_that_was_tampered_with_is_no_session() -> Outcome {
     for planted in
         [tampered, format!("other={value}"), "__Host-tradepost=".to_owned(), "__Host-tradepost={}".to_owned()]
     {
-        let mut forged = Hand { cookie: Some(planted.clone()) };
+        let mut forged = Hand { cookie: Some(planted.clone()), ..Hand::default() };
         let answer = forged.post(&world, "/link", &form(&csrf, "org-clean")).await?;
         ensure!(answer.status == 403, "{planted}: {}", answer.status);
-        let status = Hand { cookie: Some(planted.clone()) }.get(&world, "/status").await?;
+        let status = Hand { cookie: Some(planted.clone()), ..Hand::default() }.get(&world, "/status").await?;
         ensure!(status.body.contains("none"), "{planted}: {}", status.body);
     }
     nothing_linked(&world, &bought).await
@@ -379,4 +391,211 @@ async fn a_sign_in_of_another_browser_is_not_taken() -> Outcome {
     let shown = victim.get(&world, "/").await?;
     ensure!(!shown.body.contains("Sam Second"), "the victim is signed in as the attacker");
     Ok(())
+}
+
+/// Every address that takes a form of one of our pages.
+const FORMS: &[&str] =
+    &["/link", "/close", "/organizations", "/organizations/choose", "/move", "/unlink", "/switch", "/sign-out"];
+
+#[tokio::test]
+async fn no_form_is_taken_without_its_token() -> Outcome {
+    // With this preset a new organization can be made, and a link moved and taken off.
+    let world = World::with_policy(system_tests::world::ATLAS).await?;
+    let choosing = async |person: &str| -> anyhow::Result<(Bought, Hand, String)> {
+        let (bought, mut hand) = Hand::landed(&world).await?;
+        hand.signed_in(&world, person).await?;
+        let csrf = hand.get(&world, "/organizations").await?.csrf()?;
+        Ok((bought, hand, csrf))
+    };
+    let (bought, mut hand, csrf) = choosing("clean").await?;
+    let (_, _, theirs) = choosing("second").await?;
+    let before = format!("{:?}", world.home(&bought).await?);
+    let fields = [("organization", "org-clean"), ("from", "org-clean"), ("name", "New"), ("contact", "a@demo.example")];
+    for path in FORMS {
+        let no_token: &[(&str, &str)] = &fields;
+        for (token, site) in [
+            (None, "same-origin"),
+            (Some(""), "same-origin"),
+            (Some(theirs.as_str()), "same-origin"),
+            (Some(csrf.as_str()), "cross-site"),
+            (Some(csrf.as_str()), "same-site"),
+        ] {
+            let form: Vec<_> = token.map(|token| ("csrf", token)).into_iter().chain(no_token.iter().copied()).collect();
+            let answer = hand.send(&world, "POST", path, &form, site).await?;
+            ensure!(answer.status == 403, "{path} {token:?} {site}: {}", answer.status);
+            ensure!(answer.cookie.is_none(), "{path} {site}: the refusal replaces the session");
+        }
+        // Nor does opening the address do what the form does.
+        let opened =
+            hand.clone().get(&world, &format!("{path}?csrf={csrf}&organization=org-clean&from=org-clean")).await?;
+        ensure!(matches!(opened.status, 200 | 303 | 404 | 409), "{path}: {}", opened.status);
+    }
+    ensure!(format!("{:?}", world.home(&bought).await?) == before, "something has changed");
+    ensure!(world.slot("org-clean").await?.is_none(), "something is linked");
+    let vendor = world.vendor_state().await?.to_string();
+    ensure!(!vendor.contains("\"New\""), "an organization was made");
+    ensure!(hand.get(&world, "/").await?.status != 401, "the session is over");
+    nothing_linked(&world, &bought).await
+}
+
+#[test]
+fn every_form_of_every_page_carries_its_token() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/templates");
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).expect("a template");
+    let mut forms = 0;
+    for entry in std::fs::read_dir(&folder).expect("the templates") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_none_or(|kind| kind != "html") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).expect("a template");
+        for form in text.split("<form ").skip(1) {
+            let (form, _) = form.split_once("</form>").expect("an end");
+            assert!(form.contains("method=\"post\""), "{}: a form that is not posted: {form}", path.display());
+            let included = form.contains("link_fields.html") && read("link_fields.html").contains("name=\"csrf\"");
+            assert!(form.contains("name=\"csrf\"") || included, "{}: no token in {form}", path.display());
+            forms += 1;
+        }
+    }
+    assert!(forms >= 12, "{forms} forms");
+}
+
+#[tokio::test]
+async fn microsofts_forms_are_not_taken_without_their_token_either() -> Outcome {
+    let world = World::new().await?;
+    let offer = world.listing(tradepost::ledger::Provider::Azure)?.code.clone();
+    let bought = world.azure("purchase", json!({"offer": offer, "plan": "payg", "buyer": "ana"})).await?;
+    let landing: Url = bought.get("url").and_then(|url| url.as_str()).context("an address")?.parse()?;
+    let ask = async |method: &str, path: &str, cookie: &str, site: &str, body: &str| -> anyhow::Result<_> {
+        let request = http::Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, "tradepost-azure.localhost")
+            .header(header::COOKIE, cookie)
+            .header(header::ACCEPT, "text/html")
+            .header("sec-fetch-site", site)
+            .body(bytes::Bytes::from(body.to_owned()))?;
+        let (parts, body) = world.stack.azure.handle(request).await.into_parts();
+        let cookie = parts.headers.get(header::SET_COOKIE).and_then(|value| value.to_str().ok());
+        let cookie = cookie.and_then(|line| line.split(';').next()).map(str::to_owned);
+        Ok((parts.status.as_u16(), cookie, String::from_utf8_lossy(&body).into_owned()))
+    };
+    let target = format!("{}?{}", landing.path(), landing.query().unwrap_or_default());
+    let (status, cookie, _) = ask("GET", &target, "", "cross-site", "").await?;
+    let cookie = cookie.context("the landing sets a cookie")?;
+    ensure!(status == 303, "{status}");
+    let (_, _, page) = ask("GET", "/api/azure/buyer", &cookie, "none", "").await?;
+    let after = page.split_once("name=\"csrf\" value=\"").context("no token")?.1;
+    let csrf = after.split_once('"').context("no end")?.0.to_owned();
+    for path in ["/api/azure/leave", "/api/sign-out", "/api/link", "/api/switch"] {
+        for (site, body) in [
+            ("same-origin", String::new()),
+            ("same-origin", "csrf=another".to_owned()),
+            ("cross-site", format!("csrf={csrf}")),
+        ] {
+            let (status, replaced, _) = ask("POST", path, &cookie, site, &body).await?;
+            ensure!(status == 403 && replaced.is_none(), "{path} {site} {body}: {status} {replaced:?}");
+        }
+    }
+    let (status, _, _) = ask("POST", "/api/azure/leave", &cookie, "same-origin", &format!("csrf={csrf}")).await?;
+    ensure!(status == 303, "the buyer's own form is taken: {status}");
+    // What is too large is not read, with or without a token.
+    let huge = format!("csrf={csrf}&x={}", "x".repeat(64 * 1024));
+    for path in ["/api/azure/leave", "/api/azure/landing/retry", "/api/link", "/api/no-such-page"] {
+        let (status, _, _) = ask("POST", path, &cookie, "same-origin", &huge).await?;
+        ensure!(status == 413, "{path}: {status}");
+    }
+    let (status, _, _) =
+        ask("GET", &format!("/api/azure/landing?token={}", "A".repeat(33_000)), "", "none", "").await?;
+    ensure!(status == 414, "{status}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_too_large_is_not_read() -> Outcome {
+    let world = World::new().await?;
+    let (bought, mut hand, csrf) = Hand::ready(&world, "clean").await?;
+    let huge = "x".repeat(64 * 1024);
+    let form = [("csrf", csrf.as_str()), ("organization", "org-clean"), ("contact", huge.as_str())];
+    for path in FORMS.iter().chain(&["/aws/landing", "/aws/landing/retry", "/v1/billing", "/no-such-page"]) {
+        let answer = hand.post(&world, path, &form).await?;
+        ensure!(answer.status == 413, "{path}: {}", answer.status);
+        ensure!(answer.cookie.is_none(), "{path}: the refusal replaces the session");
+    }
+    let long = format!("/?x={}", "x".repeat(32 * 1024));
+    for method in ["GET", "POST"] {
+        let answer = hand.send(&world, method, &long, &[], "same-origin").await?;
+        ensure!(answer.status == 414, "{method}: {}", answer.status);
+    }
+    nothing_linked(&world, &bought).await
+}
+
+async fn landing(world: &World, hand: &mut Hand, token: &str) -> anyhow::Result<Answer> {
+    hand.send(world, "POST", "/aws/landing", &[("x-amzn-marketplace-token", token)], "cross-site").await
+}
+
+#[tokio::test]
+async fn tokens_that_are_none_are_limited_by_source_and_a_purchase_is_kept() -> Outcome {
+    let world = World::new().await?;
+    let from = |source| Hand { source: Some(source), ..Hand::default() };
+    let mut guesser = from("203.0.113.7");
+    for number in 0..20 {
+        let answer = landing(&world, &mut guesser, &format!("guess-{number}")).await?;
+        ensure!(answer.status == 400, "{number}: {}", answer.status);
+    }
+    let limited = landing(&world, &mut guesser, "guess-20").await?;
+    ensure!(limited.status == 429 && limited.body.contains("Too many tries"), "{} {}", limited.status, limited.body);
+    ensure!(limited.retry_after.is_some_and(|seconds| (1..=7).contains(&seconds)), "{:?}", limited.retry_after);
+    // What a sender writes into the request changes nothing.
+    let mut forger = Hand { header: Some(("x-forwarded-for", "198.51.100.1")), ..from("203.0.113.7") };
+    ensure!(landing(&world, &mut forger, "guess-21").await?.status == 429, "a header is believed");
+    // Somebody of the same office comes with a purchase: they wait a moment, and it is not lost.
+    let bought = world.buy().await?;
+    let mut buyer = from("203.0.113.7");
+    let waiting = landing(&world, &mut buyer, &bought.token).await?;
+    ensure!(waiting.status == 429 && waiting.body.contains("/aws/landing/retry"), "{}", waiting.body);
+    world.sleep(7);
+    let again = buyer.post(&world, "/aws/landing/retry", &[("csrf", &waiting.csrf()?)]).await?;
+    ensure!(again.status == 303, "{} {}", again.status, again.body);
+    // Nobody else has to wait, and a source that is not known is not limited.
+    for mut hand in [from("203.0.113.8"), from("2001:db8::7"), Hand::default()] {
+        let bought = world.buy().await?;
+        ensure!(landing(&world, &mut hand, &bought.token).await?.status == 303, "another source is limited");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_office_full_of_buyers_is_not_limited() -> Outcome {
+    let world = World::new().await?;
+    for number in 0..30 {
+        let bought = world.buy().await?;
+        let mut hand = Hand { source: Some("203.0.113.7"), ..Hand::default() };
+        let answer = landing(&world, &mut hand, &bought.token).await?;
+        ensure!(answer.status == 303, "{number}: {}", answer.status);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn sign_ins_that_prove_nothing_are_limited_by_source() -> Outcome {
+    let world = World::new().await?;
+    let (_, mut hand) = Hand::landed(&world).await?;
+    hand.source = Some("203.0.113.7");
+    let try_it = async |hand: &mut Hand| -> anyhow::Result<Answer> {
+        let begun = hand.get(&world, "/sign-in/demo").await?;
+        let to: Url = begun.location.context("no way to the vendor")?.parse()?;
+        let state = to.query_pairs().find(|(name, _)| name == "state").context("no state")?.1.into_owned();
+        hand.get(&world, &format!("/sign-in/callback?code=guessed&state={state}")).await
+    };
+    for number in 0..20 {
+        let answer = try_it(&mut hand).await?;
+        ensure!(answer.status == 400, "{number}: {} {}", answer.status, answer.body);
+    }
+    let limited = try_it(&mut hand).await?;
+    ensure!(limited.status == 429 && limited.retry_after.is_some(), "{} {}", limited.status, limited.body);
+    world.sleep(7);
+    ensure!(try_it(&mut hand).await?.status == 400, "nobody is kept out for good");
+    world.sleep(7);
+    hand.signed_in(&world, "clean").await
 }

@@ -170,6 +170,31 @@ async fn what_cannot_be_right_is_refused_as_data() -> anyhow::Result<()> {
     Ok(())
 }
 
+#[tokio::test]
+async fn a_call_that_is_heard_twice_is_answered_twice_and_does_nothing_twice() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    world.linked("clean").await?;
+    let list = told(&world, "/v1/events", json!({"operation": "list_events", "organization": "org-clean"})).await?;
+    let event = list["events"][0]["id"].clone();
+    let body = json!({"operation": "replay_event", "organization": "org-clean", "event": event}).to_string();
+    let headers = signed(&world, world.stack.vendor_api_secret(), &body)?;
+    for _ in 0..2 {
+        let answer = asked(&world, "POST", "/v1/events/replay", headers.clone(), &body).await?;
+        assert_eq!(answer.status(), StatusCode::OK, "{}", answer.body());
+    }
+    world.pass(60).await?;
+    let list = told(&world, "/v1/events", json!({"operation": "list_events", "organization": "org-clean"})).await?;
+    let replayed = list["events"].as_array().unwrap().iter().find(|one| one["id"] == event).unwrap();
+    assert_eq!(replayed["tries"].as_array().unwrap().len(), 2, "told once, and once more: {replayed}");
+    // The same call counts for five minutes and no longer, and at no other address.
+    let elsewhere = asked(&world, "POST", "/v1/billing", headers.clone(), &body).await?;
+    assert_eq!(elsewhere.status(), StatusCode::BAD_REQUEST, "{}", elsewhere.body());
+    world.sleep(300);
+    let late = asked(&world, "POST", "/v1/events/replay", headers, &body).await?;
+    assert!(late.status() == StatusCode::UNAUTHORIZED && late.body().contains("timestamp_stale"), "{}", late.body());
+    Ok(())
+}
+
 async fn token(world: &World) -> anyhow::Result<String> {
     let ask = json!({"operation": "create_status_token", "organization": "org-clean"});
     let made = told(world, "/v1/status-token", ask).await?;

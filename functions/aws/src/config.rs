@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `TRADEPOST_SECRET_ID` | the Secrets Manager secret, see [`Secrets`] |
 //! | `TRADEPOST_WORK_QUEUE_URL` | the SQS queue that wakes the worker |
+//! | `TRADEPOST_SNS_TOPICS` | topics of older listings that post to `/aws/sns`, ARNs separated by commas; none, and that door is closed |
 //! | `TRADEPOST_METERING_QUEUE_URL` | the SQS queue that calls `metering` again; that function alone needs it |
 
 use std::sync::Arc;
@@ -13,12 +14,13 @@ use anyhow::{Context, anyhow};
 use aws_config::SdkConfig;
 use tradepost::ledger::{Ledger, Provider};
 use tradepost::outbound::Outbound;
-use tradepost::settings::{Secrets, needed};
+use tradepost::settings::{Secrets, SettingsError, needed};
 
 use crate::landing::Landing;
 use crate::marketplace::AwsMarketplace;
 use crate::queue::{MeteringQueue, WorkQueue};
 use crate::ses::Ses;
+use crate::sns::{Sns, Topic};
 use crate::worker::Work;
 
 /// What a function is made from.
@@ -30,6 +32,8 @@ pub struct Settings {
     pub secret_id: String,
     /// The queue that wakes the worker.
     pub work_queue_url: String,
+    /// Topics that may post to `/aws/sns`.
+    pub sns_topics: Vec<Topic>,
 }
 
 impl Settings {
@@ -42,6 +46,9 @@ impl Settings {
             core: tradepost::settings::Settings::read(&get, |path| std::fs::read_to_string(path))?,
             secret_id: needed(&get, "TRADEPOST_SECRET_ID")?,
             work_queue_url: needed(&get, "TRADEPOST_WORK_QUEUE_URL")?,
+            sns_topics: Topic::list(&get("TRADEPOST_SNS_TOPICS").unwrap_or_default()).map_err(|_| {
+                SettingsError::Wrong { name: "TRADEPOST_SNS_TOPICS", expected: "a list of topics' ARNs" }
+            })?,
         })
     }
 }
@@ -76,14 +83,10 @@ pub fn metering_queue(config: &SdkConfig, get: impl Fn(&str) -> Option<String>) 
 /// What the landing function is made from, with the secret fetched.
 pub async fn landing(sdk: &SdkConfig, settings: &Settings) -> anyhow::Result<Landing> {
     let secrets = secrets(sdk, &settings.secret_id).await?;
+    let outbound = Arc::new(Outbound::default());
     Ok(Landing {
-        app: settings.core.app(
-            Provider::Aws,
-            &secrets,
-            ledger(sdk, settings),
-            Arc::new(Outbound::default()),
-            random,
-        )?,
+        app: settings.core.app(Provider::Aws, &secrets, ledger(sdk, settings), Arc::clone(&outbound), random)?,
+        sns: Sns::new(settings.sns_topics.clone(), outbound),
         metering: aws_sdk_marketplacemetering::Client::new(sdk),
         queue: work_queue(sdk, settings),
     })

@@ -8,17 +8,20 @@
 use bytes::Bytes;
 use http::{Method, Request, Response, header};
 use jiff::Timestamp;
+use lambda_http::request::RequestContext;
 use lambda_http::{Body, RequestExt as _};
 use tradepost::disposition::{Dispose, Disposition, chain};
 use tradepost::landing::register;
+use tradepost::web::limits::Source;
 use tradepost::web::page::Answer;
 use tradepost::web::session::{Session, WaitingToken};
 use tradepost::web::text::Message;
-use tradepost::web::waiting::{forgotten, place_kept};
-use tradepost::web::{App, LARGEST_FORM, Reply, Visit, genuine, told_path};
+use tradepost::web::waiting::{forgotten, place_kept, too_many_tokens};
+use tradepost::web::{App, Reply, Visit, genuine, oversized, told_path};
 
 use crate::marketplace::{ResolveError, resolve};
 use crate::queue::WorkQueue;
+use crate::sns::Sns;
 
 const TOKEN_FIELD: &str = "x-amzn-marketplace-token";
 const OFFER_TYPE_FIELD: &str = "x-amzn-marketplace-offer-type";
@@ -32,6 +35,8 @@ pub struct Landing {
     pub app: App,
     /// ResolveCustomer.
     pub metering: aws_sdk_marketplacemetering::Client,
+    /// The door for SNS over HTTPS.
+    pub sns: Sns,
     /// Wakes the worker.
     pub queue: WorkQueue,
 }
@@ -40,7 +45,11 @@ impl Landing {
     /// Answers one request. Never fails: every problem is a page that says what to do.
     pub async fn handle(&self, request: lambda_http::Request, now: Timestamp) -> Response<Bytes> {
         let path = request.raw_http_path().to_owned();
-        let request = plain(request);
+        let source = source(&request);
+        let mut request = plain(request);
+        if let Some(source) = source {
+            request.extensions_mut().insert(source);
+        }
         let reply = self.answer(&request, now).await;
         tracing::info!(method = %request.method(), path = told_path(&path), status = reply.response.status().as_u16(), outcome = reply.outcome, "page");
         self.queue.wake(&reply.wake).await;
@@ -50,6 +59,13 @@ impl Landing {
     async fn answer(&self, request: &Request<Bytes>, now: Timestamp) -> Reply {
         let visit = self.app.visit(request, now);
         let posted = *request.method() == Method::POST;
+        let path = visit.path.trim_end_matches('/');
+        // The door for SNS has a limit of its own.
+        if path != "/aws/sns"
+            && let Some(answer) = oversized(request, path)
+        {
+            return self.app.reply(&visit, answer);
+        }
         match (visit.path.trim_end_matches('/'), posted) {
             ("/aws/landing", false) => self.app.reply(&visit, Answer::message(Message::OpenFromMarketplace)),
             ("/aws/landing", true) => {
@@ -60,6 +76,10 @@ impl Landing {
                 let answer = self.retry(request, &visit).await;
                 self.app.reply(&visit, answer)
             }
+            ("/aws/sns", _) => {
+                let answer = self.sns.answer(&self.app.ledger, request, now).await;
+                self.app.reply(&visit, answer)
+            }
             _ => self.app.handle(request, now).await,
         }
     }
@@ -67,9 +87,6 @@ impl Landing {
     /// A buyer arrives. The POST is cross-site, so it carries neither our cookie nor a CSRF token; it changes nothing
     /// but what this browser may link, and linking is a deliberate press of a button later.
     async fn arrive(&self, request: &Request<Bytes>, visit: &Visit) -> Answer {
-        if request.body().len() > LARGEST_FORM {
-            return Answer::message(Message::TooLarge);
-        }
         let form = Form::read(request).await;
         let Some(token) = form.token else { return Answer::message(Message::OpenFromMarketplace).called("no token") };
         if token.len() > LARGEST_TOKEN {
@@ -93,12 +110,21 @@ impl Landing {
         }
     }
 
+    /// A token that is of no use. It counts against where it came from.
+    fn in_vain(&self, visit: &Visit, message: Message) -> Answer {
+        self.app.limits.failed(visit.source, visit.now);
+        forgotten(visit, message)
+    }
+
     async fn resolve(&self, visit: &Visit, waiting: WaitingToken, next: &str) -> Answer {
+        if let Some(wait) = self.app.limits.wait(visit.source, visit.now) {
+            return too_many_tokens(&self.app, visit, waiting, wait);
+        }
         let free_trial = waiting.offer_type.as_deref() == Some("free-trial");
         let resolved = match resolve(&self.metering, &self.app.policy, &waiting.token, free_trial).await {
             Ok(resolved) => resolved,
-            Err(ResolveError::Expired) => return forgotten(visit, Message::TokenExpired),
-            Err(ResolveError::Invalid) => return forgotten(visit, Message::TokenInvalid),
+            Err(ResolveError::Expired) => return self.in_vain(visit, Message::TokenExpired),
+            Err(ResolveError::Invalid) => return self.in_vain(visit, Message::TokenInvalid),
             Err(error @ ResolveError::ProductUnknown(_)) => {
                 tracing::error!(error = %error, "a landing for a product that is not ours");
                 return forgotten(visit, Message::ProductUnknown);
@@ -130,6 +156,14 @@ impl Landing {
                 place_kept(&self.app, visit, waiting)
             }
         }
+    }
+}
+
+/// Where a request comes from, by what the API saw.
+fn source(request: &lambda_http::Request) -> Option<Source> {
+    match request.request_context_ref()? {
+        RequestContext::ApiGatewayV2(context) => Source::read(context.http.source_ip.as_deref()?),
+        _ => None,
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! | function | trigger | file |
 //! |---|---|---|
-//! | `landing` | HTTP API: the buyer's way | [`landing`] |
+//! | `landing` | HTTP API: the buyer's way | [`landing`]; the door for SNS over HTTPS is [`sns`] |
 //! | `notifications` | SQS: what AWS Marketplace tells | [`notifications`], parsed by [`event`] |
 //! | `worker` | SQS: rows to work on at once | [`worker`] |
 //! | `sweeper` | a schedule: what is due and what was missed | [`sweeper`] |
@@ -23,6 +23,7 @@ pub mod notifications;
 pub mod pace;
 pub mod queue;
 pub mod ses;
+pub mod sns;
 pub mod sweeper;
 pub mod usage;
 pub mod worker;

@@ -7,11 +7,12 @@
 //! Functions custom handlers).
 
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tradepost::disposition::chain;
@@ -20,6 +21,7 @@ use tradepost::outbound::Outbound;
 use tradepost::sweeper::{Rails, Report, SweepError};
 use tradepost::usage::reconcile::Comparison;
 use tradepost::usage::run::MeteringReport;
+use tradepost::web::limits::Source;
 use tradepost::web::{Reply, told_path};
 
 use crate::buyer::BuyerSignIn;
@@ -97,7 +99,11 @@ impl Handler {
             return self.webhook(&request, now).await;
         }
         let app = &self.landing.app;
-        let request = below(request, app.base_path(), &path);
+        let source = source(request.headers());
+        let mut request = below(request, app.base_path(), &path);
+        if let Some(source) = source {
+            request.extensions_mut().insert(source);
+        }
         let visit = app.visit(&request, now);
         let reply = match self.landing.answer(&self.work.marketplace.fulfillment, &request, &visit).await {
             Some(answer) => app.reply(&visit, answer),
@@ -156,6 +162,18 @@ fn below(request: Request<Bytes>, base: &str, path: &PathAndQuery) -> Request<By
     Request::from_parts(parts, body)
 }
 
+/// Where a request comes from: the last address of `X-Forwarded-For`, which whoever passed it on to the host has written;
+/// all before it the sender may have. Where the platform's own machines stand last the source is not known.
+fn source(headers: &HeaderMap) -> Option<Source> {
+    let last = headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?.rsplit(',').next()?.trim();
+    let address = last.parse::<SocketAddr>().map(|socket| socket.ip()).or_else(|_| last.parse::<IpAddr>()).ok()?;
+    let inside = match address.to_canonical() {
+        IpAddr::V4(address) => address.is_private() || address.is_loopback() || address.is_link_local(),
+        IpAddr::V6(address) => address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local(),
+    };
+    (!inside).then(|| Source::of(address))
+}
+
 fn swept(run: Result<Report, SweepError>) -> Response<Bytes> {
     ran(run.map(|report| format!("{} rows, {} failed, {} for a person", report.rows, report.failed, report.page)))
 }
@@ -203,6 +221,26 @@ pub fn json_answer(status: StatusCode, body: &Value) -> Response<Bytes> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_source_is_who_the_platform_saw() {
+        let of = |values: &[&str]| {
+            let pairs = values.iter().map(|value| ("x-forwarded-for".parse().unwrap(), value.parse().unwrap()));
+            source(&HeaderMap::from_iter(pairs))
+        };
+        let real = Source::read("203.0.113.7");
+        assert_eq!(of(&["203.0.113.7"]), real);
+        assert_eq!(of(&["203.0.113.7:50123"]), real);
+        assert_eq!(of(&["198.51.100.9, 203.0.113.7:50123"]), real, "what stands before the last may be forged");
+        assert_eq!(of(&["198.51.100.9", "203.0.113.7"]), real);
+        assert_eq!(of(&["[2001:db8::1]:443"]), Source::read("2001:db8::2"));
+        for unknown in
+            ["", "10.0.0.4", "127.0.0.1", "203.0.113.7, 10.0.0.4", "203.0.113.7,", "unknown", "::1", "fd00::1"]
+        {
+            assert_eq!(of(&[unknown]), None, "{unknown}");
+        }
+        assert_eq!(of(&[]), None);
+    }
 
     #[test]
     fn the_two_namespaces_never_meet() {

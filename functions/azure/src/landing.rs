@@ -19,8 +19,8 @@ use tradepost::web::page::Answer;
 use tradepost::web::session::{Session, SigningIn, WaitingToken};
 use tradepost::web::sign_in::SIGN_IN_LIFE;
 use tradepost::web::text::Message;
-use tradepost::web::waiting::{forgotten, place_kept};
-use tradepost::web::{App, Visit, WebError, genuine};
+use tradepost::web::waiting::{forgotten, place_kept, too_many_sign_ins, too_many_tokens};
+use tradepost::web::{App, Visit, WebError, genuine, oversized};
 use uuid::Uuid;
 
 use crate::buyer::{Buyer, BuyerError, BuyerSignIn, Prompt};
@@ -61,7 +61,11 @@ impl Landing {
     pub async fn answer(&self, marketplace: &Fulfillment, request: &Request<Bytes>, visit: &Visit) -> Option<Answer> {
         let (get, post) = (*request.method() == Method::GET, *request.method() == Method::POST);
         let seen = get || *request.method() == Method::HEAD;
-        let answer = match visit.path.trim_end_matches('/') {
+        let path = visit.path.trim_end_matches('/');
+        if let Some(answer) = oversized(request, path) {
+            return Some(answer);
+        }
+        let answer = match path {
             "/azure/landing" if get => Ok(self.arrive(marketplace, visit).await),
             // Whoever only looks whether the address works uses up no token.
             "/azure/landing" if seen => Ok(Answer::message(Message::OpenFromMarketplace)),
@@ -112,9 +116,15 @@ impl Landing {
     }
 
     async fn resolve(&self, marketplace: &Fulfillment, visit: &Visit, waiting: WaitingToken, onward: Onward) -> Answer {
+        if let Some(wait) = self.app.limits.wait(visit.source, visit.now) {
+            return too_many_tokens(&self.app, visit, waiting, wait);
+        }
         let purchase = match marketplace.resolve(&Secret::new(waiting.token.clone())).await {
             Ok(purchase) => purchase,
-            Err(ResolveError::NotAToken | ResolveError::NotValid) => return forgotten(visit, Message::TokenInvalid),
+            Err(ResolveError::NotAToken | ResolveError::NotValid) => {
+                self.app.limits.failed(visit.source, visit.now);
+                return forgotten(visit, Message::TokenInvalid);
+            }
             Err(error @ ResolveError::Failed(_)) => {
                 if error.disposition() == Disposition::Retry {
                     tracing::warn!(error = %chain(&error), "a landing has to wait");
@@ -203,10 +213,18 @@ impl Landing {
         let (Some(code), true) = (visit.parameter("code"), in_time) else {
             return Ok(Answer::message(Message::BuyerSignInFailed).with_session(over));
         };
+        if let Some(wait) = self.app.limits.wait(visit.source, visit.now) {
+            return Ok(too_many_sign_ins(wait));
+        }
         let tenant = under_way.method.split_once(':').and_then(|(_, tenant)| Uuid::try_parse(tenant).ok());
         let buyer = match self.buyer.redeem(&under_way, code, tenant, visit.now).await {
             Ok(buyer) => buyer,
-            Err(error) => return Ok(failed(&error).with_session(over)),
+            Err(error) => {
+                if matches!(error.disposition(), Disposition::Done | Disposition::Reject) {
+                    self.app.limits.failed(visit.source, visit.now);
+                }
+                return Ok(failed(&error).with_session(over));
+            }
         };
         let shown = Shown { name: buyer.name.clone(), email: buyer.email.clone() };
         if !belongs(arrival, &buyer) {

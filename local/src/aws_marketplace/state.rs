@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::identifiers::Identifiers;
 use super::outbox::Outbox;
+use super::sns_https::Subscribed;
 use super::switches::Switches;
 use super::throttle::Bucket;
 use super::usage_record::Allocation;
@@ -36,6 +37,9 @@ pub(super) struct State {
     pub payments_to_fail: u32,
     /// First pages asked of GetEntitlements so far: every third starts with an empty page.
     pub entitlement_queries: u64,
+    /// Topics that post to the seller's address, by ARN.
+    #[serde(default)]
+    pub sns_https: BTreeMap<String, Subscribed>,
     #[serde(skip)]
     pub buckets: BTreeMap<String, Bucket>,
 }
@@ -216,6 +220,7 @@ impl State {
             suspended: BTreeSet::new(),
             payments_to_fail: 0,
             entitlement_queries: 0,
+            sns_https: BTreeMap::new(),
             buckets: BTreeMap::new(),
         }
     }

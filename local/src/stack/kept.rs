@@ -79,6 +79,7 @@ impl Kept {
         let methods = sign_in_methods(policy).into_iter();
         Secrets {
             cookie_key: self.cookie_key.clone(),
+            cookie_key_previous: Vec::new(),
             control_plane: self.control_plane.clone(),
             vendor_api: Some(self.vendor_api.clone()),
             events: Some(self.events.clone()),

@@ -4,6 +4,8 @@
 //!
 //! Until then the browser only holds an [`Arrival`], which no other page takes for a purchase.
 
+use std::fmt;
+
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
@@ -16,8 +18,8 @@ use crate::ledger::LedgerError;
 use crate::person::PersonId;
 use crate::registration::{Registration, RegistrationState};
 
-/// A landing whose buyer has not signed in to the marketplace yet.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A landing whose buyer has not signed in to the marketplace yet. `Debug` shows none of it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Arrival {
     /// The landing.
     pub registration: String,
@@ -25,8 +27,14 @@ pub struct Arrival {
     pub accounts: Vec<String>,
 }
 
-/// Who signed in to the marketplace, for people.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+impl fmt::Debug for Arrival {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Arrival(…)")
+    }
+}
+
+/// Who signed in to the marketplace, for people. `Debug` shows none of it.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Buyer {
     /// Their name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -34,6 +42,12 @@ pub struct Buyer {
     /// Their address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub email: Option<String>,
+}
+
+impl fmt::Debug for Buyer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Buyer(…)")
+    }
 }
 
 impl Buyer {

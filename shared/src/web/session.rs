@@ -1,5 +1,8 @@
 //! The browser's session: one encrypted, authenticated cookie. It holds ids and what signing in needs, and never
 //! more than an hour a landing token whose resolving had to wait. `__Host-`, HttpOnly, Secure, SameSite=Lax.
+//!
+//! Keys can be changed without signing anybody out: the first seals, and what the others have sealed still opens. When a
+//! session is over is written inside what is sealed; a browser that keeps its cookie longer gains nothing.
 
 use std::fmt;
 
@@ -68,8 +71,8 @@ impl fmt::Debug for SigningIn {
     }
 }
 
-/// What the cookie holds.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What the cookie holds. `Debug` says what there is, and shows none of it.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Session {
     /// The landing this browser resolved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -103,6 +106,19 @@ pub struct Session {
     pub ends_at: Option<Timestamp>,
 }
 
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("registration", &self.registration.is_some())
+            .field("arrival", &self.arrival.is_some())
+            .field("waiting", &self.waiting.is_some())
+            .field("person", &self.person)
+            .field("organization", &self.organization)
+            .field("ends_at", &self.ends_at)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A session that does not fit into a cookie.
 #[derive(Debug, thiserror::Error)]
 #[error("the session does not fit into a cookie")]
@@ -111,7 +127,10 @@ pub struct SessionTooLarge;
 /// Seals and opens sessions.
 #[derive(Clone)]
 pub struct Sessions {
+    /// Seals.
     key: CookieKey,
+    /// Sealed before.
+    previous: Vec<CookieKey>,
 }
 
 impl fmt::Debug for Sessions {
@@ -123,7 +142,17 @@ impl fmt::Debug for Sessions {
 impl Sessions {
     /// With a key of at least 64 random bytes; none if it is shorter.
     pub fn new(key: &[u8]) -> Option<Self> {
-        CookieKey::try_from(key).ok().map(|key| Self { key })
+        CookieKey::try_from(key).ok().map(|key| Self { key, previous: Vec::new() })
+    }
+
+    /// The same, and what these keys have sealed opens too; none if one is too short.
+    pub fn also_opening(self, previous: &[Vec<u8>]) -> Option<Self> {
+        let previous: Result<_, _> = previous.iter().map(|key| CookieKey::try_from(key.as_slice())).collect();
+        previous.ok().map(|previous| Self { previous, ..self })
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &CookieKey> {
+        std::iter::once(&self.key).chain(&self.previous)
     }
 
     /// The session a request carries; empty if it has none, or one that is over or not ours.
@@ -133,7 +162,7 @@ impl Sessions {
         for cookie in cookies.flat_map(Cookie::split_parse).flatten().filter(|cookie| cookie.name() == COOKIE) {
             jar.add_original(cookie.into_owned());
         }
-        let opened = jar.private(&self.key).get(COOKIE);
+        let opened = self.keys().find_map(|key| jar.private(key).get(COOKIE));
         let session: Option<Session> = opened.and_then(|cookie| serde_json::from_str(cookie.value()).ok());
         let session = session.filter(|session| session.ends_at.is_some_and(|at| now < at)).unwrap_or_default();
         let waiting = session.waiting.clone().filter(|waiting| now < later(waiting.since, TOKEN_LIFE));
@@ -147,10 +176,10 @@ impl Sessions {
         jar.get(purpose).map(|sealed| sealed.value().to_owned())
     }
 
-    /// The text of [`Sessions::seal_text`], if it was sealed under this key for this purpose.
+    /// The text of [`Sessions::seal_text`], if it was sealed under one of these keys for this purpose.
     pub fn open_text(&self, purpose: &'static str, sealed: &str) -> Option<String> {
-        let opened = CookieJar::new().private(&self.key).decrypt(Cookie::new(purpose, sealed.to_owned()));
-        opened.map(|cookie| cookie.value().to_owned())
+        let open = |key| CookieJar::new().private(key).decrypt(Cookie::new(purpose, sealed.to_owned()));
+        self.keys().find_map(open).map(|cookie| cookie.value().to_owned())
     }
 
     /// The Set-Cookie header of a session.
@@ -232,10 +261,71 @@ mod tests {
     }
 
     #[test]
+    fn a_key_is_changed_without_signing_anybody_out() {
+        let keys = |bytes: &[u8]| {
+            let mut keys = bytes.iter().map(|byte| vec![*byte; 64]);
+            let first = Sessions::new(&keys.next().unwrap()).unwrap();
+            first.also_opening(&keys.collect::<Vec<_>>()).unwrap()
+        };
+        let cookie = |sessions: &Sessions, session: &Session| {
+            let sealed = sessions.seal(session).unwrap();
+            let pair = sealed.to_str().unwrap().split(';').next().unwrap().to_owned();
+            HeaderMap::from_iter([(header::COOKIE, HeaderValue::from_str(&pair).unwrap())])
+        };
+        let session = Session { csrf: "c".to_owned(), ends_at: Some(later(now(), SESSION_LIFE)), ..Session::default() };
+        let (old, both, new) = (keys(&[7]), keys(&[8, 7]), keys(&[8]));
+        let sealed_before = cookie(&old, &session);
+        assert_eq!(both.open(&sealed_before, now()), session, "the old key still opens");
+        assert_eq!(both.open(&sealed_before, later(now(), SESSION_LIFE)), Session::default(), "not for longer");
+        let sealed_after = cookie(&both, &session);
+        assert_eq!(new.open(&sealed_after, now()), session, "the new key seals");
+        assert_eq!(old.open(&sealed_after, now()), Session::default());
+        assert_eq!(new.open(&sealed_before, now()), Session::default(), "an old key that is gone opens nothing");
+        let token = old.seal_text("tradepost-some-token", "text".to_owned()).unwrap();
+        assert_eq!(both.open_text("tradepost-some-token", &token).as_deref(), Some("text"));
+        assert_eq!(both.open_text("tradepost-other-token", &token), None);
+        assert_eq!(new.open_text("tradepost-some-token", &token), None);
+        assert!(Sessions::new(&[8; 64]).unwrap().also_opening(&[vec![7; 63]]).is_none());
+    }
+
+    #[test]
+    fn no_byte_of_a_cookie_can_be_changed_and_none_of_another_purpose_is_a_session() {
+        let sessions = Sessions::new(&[7; 64]).unwrap();
+        let session = Session { csrf: "c".to_owned(), ends_at: Some(later(now(), SESSION_LIFE)), ..Session::default() };
+        let sealed = sessions.seal(&session).unwrap();
+        let value = sealed.to_str().unwrap().split(';').next().unwrap().split_once('=').unwrap().1.to_owned();
+        let open = |value: &str| {
+            let pair = HeaderValue::from_str(&format!("{COOKIE}={value}")).unwrap();
+            sessions.open(&HeaderMap::from_iter([(header::COOKIE, pair)]), now())
+        };
+        assert_eq!(open(&value), session);
+        let letters = value.char_indices().filter(|(_, letter)| letter.is_ascii_alphanumeric());
+        // The last letter before the padding holds bits that count for nothing.
+        for (at, letter) in letters.take(value.trim_end_matches(['=', '%', '3', 'D']).len() - 2) {
+            let other = if letter == 'A' { "B" } else { "A" };
+            let mut changed = value.clone();
+            changed.replace_range(at..=at, other);
+            assert_eq!(open(&changed), Session::default(), "{at}");
+        }
+        let text = serde_json::to_string(&session).unwrap();
+        let token = sessions.seal_text("tradepost-status-token", text).unwrap();
+        assert_eq!(open(&token), Session::default(), "a token is no session");
+    }
+
+    #[test]
     fn a_waiting_token_is_kept_an_hour_and_never_shown() {
         let sessions = Sessions::new(&[7; 64]).unwrap();
         let waiting = WaitingToken { token: "secret".to_owned(), offer_type: None, since: now() };
         assert!(!format!("{waiting:?}").contains("secret"));
+        let whole = Session {
+            waiting: Some(waiting.clone()),
+            csrf: "secret".to_owned(),
+            registration: Some("secret".to_owned()),
+            arrival: Some(Arrival { registration: "secret".to_owned(), accounts: vec!["secret".to_owned()] }),
+            buyer: Some(Buyer { name: Some("secret".to_owned()), email: Some("secret".to_owned()) }),
+            ..Session::default()
+        };
+        assert!(!format!("{whole:?} {:?} {:?}", whole.arrival, whole.buyer).contains("secret"), "{whole:?}");
         let session =
             Session { waiting: Some(waiting), ends_at: Some(later(now(), SESSION_LIFE)), ..Session::default() };
         assert!(carried(&sessions, &session, later(now(), SignedDuration::from_mins(59))).waiting.is_some());

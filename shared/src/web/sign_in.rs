@@ -23,6 +23,7 @@ use super::index::PurchaseView;
 use super::page::{Answer, Page};
 use super::session::{Session, SigningIn};
 use super::text::Message;
+use super::waiting::too_many_sign_ins;
 use super::{App, Visit, WebError};
 use crate::disposition::{Dispose, Disposition};
 use crate::link::Refusal;
@@ -357,12 +358,16 @@ pub async fn callback(app: &App, visit: &Visit) -> Result<Answer, WebError> {
     }
     let (Some(code), true) = (visit.parameter("code"), in_time) else { return Ok(failed()) };
     let Some((method, secret)) = app.sign_in.method(&under_way.method) else { return Ok(failed()) };
+    if let Some(wait) = app.limits.wait(visit.source, visit.now) {
+        return Ok(too_many_sign_ins(wait));
+    }
     let redeemed = app.sign_in.redeem(method, secret, &under_way, code, &callback_url(app), visit.now).await;
     let person = match redeemed {
         Ok(person) => person,
         Err(error @ SignInError::Unreachable(_)) => return Ok(not_now(&error)),
         Err(error @ SignInError::NotProven(_)) => {
             tracing::warn!(error = %error, "a sign-in was not proven");
+            app.limits.failed(visit.source, visit.now);
             return Ok(failed());
         }
         Err(error) => return Err(error.into()),

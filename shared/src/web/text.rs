@@ -53,6 +53,8 @@ pub enum Message {
     FormExpired,
     /// The form is too large.
     TooLarge,
+    /// Too many tries from there came to nothing.
+    TooManyTries,
     /// No such page.
     NotFound,
     /// No such method here.
@@ -101,6 +103,7 @@ impl Message {
             Self::RoleMissing => ("role_missing", StatusCode::FORBIDDEN),
             Self::FormExpired => ("form_expired", StatusCode::FORBIDDEN),
             Self::TooLarge => ("too_large", StatusCode::PAYLOAD_TOO_LARGE),
+            Self::TooManyTries => ("too_many_tries", StatusCode::TOO_MANY_REQUESTS),
             Self::NotFound => ("not_found", StatusCode::NOT_FOUND),
             Self::MethodNotAllowed => ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED),
             Self::TryLater => ("try_later", StatusCode::SERVICE_UNAVAILABLE),
@@ -118,7 +121,7 @@ impl Message {
             | Self::PurchaseLost
             | Self::CookiesNeeded => Way::Marketplace,
             Self::NothingHere | Self::NoOrganization => Way::Console,
-            Self::SignedOut | Self::SignInFailed | Self::SignInUnreachable => Way::SignIn,
+            Self::SignedOut | Self::SignInFailed | Self::SignInUnreachable | Self::TooManyTries => Way::SignIn,
             Self::BuyerSignInFailed
             | Self::PurchaseNotYet
             | Self::NotYourOrganization

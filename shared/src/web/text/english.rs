@@ -266,6 +266,11 @@ fn message(message: Message) -> (&'static str, &'static str) {
         Message::TooLarge => {
             ("That is too large", "What was sent is larger than anything this page expects. Nothing was changed.")
         }
+        Message::TooManyTries => (
+            "Too many tries",
+            "Many tries from your network did not succeed in a short time, so we wait a few seconds before the next one. \
+             Nothing was changed and your purchase is safe. Wait a moment, then try again.",
+        ),
         Message::NotFound => ("There is no such page", "Check the address, or start over."),
         Message::MethodNotAllowed => ("That cannot be done here", "This page answers to its own links and forms only."),
         Message::TryLater => (

@@ -98,4 +98,38 @@ mod tests {
         assert_eq!(other.verify(&headers(0), BODY, now()), Err(Unproven::Wrong));
         assert!(VendorKey::new("whsec_not base64").is_none());
     }
+
+    #[test]
+    fn one_of_several_signatures_is_enough_and_no_other_kind_counts() {
+        let key = VendorKey::new(SECRET).unwrap();
+        let good = headers(0).remove("webhook-signature").unwrap().to_str().unwrap().to_owned();
+        let old = Webhook::new("whsec_YW5vdGhlciBzZWNyZXQgYWx0b2dldGhlcg==").unwrap();
+        let old = old.sign("msg_1", now().as_second(), BODY).unwrap();
+        let (_, value) = good.split_once(',').unwrap();
+        for (given, expected) in [
+            (format!("{old} {good}"), Ok(())),
+            (format!("{good} {old}"), Ok(())),
+            (format!("v1a,{value} {good}"), Ok(())),
+            (old, Err(Unproven::Wrong)),
+            (format!("v1a,{value}"), Err(Unproven::Wrong)),
+            (format!("v2,{value}"), Err(Unproven::Wrong)),
+            (value.to_owned(), Err(Unproven::Wrong)),
+            (format!("{good},"), Err(Unproven::Wrong)),
+            (good.to_lowercase(), Err(Unproven::Wrong)),
+            (String::new(), Err(Unproven::Wrong)),
+        ] {
+            let mut several = headers(0);
+            several.insert("webhook-signature", given.parse().unwrap());
+            assert_eq!(key.verify(&several, BODY, now()), expected, "{given}");
+        }
+        // The id and the time are signed as well.
+        for (name, other) in [("webhook-id", "msg_2"), ("webhook-timestamp", "1795000001")] {
+            let mut changed = headers(0);
+            changed.insert(name, other.parse().unwrap());
+            assert_eq!(key.verify(&changed, BODY, now()), Err(Unproven::Wrong), "{name}");
+        }
+        let mut unread = headers(0);
+        unread.insert("webhook-timestamp", "now".parse().unwrap());
+        assert_eq!(key.verify(&unread, BODY, now()), Err(Unproven::Missing));
+    }
 }

@@ -125,7 +125,7 @@ async fn an_old_notice_that_is_replayed_revives_nothing() -> anyhow::Result<()> 
     let (bought, _) = world.linked("clean").await?;
     let parked = parked_confirmation(&world, &bought, "late").await?;
     world.cancel(&bought).await?;
-    world.pass(10 * DAY).await?;
+    world.sleep(10 * DAY);
     let before = world.subscription(&bought).await?.unwrap();
     assert!(matches!(before.state, State::Ended { .. }));
     assert_eq!(replay(&world, &id_of(&parked)).await?.0, StatusCode::OK);

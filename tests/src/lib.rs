@@ -8,5 +8,6 @@ pub mod kill9;
 pub mod lambda_host;
 pub mod metered;
 pub mod metering_load;
+pub mod simulation;
 pub mod stage;
 pub mod world;

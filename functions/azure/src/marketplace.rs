@@ -9,6 +9,7 @@
 use jiff::civil::Date;
 use tradepost::disposition::{Dispose, Disposition};
 use tradepost::entitlement::Entitlement;
+use tradepost::ledger::Provider;
 use tradepost::marketplace::{
     Acknowledged, Booked, Marketplace, MarketplaceError, MeterError, Metered, Standing, UsageRecord,
 };
@@ -175,6 +176,10 @@ fn completed(notice: Notice, now: &MarketplaceSubscription) -> Notice {
 }
 
 impl Marketplace for AzureMarketplace {
+    fn provider(&self) -> Provider {
+        Provider::Azure
+    }
+
     /// Microsoft's offers charge by plan and meter; there is nothing like AWS's entitlements.
     async fn entitlements(&self, _: &Subscription) -> Result<Vec<Entitlement>, MarketplaceError> {
         Ok(Vec::new())

@@ -3,7 +3,8 @@
 //!
 //! [`stack`] puts it together, [`serve`] answers HTTP for all parties by host name, [`demo`] plays a vendor's page as
 //! a browser would, [`functions_host`] runs a handler as the Azure Functions host does; [`usage`] is a client for
-//! reporting usage to a Tradepost anywhere. Nothing of the product knows this crate.
+//! reporting usage to a Tradepost anywhere, [`parked`] one for what waits for an operator there. Nothing of the product
+//! knows this crate.
 
 pub mod aws_marketplace;
 pub mod azure_marketplace;
@@ -13,9 +14,11 @@ pub mod demo;
 pub mod dynamo;
 pub mod functions_host;
 pub mod mailbox;
+pub mod parked;
 pub mod progress;
 pub mod queue;
 pub mod serve;
 pub mod stack;
+pub mod table;
 pub mod usage;
 pub mod vendor;

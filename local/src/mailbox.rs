@@ -44,6 +44,8 @@ struct Shared {
     mails: Mutex<Vec<Mail>>,
     /// Every mail is refused with this line instead.
     refusal: Mutex<Option<String>>,
+    /// Called before a mail is taken.
+    kept: Box<dyn Fn() + Send + Sync>,
 }
 
 impl Drop for Mailbox {
@@ -59,8 +61,9 @@ fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Mailbox {
-    /// Takes a free port, with what was kept.
-    pub async fn open(clock: Clock, kept: &Value) -> anyhow::Result<Self> {
+    /// Takes a free port, with what was kept. `keep` is called whenever there is something new to be kept, before the sender
+    /// is told that it was taken.
+    pub async fn open(clock: Clock, kept: &Value, keep: impl Fn() + Send + Sync + 'static) -> anyhow::Result<Self> {
         let mails = if kept.is_null() {
             Vec::new()
         } else {
@@ -69,7 +72,8 @@ impl Mailbox {
         };
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("no port for the mail server")?;
         let port = listener.local_addr()?.port();
-        let shared = Arc::new(Shared { clock, mails: Mutex::new(mails), refusal: Mutex::new(None) });
+        let shared =
+            Arc::new(Shared { clock, mails: Mutex::new(mails), refusal: Mutex::new(None), kept: Box::new(keep) });
         let served = Arc::clone(&shared);
         let serving = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -86,7 +90,8 @@ impl Mailbox {
 
     /// One that nothing can be sent to.
     pub fn shut(clock: Clock) -> Self {
-        let shared = Arc::new(Shared { clock, mails: Mutex::default(), refusal: Mutex::default() });
+        let shared =
+            Arc::new(Shared { clock, mails: Mutex::default(), refusal: Mutex::default(), kept: Box::new(|| {}) });
         Self { port: None, shared, serving: None }
     }
 
@@ -157,10 +162,13 @@ async fn converse(shared: &Shared, mut stream: TcpStream) -> std::io::Result<()>
 
 impl Shared {
     fn keep(&self, mail: Mail) {
-        let mut mails = held(&self.mails);
-        mails.push(mail);
-        let too_many = mails.len().saturating_sub(KEPT);
-        mails.drain(..too_many);
+        {
+            let mut mails = held(&self.mails);
+            mails.push(mail);
+            let too_many = mails.len().saturating_sub(KEPT);
+            mails.drain(..too_many);
+        }
+        (self.kept)();
     }
 }
 

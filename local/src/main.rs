@@ -7,6 +7,7 @@ use anyhow::{Context, anyhow};
 use clap::{Parser, Subcommand};
 use serde_json::json;
 use tradepost_local::demo::{SCENARIOS, Scenario, play_all};
+use tradepost_local::parked::{self, KINDS};
 use tradepost_local::progress::Terminal;
 use tradepost_local::usage::unbilled::{STATES, report};
 use tradepost_local::usage::upload::{Upload, upload};
@@ -67,6 +68,61 @@ enum Command {
         #[command(subcommand)]
         command: Usage,
     },
+    /// What waits for an operator at a Tradepost anywhere; the secret is in TRADEPOST_VENDOR_API_SECRET
+    Parked {
+        #[command(subcommand)]
+        command: Parked,
+    },
+}
+
+#[derive(Subcommand)]
+enum Parked {
+    /// List it
+    List {
+        /// Tradepost's public address, https://…
+        #[arg(long)]
+        to: String,
+        /// Only of this kind
+        #[arg(long, value_parser = KINDS)]
+        kind: Option<String>,
+        /// What was dismissed instead
+        #[arg(long)]
+        dismissed: bool,
+    },
+    /// Tell everything about one row: what it is, why it waits, what to do
+    Show {
+        /// Its id, as listed or logged; in quotation marks
+        id: String,
+        /// Tradepost's public address, https://…
+        #[arg(long)]
+        to: String,
+    },
+    /// Try again
+    Replay {
+        /// Its id
+        #[arg(required_unless_present = "all")]
+        id: Option<String>,
+        /// Tradepost's public address, https://…
+        #[arg(long)]
+        to: String,
+        /// All of a kind
+        #[arg(long, requires = "kind", conflicts_with = "id")]
+        all: bool,
+        /// Of which kind
+        #[arg(long, value_parser = KINDS, requires = "all")]
+        kind: Option<String>,
+    },
+    /// Take it off the list; it is kept with the reason
+    Dismiss {
+        /// Its id
+        id: String,
+        /// Why, without anybody's name
+        #[arg(long)]
+        reason: String,
+        /// Tradepost's public address, https://…
+        #[arg(long)]
+        to: String,
+    },
 }
 
 #[derive(Subcommand)]
@@ -121,6 +177,7 @@ async fn main() -> ExitCode {
         Some(Command::Demo { scenario, all, .. }) => demo(scenario.as_deref(), *all, terminal).await,
         Some(Command::Policy { command: Rules::Check { file } }) => check::check(file, terminal),
         Some(Command::Usage { command }) => usage(command, terminal).await,
+        Some(Command::Parked { command }) => parked(command, terminal).await,
         None => run::run(&arguments, terminal).await.map(|()| true),
     };
     match done {
@@ -164,6 +221,22 @@ async fn usage(command: &Usage, terminal: Terminal) -> anyhow::Result<bool> {
             let states = state.as_deref().map_or_else(|| STATES.to_vec(), |state| vec![state]);
             report(&states, &client, terminal).await.map(|()| true)
         }
+    }
+}
+
+async fn parked(command: &Parked, terminal: Terminal) -> anyhow::Result<bool> {
+    let secret = std::env::var(SECRET_VARIABLE).ok();
+    let to = |to: &str| client(to, secret.as_deref());
+    match command {
+        Parked::List { to: at, kind, dismissed } => {
+            parked::list(kind.as_deref(), *dismissed, &to(at)?, terminal).await.map(|()| true)
+        }
+        Parked::Show { id, to: at } => parked::show(id, &to(at)?, terminal).await.map(|()| true),
+        Parked::Replay { id: Some(id), to: at, .. } => parked::replay(id, &to(at)?, terminal).await.map(|()| true),
+        Parked::Replay { id: None, to: at, kind, .. } => {
+            parked::replay_all(kind.as_deref().unwrap_or_default(), &to(at)?, terminal).await
+        }
+        Parked::Dismiss { id, reason, to: at } => parked::dismiss(id, reason, &to(at)?, terminal).await.map(|()| true),
     }
 }
 

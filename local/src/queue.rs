@@ -1,5 +1,5 @@
-//! A queue like SQS: at least once, visibility time-outs, a receive count, dead letters. It keeps the simulated time.
-//! [`Queue::api`] answers the SendMessageBatch of the SDK's real client.
+//! A queue like SQS: at least once, visibility time-outs, a receive count, dead letters that can be sent again. It keeps
+//! the simulated time. [`Queue::api`] answers the SendMessageBatch of the SDK's real client.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,10 +11,23 @@ use serde_json::{Value, json};
 
 use crate::clock::Clock;
 
-/// How long a received message is invisible.
-pub const VISIBILITY: SignedDuration = SignedDuration::from_mins(3);
-/// After this many receives a message goes to the dead letters.
-pub const MAX_RECEIVES: u32 = 5;
+/// What a queue is set to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// How long a received message is invisible.
+    pub visibility: SignedDuration,
+    /// After this many receives a message goes to the dead letters.
+    pub receives: u32,
+}
+
+/// The queue of notices, as `template.yaml` has it.
+pub const NOTICES: Limits = Limits { visibility: SignedDuration::from_secs(180), receives: 20 };
+/// The worker's.
+pub const WORK: Limits = Limits { visibility: SignedDuration::from_secs(720), receives: 5 };
+/// That of usage.
+pub const USAGE: Limits = Limits { visibility: SignedDuration::from_secs(360), receives: 10 };
+/// The one that calls metering again.
+pub const METERING: Limits = Limits { visibility: SignedDuration::from_secs(5400), receives: 5 };
 
 /// A message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,13 +56,19 @@ struct State {
 pub struct Queue {
     name: &'static str,
     clock: Clock,
+    limits: Limits,
     state: Arc<Mutex<State>>,
 }
 
 impl Queue {
     /// An empty queue.
-    pub fn new(name: &'static str, clock: Clock) -> Self {
-        Self { name, clock, state: Arc::default() }
+    pub fn new(name: &'static str, clock: Clock, limits: Limits) -> Self {
+        Self { name, clock, limits, state: Arc::default() }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &'static str {
+        self.name
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -66,6 +85,14 @@ impl Queue {
         id
     }
 
+    /// Sends every dead letter again; gives how many. Each is a new message, with an id and a time of its own, as after
+    /// StartMessageMoveTask of SQS.
+    pub fn send_dead_again(&self) -> usize {
+        let dead = std::mem::take(&mut self.state().dead);
+        dead.iter().for_each(|letter| drop(self.send(letter.body.clone())));
+        dead.len()
+    }
+
     /// Up to ten visible messages; each is invisible for a while from now on. Those received too often go to the
     /// dead letters instead.
     pub fn receive(&self) -> Vec<Message> {
@@ -77,12 +104,12 @@ impl Queue {
             if message.visible_at > now || batch.len() >= 10 {
                 return true;
             }
-            if message.receives >= MAX_RECEIVES {
+            if message.receives >= self.limits.receives {
                 dead.push(message.clone());
                 return false;
             }
             message.receives = message.receives.saturating_add(1);
-            message.visible_at = now.checked_add(VISIBILITY).unwrap_or(now);
+            message.visible_at = now.checked_add(self.limits.visibility).unwrap_or(now);
             batch.push(message.clone());
             true
         });
@@ -187,4 +214,47 @@ fn answered(status: u16, body: &Value) -> http::Response<Bytes> {
     *response.status_mut() = http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::BAD_REQUEST);
     response.headers_mut().insert("content-type", http::HeaderValue::from_static("application/x-amz-json-1.0"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_queues_are_set_as_in_the_cloud() {
+        let template = include_str!("../../template.yaml");
+        for (name, limits) in [("Notices", NOTICES), ("Work", WORK), ("Usage", USAGE), ("Metering", METERING)] {
+            let (_, block) = template.split_once(&format!("\n  {name}Queue:\n")).unwrap();
+            let (block, _) = block.split_once("\n\n").unwrap();
+            let number = |key: &str| {
+                let value = block.split_once(&format!("{key}: ")).and_then(|(_, rest)| rest.lines().next());
+                value.unwrap().parse::<i64>().unwrap()
+            };
+            assert_eq!(number("VisibilityTimeout"), limits.visibility.as_secs(), "{name}");
+            assert_eq!(number("maxReceiveCount"), i64::from(limits.receives), "{name}");
+            assert!(block.contains(&format!("!GetAtt {name}Dead.Arn")), "{name}");
+            let (_, dead) = template.split_once(&format!("\n  {name}Dead:\n")).unwrap();
+            let (dead, _) = dead.split_once("\n\n").unwrap();
+            assert!(dead.contains("redrivePermission: byQueue"), "{name}");
+            assert!(template.contains(&format!("!GetAtt {name}Dead.QueueName")), "nothing alarms of {name}Dead");
+        }
+    }
+
+    #[test]
+    fn who_is_never_done_with_is_a_dead_letter_and_can_be_sent_again() {
+        let clock = Clock::default();
+        let queue = Queue::new("work", clock.clone(), WORK);
+        let id = queue.send("x".to_owned());
+        for _ in 0..WORK.receives {
+            assert_eq!(queue.receive().len(), 1);
+            assert!(queue.receive().is_empty(), "invisible");
+            clock.push(WORK.visibility);
+        }
+        assert!(queue.receive().is_empty() && queue.is_empty());
+        assert_eq!(queue.dead_letters().len(), 1);
+        assert_eq!((queue.send_dead_again(), queue.dead_letters().len()), (1, 0));
+        let again = queue.receive();
+        assert_eq!((again.len(), again[0].receives, again[0].body.as_str()), (1, 1, "x"));
+        assert_ne!(again[0].id, id);
+    }
 }

@@ -10,11 +10,11 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::middleware::from_fn_with_state;
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use base64::Engine as _;
 use bytes::Bytes;
-use http::{Method, StatusCode, header};
+use http::{HeaderMap, Method, StatusCode, header};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
@@ -74,14 +74,26 @@ async fn by_host(State(Parties { stack, own }): State<Parties>, request: Request
     let host = request.headers().get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name).to_owned();
     let is_post = request.method() == Method::POST;
-    match name.as_str() {
-        "tradepost.localhost" => through_lambda(&stack, request).await,
+    let answer = by_name(&stack, own, &name, is_post, request).await;
+    // What is answered is known after a kill as well.
+    match stack.keep() {
+        Ok(()) => answer,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            (StatusCode::INTERNAL_SERVER_ERROR, "The state cannot be kept; look at the terminal.").into_response()
+        }
+    }
+}
+
+async fn by_name(stack: &Arc<Stack>, own: Router, name: &str, is_post: bool, request: Request) -> Response {
+    match name {
+        "tradepost.localhost" => through_lambda(stack, request).await,
         // Nobody's page but its own may buy or cancel here.
         "aws.localhost" | "azure.localhost" if is_post && page::is_foreign(request.headers()) => {
             (StatusCode::FORBIDDEN, "That form came from another site; nothing was done.").into_response()
         }
         "aws.localhost" => asked(stack.aws.pages(), request).await,
-        "tradepost-azure.localhost" => through_functions(&stack, request).await,
+        "tradepost-azure.localhost" => through_functions(stack, request).await,
         "azure.localhost" => asked(stack.azure.market.pages(), request).await,
         "entra.localhost" => asked(stack.azure.market.api(), request).await,
         "vendor.localhost" => asked(stack.vendor.router(), request).await,
@@ -110,6 +122,7 @@ fn own(desk: Desk) -> Router {
         .route("/mailbox", get(mailbox_page::list))
         .route("/mailbox/{number}", get(mailbox_page::one))
         .route("/queues", get(queues))
+        .route("/dead-letters/send-again", post(send_dead_again))
         .route("/sweep", post(sweep))
         .route("/usage", post(usage))
         .route("/desk.css", get(page::stylesheet))
@@ -126,9 +139,18 @@ async fn queues(State(Desk { stack, .. }): State<Desk>) -> Response {
         "notices": stack.notices.len(), "work": stack.work_queue.len(), "usage": stack.usage_queue.len(),
         "webhooks": stack.azure.market.to_come().len(),
         "dead_notices": stack.notices.dead_letters(), "dead_work": stack.work_queue.dead_letters(),
-        "dead_usage": stack.usage_queue.dead_letters(),
+        "dead_usage": stack.usage_queue.dead_letters(), "dead": stack.queues().map(|queue| (queue.name(), queue.dead_letters().len())).into_iter().collect::<BTreeMap<_, _>>(),
     }))
     .into_response()
+}
+
+/// Sends the dead letters again: a person is led back to the clock, a program is told how many there were.
+async fn send_dead_again(State(Desk { stack, .. }): State<Desk>, headers: HeaderMap) -> Response {
+    let number = stack.send_dead_again();
+    if page::wants_json(&headers) {
+        return axum::Json(json!({"sent_again": number})).into_response();
+    }
+    Redirect::to("/clock").into_response()
 }
 
 async fn sweep(State(Desk { stack, .. }): State<Desk>, body: Bytes) -> Response {

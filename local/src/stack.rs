@@ -3,6 +3,7 @@
 
 mod inside;
 mod journal;
+mod keeper;
 mod kept;
 mod metering;
 mod microsoft;
@@ -14,7 +15,8 @@ mod waiting;
 
 pub use inside::Inside;
 pub use journal::{About, Happening, Journal, Kind};
-use kept::{Kept, kept, restore};
+use keeper::{Keeper, Keeping};
+use kept::{kept, restore};
 use metering::{ClockPace, next_metering};
 pub use microsoft::Microsoft;
 use microsoft::{Party, TIMERS, Timer, azure_config};
@@ -24,13 +26,12 @@ pub use sns::topic_arn;
 pub use waiting::{Coming, Waiting};
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use tokio::sync::Mutex;
 use tradepost::ledger::{Ledger, Provider};
 use tradepost::outbound::Outbound;
 use tradepost::policy::Policy;
@@ -51,7 +52,7 @@ use crate::clock::Clock;
 use crate::connector::Wire;
 use crate::dynamo::{Dynamo, TABLE};
 use crate::mailbox::Mailbox;
-use crate::queue::Queue;
+use crate::queue::{self, Queue};
 use crate::vendor::Vendor;
 
 /// How often the sweeper runs, in simulated time.
@@ -104,7 +105,7 @@ pub struct Stack {
     /// The demo vendor.
     pub vendor: Vendor,
     /// Every e-mail that was sent.
-    pub mailbox: Mailbox,
+    pub mailbox: Arc<Mailbox>,
     /// From EventBridge and SNS to `notifications`.
     pub notices: Queue,
     /// From all functions to `worker`.
@@ -126,8 +127,8 @@ pub struct Stack {
     /// What happened, for people; empty unless [`Stack::keep_journal`] was called.
     pub journal: Journal,
     options: Options,
-    secrets: Kept,
-    driving: Mutex<Driven>,
+    keeper: Arc<Keeper>,
+    driving: tokio::sync::Mutex<Driven>,
     /// The ledger on a wire of its own, to look without being counted or disturbed.
     looking: Ledger,
     stopping: AtomicBool,
@@ -138,7 +139,6 @@ struct Driven {
     swept_at: Timestamp,
     metered_at: Timestamp,
     timers: [Timer; TIMERS],
-    saved: String,
 }
 
 impl Stack {
@@ -168,16 +168,22 @@ impl Stack {
         let aws = AwsMarketplace::new(aws_config(&policy, &at), clock.clone());
         let secrets = kept.secrets(&policy);
         let vendor = Vendor::new(vendor_config(&policy, &at, &secrets), clock.clone());
-        let queue = |name| Queue::new(name, clock.clone());
-        let (notices, work_queue, usage_queue) = (queue("notices"), queue("work"), queue("usage"));
-        let metering_queue = queue("metering");
+        let queue = |name, limits| Queue::new(name, clock.clone(), limits);
+        let (notices, work_queue) = (queue("notices", queue::NOTICES), queue("work", queue::WORK));
+        let (usage_queue, metering_queue) = (queue("usage", queue::USAGE), queue("metering", queue::METERING));
         let market = AzureMarketplace::new(azure_config(&policy, &at, &kept), clock.clone());
-        restore(&kept, &aws, &market, &vendor, [&notices, &work_queue, &usage_queue])?;
+        restore(&kept, &aws, &market, &vendor, [&notices, &work_queue, &usage_queue, &metering_queue])?;
 
-        let mailbox =
-            if mail { Mailbox::open(clock.clone(), &kept.mailbox).await? } else { Mailbox::shut(clock.clone()) };
+        let keeping = Keeping::default();
+        let mailbox = if mail {
+            let keeping = keeping.clone();
+            Mailbox::open(clock.clone(), &kept.mailbox, move || keeping.keep()).await?
+        } else {
+            Mailbox::shut(clock.clone())
+        };
+        let mailbox = Arc::new(mailbox);
         let aws_wire = Arc::new(Wire::default());
-        let sdk = sdk_config(Arc::clone(&aws_wire), aws.clone());
+        let sdk = sdk_config(Arc::clone(&aws_wire), aws.clone(), keeping.clone());
         let queue = WorkQueue::new(sqs(&work_queue), "http://sqs.local/111122223333/work".to_owned());
         let settings = Settings {
             table: TABLE.to_owned(),
@@ -196,6 +202,22 @@ impl Stack {
         let azure = Microsoft::new(party, ledger.clone(), Arc::clone(&outbound), clock.clone())?;
         let control_plane = Arc::new(settings.control_plane(&secrets, Arc::clone(&outbound), random)?);
         let outlets = settings.outlets(&secrets, Arc::clone(&outbound), || None)?;
+        // Whatever a stack that was killed had left undone is looked for at once.
+        let began =
+            if kept.is_fresh() { clock.now() } else { clock.now().checked_sub(SignedDuration::from_hours(1))? };
+        let keeper = Arc::new(Keeper {
+            folder: options.data.clone(),
+            keys: kept,
+            clock: clock.clone(),
+            aws: aws.clone(),
+            azure: azure.market.clone(),
+            vendor: vendor.clone(),
+            mailbox: Arc::clone(&mailbox),
+            queues: [notices.clone(), work_queue.clone(), usage_queue.clone(), metering_queue.clone()],
+            written: Mutex::default(),
+        });
+        keeping.by(&keeper);
+        keeper.keep()?;
         Ok(Self {
             landing: Landing {
                 app: settings.app(Provider::Aws, &secrets, ledger.clone(), Arc::clone(&outbound), random)?,
@@ -223,12 +245,7 @@ impl Stack {
                 "http://sqs.local/111122223333/metering".to_owned(),
             ),
             pace: ClockPace::new(clock.clone()),
-            driving: Mutex::new(Driven {
-                swept_at: clock.now(),
-                metered_at: clock.now(),
-                timers: Timer::all(clock.now()),
-                saved: String::new(),
-            }),
+            driving: tokio::sync::Mutex::new(Driven { swept_at: began, metered_at: began, timers: Timer::all(began) }),
             looking: Ledger::new(dynamo.quiet().client(), TABLE),
             stopping: AtomicBool::new(false),
             journal: Journal::default(),
@@ -246,19 +263,19 @@ impl Stack {
             usage_queue,
             metering_queue,
             options,
-            secrets: kept,
+            keeper,
         })
     }
 
     /// What signs the demo vendor's questions to Tradepost.
     pub fn vendor_api_secret(&self) -> &str {
-        &self.secrets.vendor_api
+        &self.keeper.keys.vendor_api
     }
 
     /// Everything that may never be in a log: every secret of this stack.
     pub fn unspeakable(&self) -> Vec<&str> {
-        let Kept { cookie_key, control_plane, vendor_api, events, client_secret, .. } = &self.secrets;
-        let Kept { azure_client_secret, azure_sign_in_secret, .. } = &self.secrets;
+        let Kept { cookie_key, control_plane, vendor_api, events, client_secret, .. } = &self.keeper.keys;
+        let Kept { azure_client_secret, azure_sign_in_secret, .. } = &self.keeper.keys;
         vec![cookie_key, control_plane, vendor_api, events, client_secret, azure_client_secret, azure_sign_in_secret]
     }
 
@@ -277,13 +294,17 @@ impl Stack {
 
     async fn deliver(&self) -> anyhow::Result<()> {
         loop {
-            for notice in self.aws.take_due() {
-                match self.aws.over_https(&notice) {
-                    Some(body) => self.post_notice(notice, &body).await?,
-                    None => {
-                        self.notices.send(notice.body);
-                    }
+            let over_https = {
+                let _still = self.keeper.still();
+                let due = self.aws.take_due().into_iter().map(|notice| (self.aws.over_https(&notice), notice));
+                let (posted, queued): (Vec<_>, Vec<_>) = due.partition(|(body, _)| body.is_some());
+                for (_, notice) in queued {
+                    self.notices.send(notice.body);
                 }
+                posted
+            };
+            for (body, notice) in over_https {
+                self.post_notice(notice, &body.unwrap_or_default()).await?;
             }
             let now = self.clock.now();
             let notices = self.notices.receive();
@@ -349,7 +370,7 @@ impl Stack {
         }
         self.meter_if_due(&mut driven).await?;
         self.run_timers(&mut driven.timers, SignedDuration::ZERO).await?;
-        self.keep(&mut driven)
+        self.keep()
     }
 
     /// When the sweeper runs next. The last usage of a subscription does not wait for it longer than in the cloud.
@@ -379,7 +400,7 @@ impl Stack {
         let mut driven = self.driving.lock().await;
         loop {
             if self.stopping.load(Ordering::SeqCst) {
-                self.keep(&mut driven)?;
+                self.keep()?;
             }
             ensure!(!self.stopping.load(Ordering::SeqCst), "the stack is being stopped; the clock stays where it is");
             self.deliver().await?;
@@ -398,7 +419,7 @@ impl Stack {
                 continue;
             }
             if now >= target {
-                return self.keep(&mut driven);
+                return self.keep();
             }
             let queues = self.queues().map(Queue::next_visible).into_iter().flatten();
             let metering = Some(next_metering(driven.metered_at)).filter(|_| self.aws.has_agreements());
@@ -407,6 +428,7 @@ impl Stack {
             let waiting = waiting.into_iter().flatten().chain(queues).chain(self.azure.market.next_due()).chain(timers);
             let next = waiting.min().unwrap_or(target).min(target);
             self.clock.advance_to(next.max(now.checked_add(SignedDuration::from_millis(1))?));
+            self.keep()?;
         }
     }
 
@@ -415,41 +437,25 @@ impl Stack {
         self.stopping.store(true, Ordering::SeqCst);
     }
 
-    /// The state, as it is kept: without the ledger, which is a file of its own.
-    fn keep(&self, driven: &mut Driven) -> anyhow::Result<()> {
-        let Some(folder) = &self.options.data else { return Ok(()) };
-        let kept = Kept {
-            ahead_seconds: self.clock.offset().as_secs(),
-            cookie_key: self.secrets.cookie_key.clone(),
-            control_plane: self.secrets.control_plane.clone(),
-            vendor_api: self.secrets.vendor_api.clone(),
-            events: self.secrets.events.clone(),
-            client_secret: self.secrets.client_secret.clone(),
-            azure_client_secret: self.secrets.azure_client_secret.clone(),
-            azure_sign_in_secret: self.secrets.azure_sign_in_secret.clone(),
-            aws: self.aws.save(),
-            azure: self.azure.market.save(),
-            vendor: self.vendor.save(),
-            mailbox: self.mailbox.save(),
-            notices: self.notices.save(),
-            work: self.work_queue.save(),
-            usage: self.usage_queue.save(),
-        };
-        let text = serde_json::to_string(&kept)?;
-        if text != driven.saved {
-            let path = folder.join("state.json");
-            let fresh = folder.join("state.json.new");
-            std::fs::write(&fresh, &text)
-                .and_then(|()| std::fs::rename(&fresh, &path))
-                .context("the state cannot be kept")?;
-            driven.saved = text;
-        }
-        Ok(())
+    /// Writes the parties' state, if it has changed and is kept at all. The ledger is a file of its own.
+    ///
+    /// # Errors
+    /// If the disk does not take it.
+    pub fn keep(&self) -> anyhow::Result<()> {
+        self.keeper.keep()
     }
 
     /// The queues that can have dead letters.
-    pub fn queues(&self) -> [&Queue; 3] {
-        [&self.notices, &self.work_queue, &self.usage_queue]
+    pub fn queues(&self) -> [&Queue; 4] {
+        [&self.notices, &self.work_queue, &self.usage_queue, &self.metering_queue]
+    }
+
+    /// Sends the dead letters of every queue again; gives how many there were.
+    pub fn send_dead_again(&self) -> usize {
+        let number = self.queues().iter().map(|queue| queue.send_dead_again()).sum();
+        let what = format!("{number} dead letters were sent again");
+        self.journal.add(self.clock.now(), Kind::Clock, what, About::default());
+        number
     }
 
     /// Rows of the ledger that wait for an operator: parked tasks, notices, deployments, events and mails.

@@ -165,7 +165,7 @@ impl Document for Deployment {
 
     fn listing(&self) -> Option<(&'static str, Timestamp)> {
         if self.parked {
-            return Some(("parked", self.attempts.not_before));
+            return Some((self.attempts.list("parked"), self.attempts.not_before));
         }
         if self.held.is_some() {
             return Some(("held", self.ended_at));

@@ -298,7 +298,7 @@ impl Document for Event {
     }
 
     fn listing(&self) -> Option<(&'static str, Timestamp)> {
-        Some((self.status.name(), self.at))
+        Some((self.attempts.list(self.status.name()), self.at))
     }
 
     fn expires(&self) -> Option<Timestamp> {

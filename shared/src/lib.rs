@@ -30,6 +30,7 @@ pub mod message;
 pub mod notice;
 pub mod organization;
 pub mod outbound;
+pub mod parked;
 pub mod person;
 pub mod plan;
 pub mod policy;

@@ -156,7 +156,7 @@ impl Document for Message {
     fn listing(&self) -> Option<(&'static str, Timestamp)> {
         match self.status {
             MessageState::Open => Some(("open", self.created_at)),
-            MessageState::Parked => Some(("parked", self.created_at)),
+            MessageState::Parked => Some((self.attempts.list("parked"), self.created_at)),
             MessageState::Done => None,
         }
     }

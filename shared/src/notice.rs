@@ -104,7 +104,7 @@ impl Document for RawNotice {
     fn listing(&self) -> Option<(&'static str, Timestamp)> {
         match self.state {
             NoticeState::Received => Some(("received", self.received_at)),
-            NoticeState::Parked { .. } => Some(("parked", self.received_at)),
+            NoticeState::Parked { .. } => Some((self.attempts.list("parked"), self.received_at)),
             NoticeState::Interpreted { .. } => None,
         }
     }

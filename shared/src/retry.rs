@@ -15,8 +15,20 @@ pub const PARK_AFTER: SignedDuration = SignedDuration::from_hours(72);
 /// Failures that do not look as if they would pass are parked after this many in a row.
 pub const PARK_TRIES: u32 = 8;
 
+/// The list of what was given up on and set aside by an operator.
+pub const DISMISSED: &str = "dismissed";
+
 const FIRST_WAIT_SECONDS: i64 = 20;
 const LONGEST_WAIT_SECONDS: i64 = 30 * 60;
+
+/// An operator's word that nobody has to look at a row any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dismissed {
+    /// When.
+    pub at: Timestamp,
+    /// Why, in the operator's words.
+    pub reason: String,
+}
 
 /// The tries of one effect.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +47,9 @@ pub struct Attempts {
     /// Why the last try failed: a fixed sentence, never a body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_failure: Option<String>,
+    /// Set aside by an operator after it had been given up on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dismissed: Option<Dismissed>,
 }
 
 /// What follows from a failed try.
@@ -49,7 +64,18 @@ pub enum AfterFailure {
 impl Attempts {
     /// Something to do at `not_before`, not tried yet.
     pub fn at(not_before: Timestamp) -> Self {
-        Self { not_before, tries: 0, refused: 0, failing_since: None, last_failure: None }
+        Self { not_before, tries: 0, refused: 0, failing_since: None, last_failure: None, dismissed: None }
+    }
+
+    /// To be tried once more by an operator's word: with as much patience as at first. The tries so far still count, for
+    /// one of them may have done something.
+    pub fn again(&self, now: Timestamp) -> Self {
+        Self { tries: self.tries, ..Self::at(now) }
+    }
+
+    /// The list a row given up on stands in: `name`, or that of the dismissed.
+    pub fn list(&self, name: &'static str) -> &'static str {
+        if self.dismissed.is_some() { DISMISSED } else { name }
     }
 
     /// Takes the lease: nobody else runs this before `now + LEASE`.
@@ -67,6 +93,7 @@ impl Attempts {
             refused: if passing { 0 } else { self.refused.saturating_add(1) },
             failing_since: Some(since),
             last_failure: Some(why.to_owned()),
+            dismissed: None,
         };
         // Where nobody was at work for days, two tries are all there were: they say little.
         let long = now.duration_since(since) >= PARK_AFTER && next.tries >= PARK_TRIES;

@@ -146,7 +146,7 @@ impl Document for Task {
     fn listing(&self) -> Option<(&'static str, Timestamp)> {
         match self.status {
             TaskState::Open => Some(("open", self.created_at)),
-            TaskState::Parked => Some(("parked", self.created_at)),
+            TaskState::Parked => Some((self.attempts.list("parked"), self.created_at)),
             TaskState::Done => None,
         }
     }

@@ -1,8 +1,10 @@
+pub mod agreement;
 pub mod azure_app;
 pub mod bill;
 pub mod chromium;
 pub mod dice;
 pub mod inspection;
+pub mod kill9;
 pub mod lambda_host;
 pub mod metered;
 pub mod metering_load;

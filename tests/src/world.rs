@@ -160,10 +160,7 @@ impl World {
 
     /// A browser that has posted the landing form.
     pub async fn land(&self, token: &str) -> anyhow::Result<Browser> {
-        let mut browser = Browser::new()?;
-        browser.open(&format!("{}/", self.at.aws)).await?;
-        browser.post(&format!("{}/aws/landing", self.at.tradepost), &[("x-amzn-marketplace-token", token)]).await?;
-        Ok(browser)
+        landed(&self.at, token).await
     }
 
     /// A ready browser with a fresh token of that purchase, for when its first one is too old.
@@ -180,17 +177,7 @@ impl World {
 
     /// Signs in where the browser was sent.
     pub async fn sign_in(&self, browser: &mut Browser, person: &str) -> anyhow::Result<()> {
-        if browser.url.path() == "/sign-in" && browser.url.host_str() == Some("tradepost.localhost") {
-            browser.click("or sign up").await?;
-        }
-        ensure!(
-            browser.url.host_str() == Some("vendor.localhost"),
-            "no sign-in, but {}: {}",
-            browser.url,
-            browser.text()
-        );
-        let email = format!("{person}@demo.example");
-        browser.submit("form#sign-in", &[("email", &email), ("password", "demo")]).await
+        signed_in(browser, person).await
     }
 
     /// Lands and signs in: a browser that could link.
@@ -267,6 +254,31 @@ fn read_bought(answer: &Value) -> anyhow::Result<Bought> {
     let text =
         |name: &str| answer.get(name).and_then(Value::as_str).map(str::to_owned).with_context(|| format!("no {name}"));
     Ok(Bought { agreement: text("agreement")?, licence: text("licence")?, token: text("token")? })
+}
+
+/// A browser that has posted the landing form of AWS Marketplace with this token.
+///
+/// # Errors
+/// If somebody does not answer.
+pub async fn landed(at: &Addresses, token: &str) -> anyhow::Result<Browser> {
+    let mut browser = Browser::new()?;
+    browser.open(&format!("{}/", at.aws)).await?;
+    browser.post(&format!("{}/aws/landing", at.tradepost), &[("x-amzn-marketplace-token", token)]).await?;
+    Ok(browser)
+}
+
+/// Signs in where the browser was sent.
+///
+/// # Errors
+/// If it was sent nowhere, or is not let in.
+pub async fn signed_in(browser: &mut Browser, person: &str) -> anyhow::Result<()> {
+    let ours = ["tradepost.localhost", "tradepost-azure.localhost"];
+    if browser.url.path().ends_with("/sign-in") && browser.url.host_str().is_some_and(|host| ours.contains(&host)) {
+        browser.click("or sign up").await?;
+    }
+    ensure!(browser.url.host_str() == Some("vendor.localhost"), "no sign-in, but {}: {}", browser.url, browser.text());
+    let email = format!("{person}@demo.example");
+    browser.submit("form#sign-in", &[("email", &email), ("password", "demo")]).await
 }
 
 /// A request to Tradepost as an HTTP API hands it to the function.

@@ -311,7 +311,8 @@ async fn a_message_with_an_event_that_is_refused_ends_among_the_dead_letters() -
     for body in [json!({"events": [good, stranger]}), json!({"events": [{"key": "bad"}]}), json!("nonsense")] {
         world.stack.usage_queue.send(body.to_string());
     }
-    world.pass(HOUR).await?;
+    // Ten receives, six minutes apart.
+    world.pass(2 * HOUR).await?;
     assert_eq!(world.stack.usage_queue.dead_letters().len(), 3);
     assert!(world.stack.usage_queue.is_empty());
     world.pass(HOUR).await?;

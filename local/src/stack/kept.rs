@@ -17,7 +17,7 @@ use crate::queue::Queue;
 use crate::vendor::Vendor;
 
 /// What is kept between runs, beside the ledger.
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 pub(super) struct Kept {
     #[serde(default)]
     pub ahead_seconds: i64,
@@ -49,6 +49,8 @@ pub(super) struct Kept {
     pub work: Value,
     #[serde(default)]
     pub usage: Value,
+    #[serde(default)]
+    pub metering: Value,
 }
 
 impl Kept {
@@ -72,6 +74,11 @@ impl Kept {
             }
         }
         self
+    }
+
+    /// Whether nothing was kept before.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.aws.is_null()
     }
 
     /// The functions' secrets.
@@ -106,7 +113,7 @@ pub(super) fn restore(
     aws: &AwsMarketplace,
     azure: &AzureMarketplace,
     vendor: &Vendor,
-    queues: [&Queue; 3],
+    queues: [&Queue; 4],
 ) -> anyhow::Result<()> {
     let damaged = "the kept state is of another version; delete the folder to start afresh";
     if !kept.aws.is_null() {
@@ -118,7 +125,7 @@ pub(super) fn restore(
     if !kept.vendor.is_null() {
         vendor.load(kept.vendor.clone()).context(damaged)?;
     }
-    for (queue, kept) in queues.into_iter().zip([&kept.notices, &kept.work, &kept.usage]) {
+    for (queue, kept) in queues.into_iter().zip([&kept.notices, &kept.work, &kept.usage, &kept.metering]) {
         if !kept.is_null() {
             queue.load(kept.clone()).context(damaged)?;
         }

@@ -12,6 +12,7 @@ use tradepost::policy::{Listing, Policy};
 use tradepost::settings::Secrets;
 use tradepost::web::sign_in::Method;
 
+use super::keeper::Keeping;
 use crate::aws_marketplace::{AwsMarketplace, Config as AwsConfig, LookAlike, Model, Product};
 use crate::connector::{Wire, client};
 use crate::queue::Queue;
@@ -51,7 +52,8 @@ pub struct Addresses {
 }
 
 impl Addresses {
-    pub(crate) fn new(port: u16) -> Self {
+    /// Of a stack on that port of this machine.
+    pub fn new(port: u16) -> Self {
         let at = |name: &str| format!("http://{name}:{port}");
         Self {
             start: at("localhost"),
@@ -204,9 +206,9 @@ fn meters(policy: &Policy) -> Vec<Metered> {
 }
 
 /// The SDK's configuration with AWS Marketplace's services in this process.
-pub(super) fn sdk_config(wire: Arc<Wire>, aws: AwsMarketplace) -> aws_config::SdkConfig {
+pub(super) fn sdk_config(wire: Arc<Wire>, aws: AwsMarketplace, keeping: Keeping) -> aws_config::SdkConfig {
     let http = client(wire, move |request| {
-        let api = aws.api();
+        let (api, keeping) = (aws.api(), keeping.clone());
         Box::pin(async move {
             let response = api.oneshot(request.map(axum::body::Body::from)).await;
             let (parts, body) = match response {
@@ -214,6 +216,7 @@ pub(super) fn sdk_config(wire: Arc<Wire>, aws: AwsMarketplace) -> aws_config::Sd
                 Err(never) => match never {},
             };
             let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
+            keeping.keep();
             http::Response::from_parts(parts, bytes)
         })
     });

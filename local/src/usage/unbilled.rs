@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tradepost::usage::Quantity;
 
 use crate::progress::Terminal;
+use crate::table::table;
 use crate::vendor::signed_client::SignedClient;
 
 /// The lists there are.
@@ -74,7 +75,7 @@ pub async fn report(states: &[&str], client: &SignedClient, terminal: Terminal) 
     if rows.is_empty() {
         return Ok(());
     }
-    let mut lines = table(&rows).into_iter();
+    let mut lines = table(HEADER, &NUMBERS, &rows).into_iter();
     terminal.quiet(&lines.next().unwrap_or_default());
     for (line, reason) in lines.zip(reasons) {
         terminal.line(&line);
@@ -117,40 +118,5 @@ async fn amounts(state: &str, client: &SignedClient) -> anyhow::Result<Vec<(Amou
             Some(next) => after = Some(Value::from(next)),
             None => return Ok(all.into_values().collect()),
         }
-    }
-}
-
-/// Columns as wide as what stands in them; numbers end together. The header comes first.
-fn table(rows: &[[String; HEADER.len()]]) -> Vec<String> {
-    let cells = || std::iter::once(HEADER).chain(rows.iter().map(|row| row.each_ref().map(String::as_str)));
-    let mut widths = [0; HEADER.len()];
-    for row in cells() {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.chars().count().max(*width);
-        }
-    }
-    let line = |row: [&str; HEADER.len()]| {
-        let padded = row.iter().zip(widths).enumerate().map(|(at, (cell, width))| {
-            if NUMBERS.contains(&at) { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
-        });
-        format!("  {}", padded.collect::<Vec<_>>().join("  ")).trim_end().to_owned()
-    };
-    cells().map(line).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn columns_are_aligned() {
-        let row = |quantity: &str, organization: &str| {
-            ["refused", organization, "gb", quantity, "1", "2026-11-01 00:00", "2026-11-01 00:00", "aws|a|l"]
-                .map(str::to_owned)
-        };
-        let lines = table(&[row("1", "org-1"), row("1234.5", "a longer name")]);
-        let starts: Vec<_> = lines.iter().map(|line| line.find("gb").or(line.find("DIMENSION"))).collect();
-        assert!(starts.iter().all(|start| *start == starts[0]), "{lines:#?}");
-        assert!(lines[1].contains("      1      1") && lines[2].contains(" 1234.5      1"), "{lines:#?}");
     }
 }

@@ -90,23 +90,37 @@ impl Ledger {
         after: Option<Cursor>,
         limit: i32,
     ) -> Result<(Vec<Row<T>>, Option<Cursor>), LedgerError> {
+        let (keys, next) = self.listed_keys(T::KIND, state, shard, after, limit).await?;
+        let mut rows = Vec::new();
+        for key in keys {
+            rows.extend(self.get(&key).await?);
+        }
+        Ok((rows, next))
+    }
+
+    /// The same, only the keys. One Query.
+    pub async fn listed_keys(
+        &self,
+        kind: &str,
+        state: &str,
+        shard: u8,
+        after: Option<Cursor>,
+        limit: i32,
+    ) -> Result<(Vec<Key>, Option<Cursor>), LedgerError> {
         let answer = self
             .client
             .query()
             .table_name(&self.table)
             .index_name(LISTING_INDEX)
             .key_condition_expression("listing_shard = :shard")
-            .expression_attribute_values(":shard", AttributeValue::S(listing_shard(T::KIND, state, shard)))
+            .expression_attribute_values(":shard", AttributeValue::S(listing_shard(kind, state, shard)))
             .set_exclusive_start_key(after.map(|cursor| cursor.0))
             .limit(limit)
             .send()
             .await
             .map_err(LedgerError::from_sdk)?;
-        let mut rows = Vec::new();
-        for item in answer.items.unwrap_or_default() {
-            rows.extend(self.get(&key_of(&item)?).await?);
-        }
-        Ok((rows, answer.last_evaluated_key.map(Cursor)))
+        let keys = answer.items.unwrap_or_default().iter().map(key_of).collect::<Result<Vec<_>, _>>()?;
+        Ok((keys, answer.last_evaluated_key.map(Cursor)))
     }
 
     /// Every document of kind `T` in `state`, all shards, all pages: for the operator's lists and for tests.
@@ -135,11 +149,22 @@ impl Cursor {
     /// Behind a document in the list of its state, and in which shard of it; none if it is in no list.
     pub fn behind<T: Document>(doc: &T) -> Option<(u8, Self)> {
         let (state, since) = doc.listing()?;
-        let key = doc.key();
+        Some(Self::listed(T::KIND, state, &doc.key(), since.as_millisecond()))
+    }
+
+    /// Behind the row of that key in the list of a kind and state, where it stands since `listed_at` (milliseconds), and in
+    /// which shard of it.
+    pub fn listed(kind: &str, state: &str, key: &Key, listed_at: i64) -> (u8, Self) {
         let shard = key.shard(LISTING_SHARDS);
         let mut item = key.attributes();
-        item.insert("listing_shard".to_owned(), AttributeValue::S(listing_shard(T::KIND, state, shard)));
-        item.insert("listed_at".to_owned(), AttributeValue::N(since.as_millisecond().to_string()));
-        Some((shard, Self(item)))
+        item.insert("listing_shard".to_owned(), AttributeValue::S(listing_shard(kind, state, shard)));
+        item.insert("listed_at".to_owned(), AttributeValue::N(listed_at.to_string()));
+        (shard, Self(item))
+    }
+
+    /// Which row of a list it stands behind, and since when that is listed, in milliseconds.
+    pub fn behind_row(&self) -> Option<(Key, i64)> {
+        let at = self.0.get("listed_at").and_then(|value| value.as_n().ok())?;
+        Some((key_of(&self.0).ok()?, at.parse().ok()?))
     }
 }

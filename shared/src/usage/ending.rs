@@ -143,7 +143,7 @@ impl Document for FinalUsage {
     fn listing(&self) -> Option<(&'static str, Timestamp)> {
         match self.state {
             FinalState::Open => Some(("open", self.ended_at)),
-            FinalState::Late => Some(("late", self.ended_at)),
+            FinalState::Late => Some((self.attempts.list("late"), self.ended_at)),
             FinalState::Done | FinalState::Void => None,
         }
     }

@@ -3,7 +3,8 @@
 //! Servers ask with a signed POST (`signature`) whose body names operation and target (`call`): how an organization is
 //! billed, what became of its links, how a subscription stands, which events were told, a status token. A page on the
 //! vendor's own domain asks `GET /v1/status` with such a token. Nothing here changes anything but that an event is told
-//! once more (`events`) and that usage is counted (`usage`), which a program may also report and read with a token (`bearer`).
+//! once more (`events`), that rows which wait for an operator are replayed or dismissed (`parked`), and that usage is
+//! counted (`usage`), which a program may also report and read with a token (`bearer`).
 //!
 //! Every answer is JSON; one that refuses has `code` for programs and `text` for whoever reads the log.
 
@@ -12,6 +13,7 @@ mod billing;
 mod call;
 mod events;
 mod links;
+mod parked;
 mod signature;
 mod status;
 mod status_token;
@@ -45,6 +47,10 @@ enum Operation {
     CreateUsageToken,
     ListUsage,
     ListUnbilledUsage,
+    ListParked,
+    GetParked,
+    ReplayParked,
+    DismissParked,
 }
 
 impl Operation {
@@ -61,6 +67,10 @@ impl Operation {
             "/v1/usage-token" => Some(Self::CreateUsageToken),
             "/v1/usage/hours" => Some(Self::ListUsage),
             "/v1/usage/report" => Some(Self::ListUnbilledUsage),
+            "/v1/parked" => Some(Self::ListParked),
+            "/v1/parked/show" => Some(Self::GetParked),
+            "/v1/parked/replay" => Some(Self::ReplayParked),
+            "/v1/parked/dismiss" => Some(Self::DismissParked),
             _ => None,
         }
     }
@@ -78,6 +88,10 @@ impl Operation {
             Self::CreateUsageToken => "create_usage_token",
             Self::ListUsage => "list_usage",
             Self::ListUnbilledUsage => "list_unbilled_usage",
+            Self::ListParked => "list_parked",
+            Self::GetParked => "get_parked",
+            Self::ReplayParked => "replay_parked",
+            Self::DismissParked => "dismiss_parked",
         }
     }
 }
@@ -133,6 +147,10 @@ pub async fn answer(app: &App, request: &Request<Bytes>, path: &str, now: Timest
         Operation::CreateUsageToken => Ok(usage_token::create_usage_token(app, body, now)),
         Operation::ListUsage => usage_list::list_usage(app, body).await,
         Operation::ListUnbilledUsage => unbilled::list_unbilled_usage(app, body).await,
+        Operation::ListParked => parked::list_parked(app, body).await,
+        Operation::GetParked => parked::get_parked(app, body).await,
+        Operation::ReplayParked => parked::replay_parked(app, body, now).await,
+        Operation::DismissParked => parked::dismiss_parked(app, body, now).await,
     }
 }
 

@@ -27,7 +27,7 @@ use tradepost_aws::config::random;
 use tradepost_local::aws_marketplace::{AwsMarketplace, Config, Model, Product};
 use tradepost_local::clock::Clock;
 use tradepost_local::dynamo::{Dynamo, TABLE};
-use tradepost_local::queue::Queue;
+use tradepost_local::queue::{Queue, WORK};
 
 use super::control_plane::ControlPlane;
 use super::meter::Meter;
@@ -79,7 +79,7 @@ impl Stage {
         let aws = AwsMarketplace::new(listings(&rules), clock.clone());
         let dynamo = Dynamo::memory()?;
         let ledger = dynamo.ledger().await?;
-        let work_queue = Queue::new("work", clock);
+        let work_queue = Queue::new("work", clock, WORK);
         let control_plane = ControlPlane::new(&control_plane_secret)?;
         let meter = Meter::default();
 

@@ -15,6 +15,7 @@ pub mod functions_host;
 pub mod mailbox;
 pub mod progress;
 pub mod queue;
+pub mod reconcile;
 pub mod serve;
 pub mod stack;
 pub mod usage;

@@ -57,7 +57,7 @@ pub fn client(to: &str, secret: Option<&str>) -> anyhow::Result<SignedClient> {
 }
 
 /// A failure in one line for people.
-fn told(error: &NotTold) -> String {
+pub(crate) fn told(error: &NotTold) -> String {
     match error {
         NotTold::NoAnswer(error) if error.is_timeout() => "no answer in time".to_owned(),
         NotTold::NoAnswer(error) if error.is_connect() => "nobody answers at that address".to_owned(),

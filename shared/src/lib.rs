@@ -33,6 +33,7 @@ pub mod outbound;
 pub mod person;
 pub mod plan;
 pub mod policy;
+pub mod reconcile;
 pub mod registration;
 pub mod retry;
 pub mod returning;

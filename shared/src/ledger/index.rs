@@ -3,6 +3,7 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::item::{Item, decode, due_shard, key_of, listing_shard};
 use super::table::{DUE_INDEX, LISTING_INDEX};
@@ -38,6 +39,12 @@ impl Found {
         let kind = item.get("kind").and_then(|value| value.as_s().ok()).cloned();
         let kind = kind.ok_or_else(|| LedgerError::Corrupt { key: key.to_string(), what: "no kind" })?;
         Ok(Self { key, kind, item })
+    }
+
+    /// Since when there is work to do on it, as the item itself says.
+    pub fn due_at(&self) -> Option<Timestamp> {
+        let at = self.item.get("due_at")?.as_n().ok()?;
+        Timestamp::from_millisecond(at.parse().ok()?).ok()
     }
 
     /// The document, if it is of kind `T`.
@@ -83,23 +90,43 @@ impl Ledger {
         after: Option<Cursor>,
         limit: i32,
     ) -> Result<(Vec<Row<T>>, Option<Cursor>), LedgerError> {
-        let answer = self
+        let (keys, next) = self.listed_keys::<T>(state, shard, None, after, limit).await?;
+        let mut rows = Vec::new();
+        for (key, _) in keys {
+            rows.extend(self.get(&key).await?);
+        }
+        Ok((rows, next))
+    }
+
+    /// The same, keys only, each with the cursor behind it; those listed before `since` are left out. One Query.
+    pub async fn listed_keys<T: Document>(
+        &self,
+        state: &str,
+        shard: u8,
+        since: Option<Timestamp>,
+        after: Option<Cursor>,
+        limit: i32,
+    ) -> Result<(Vec<(Key, Cursor)>, Option<Cursor>), LedgerError> {
+        let request = self
             .client
             .query()
             .table_name(&self.table)
             .index_name(LISTING_INDEX)
-            .key_condition_expression("listing_shard = :shard")
             .expression_attribute_values(":shard", AttributeValue::S(listing_shard(T::KIND, state, shard)))
             .set_exclusive_start_key(after.map(|cursor| cursor.0))
-            .limit(limit)
-            .send()
-            .await
-            .map_err(LedgerError::from_sdk)?;
-        let mut rows = Vec::new();
+            .limit(limit);
+        let request = match since {
+            None => request.key_condition_expression("listing_shard = :shard"),
+            Some(since) => request
+                .key_condition_expression("listing_shard = :shard AND listed_at >= :since")
+                .expression_attribute_values(":since", AttributeValue::N(since.as_millisecond().to_string())),
+        };
+        let answer = request.send().await.map_err(LedgerError::from_sdk)?;
+        let mut keys = Vec::new();
         for item in answer.items.unwrap_or_default() {
-            rows.extend(self.get(&key_of(&item)?).await?);
+            keys.push((key_of(&item)?, Cursor::of(&item)));
         }
-        Ok((rows, answer.last_evaluated_key.map(Cursor)))
+        Ok((keys, answer.last_evaluated_key.map(Cursor)))
     }
 
     /// Every document of kind `T` in `state`, all shards, all pages: for the operator's lists and for tests.
@@ -124,7 +151,44 @@ impl Ledger {
 #[derive(Clone, Debug)]
 pub struct Cursor(Item);
 
+/// Where a page of a listing ended, as a row can keep it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    pk: String,
+    sk: String,
+    shard: String,
+    at: String,
+}
+
+impl From<Place> for Cursor {
+    fn from(place: Place) -> Self {
+        let mut item = Key::new(place.pk, place.sk).attributes();
+        item.insert("listing_shard".to_owned(), AttributeValue::S(place.shard));
+        item.insert("listed_at".to_owned(), AttributeValue::N(place.at));
+        Self(item)
+    }
+}
+
 impl Cursor {
+    /// Behind an item of the listing index, which has more than a cursor may name.
+    fn of(item: &Item) -> Self {
+        let named = ["pk", "sk", "listing_shard", "listed_at"];
+        Self(
+            item.iter()
+                .filter(|(name, _)| named.contains(&name.as_str()))
+                .map(|(n, v)| (n.clone(), v.clone()))
+                .collect(),
+        )
+    }
+
+    /// The same for a row to keep; none of a cursor of the due index.
+    pub fn place(&self) -> Option<Place> {
+        let key = key_of(&self.0).ok()?;
+        let shard = self.0.get("listing_shard")?.as_s().ok()?.clone();
+        let at = self.0.get("listed_at")?.as_n().ok()?.clone();
+        Some(Place { pk: key.pk, sk: key.sk, shard, at })
+    }
+
     /// Behind a document in the list of its state, and in which shard of it; none if it is in no list.
     pub fn behind<T: Document>(doc: &T) -> Option<(u8, Self)> {
         let (state, since) = doc.listing()?;

@@ -3,7 +3,8 @@
 //! Servers ask with a signed POST (`signature`) whose body names operation and target (`call`): how an organization is
 //! billed, what became of its links, how a subscription stands, which events were told, a status token. A page on the
 //! vendor's own domain asks `GET /v1/status` with such a token. Nothing here changes anything but that an event is told
-//! once more (`events`) and that usage is counted (`usage`), which a program may also report and read with a token (`bearer`).
+//! once more (`events`), that marketplace, ledger and product are compared (`reconciliation`) and that usage is counted
+//! (`usage`), which a program may also report and read with a token (`bearer`).
 //!
 //! Every answer is JSON; one that refuses has `code` for programs and `text` for whoever reads the log.
 
@@ -12,6 +13,7 @@ mod billing;
 mod call;
 mod events;
 mod links;
+mod reconciliation;
 mod signature;
 mod status;
 mod status_token;
@@ -45,6 +47,8 @@ enum Operation {
     CreateUsageToken,
     ListUsage,
     ListUnbilledUsage,
+    GetReconciliation,
+    StartReconciliation,
 }
 
 impl Operation {
@@ -61,6 +65,8 @@ impl Operation {
             "/v1/usage-token" => Some(Self::CreateUsageToken),
             "/v1/usage/hours" => Some(Self::ListUsage),
             "/v1/usage/report" => Some(Self::ListUnbilledUsage),
+            "/v1/reconciliation" => Some(Self::GetReconciliation),
+            "/v1/reconciliation/start" => Some(Self::StartReconciliation),
             _ => None,
         }
     }
@@ -78,6 +84,8 @@ impl Operation {
             Self::CreateUsageToken => "create_usage_token",
             Self::ListUsage => "list_usage",
             Self::ListUnbilledUsage => "list_unbilled_usage",
+            Self::GetReconciliation => "get_reconciliation",
+            Self::StartReconciliation => "start_reconciliation",
         }
     }
 }
@@ -133,6 +141,8 @@ pub async fn answer(app: &App, request: &Request<Bytes>, path: &str, now: Timest
         Operation::CreateUsageToken => Ok(usage_token::create_usage_token(app, body, now)),
         Operation::ListUsage => usage_list::list_usage(app, body).await,
         Operation::ListUnbilledUsage => unbilled::list_unbilled_usage(app, body).await,
+        Operation::GetReconciliation => reconciliation::get_reconciliation(app, body).await,
+        Operation::StartReconciliation => reconciliation::start_reconciliation(app, body, now).await,
     }
 }
 

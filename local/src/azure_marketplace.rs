@@ -188,6 +188,11 @@ impl AzureMarketplace {
         self.desk(|desk| desk.next_due().into_iter().chain(desk.next_timer()).min())
     }
 
+    /// Whether webhooks are on their way.
+    pub fn has_webhooks(&self) -> bool {
+        !self.lock().outbox.waiting.is_empty()
+    }
+
     /// Whether anything was ever bought here.
     pub fn has_subscriptions(&self) -> bool {
         !self.lock().subscriptions.is_empty()

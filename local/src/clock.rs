@@ -1,5 +1,5 @@
-//! The clock everything in the local stack reads: real time plus an offset that can be pushed forward.
-//! It only moves forward, as time does.
+//! The clock everything in the local stack reads: real time plus an offset that can be pushed forward, or a time of its
+//! own that only moves when it is pushed. It only moves forward, as time does.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -9,6 +9,8 @@ use jiff::{SignedDuration, Timestamp};
 /// A clock shared by every simulated party. Cloning shares the offset.
 #[derive(Clone, Debug, Default)]
 pub struct Clock {
+    /// Where a clock begins that stands still by itself.
+    still: Option<Timestamp>,
     offset_ms: Arc<AtomicI64>,
 }
 
@@ -20,10 +22,15 @@ impl Clock {
         clock
     }
 
+    /// A clock that shows `instant` until it is pushed.
+    pub fn still(instant: Timestamp) -> Self {
+        Self { still: Some(instant), ..Self::default() }
+    }
+
     /// The simulated present, to the millisecond.
     pub fn now(&self) -> Timestamp {
         let ahead = SignedDuration::from_millis(self.offset_ms.load(Ordering::SeqCst));
-        Timestamp::now().checked_add(ahead).unwrap_or(Timestamp::MAX)
+        self.still.unwrap_or_else(Timestamp::now).checked_add(ahead).unwrap_or(Timestamp::MAX)
     }
 
     /// How far the clock is ahead of real time.

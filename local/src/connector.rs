@@ -35,9 +35,19 @@ pub enum Fault {
     Answer(u16, &'static str),
     /// A transaction is cancelled because another one holds a row.
     TransactionConflict,
+    /// Nothing ever comes back: whoever waits for it is gone.
+    Silence {
+        /// Whether it is done.
+        done: bool,
+    },
 }
 
+/// A call that brought no answer.
+pub(crate) struct Lost(pub &'static str);
+
 type Plan = Box<dyn FnMut(&Call) -> Option<Fault> + Send>;
+type Turns = Box<dyn FnMut() -> u32 + Send>;
+type Bend = Box<dyn Fn(&str, Bytes) -> Bytes + Send>;
 type Answering = Pin<Box<dyn Future<Output = http::Response<Bytes>> + Send>>;
 type Answer = dyn Fn(http::Request<Bytes>) -> Answering + Send + Sync;
 
@@ -46,6 +56,9 @@ type Answer = dyn Fn(http::Request<Bytes>) -> Answering + Send + Sync;
 pub struct Wire {
     calls: Mutex<Vec<Call>>,
     plan: Mutex<Option<Plan>>,
+    turns: Mutex<Option<Turns>>,
+    asked: Mutex<Option<Bend>>,
+    told: Mutex<Option<Bend>>,
 }
 
 impl fmt::Debug for Wire {
@@ -68,6 +81,67 @@ impl Wire {
     /// Nothing fails any more.
     pub fn heal(&self) {
         *self.plan.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// From now on every call lets others go first, as many turns as `turns` says.
+    pub fn take_turns(&self, turns: impl FnMut() -> u32 + Send + 'static) {
+        *self.turns.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(turns));
+    }
+
+    /// From now on the bodies of requests become what `asked` makes of them, and those of answers what `told` does.
+    pub fn bend(
+        &self,
+        asked: impl Fn(&str, Bytes) -> Bytes + Send + 'static,
+        told: impl Fn(&str, Bytes) -> Bytes + Send + 'static,
+    ) {
+        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(asked));
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(told));
+    }
+
+    fn bent(bend: &Mutex<Option<Bend>>, operation: &str, body: Bytes) -> Bytes {
+        match &*bend.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(bend) => bend(operation, body),
+            None => body,
+        }
+    }
+
+    /// Carries a call to whoever answers it, unless the plan has something else in store. A refusal of the plan's is told
+    /// in DynamoDB's way.
+    pub(crate) async fn carry<A: Future<Output = http::Response<Bytes>>>(
+        &self,
+        operation: String,
+        request: http::Request<Bytes>,
+        answer: impl FnOnce(http::Request<Bytes>) -> A,
+    ) -> Result<http::Response<Bytes>, Lost> {
+        let request = request.map(|body| Self::bent(&self.asked, &operation, body));
+        let call = Call { operation: operation.clone(), body: request.body().clone() };
+        let answer = async { answer(request).await.map(|body| Self::bent(&self.told, &operation, body)) };
+        let turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner).as_mut().map_or(0, |turns| turns());
+        for _ in 0..turns {
+            tokio::task::yield_now().await;
+        }
+        match self.meet(call) {
+            None => Ok(answer.await),
+            Some(Fault::Unreachable) => Err(Lost("injected: unreachable")),
+            Some(Fault::LostAnswer) => {
+                answer.await;
+                Err(Lost("injected: the answer is lost"))
+            }
+            Some(Fault::Silence { done }) => {
+                if done {
+                    answer.await;
+                }
+                std::future::pending().await
+            }
+            Some(Fault::Answer(status, code)) => {
+                Ok(refused(status, &serde_json::json!({"__type": code, "message": "injected"})))
+            }
+            Some(Fault::TransactionConflict) => Ok(refused(
+                400,
+                &serde_json::json!({"__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException", "Message": "injected",
+                    "CancellationReasons": [{"Code": "TransactionConflict"}]}),
+            )),
+        }
     }
 
     fn meet(&self, call: Call) -> Option<Fault> {
@@ -121,22 +195,8 @@ impl InProcess {
         let request = request.map(|body| body.bytes().map(Bytes::copy_from_slice).unwrap_or_default());
         let target = request.headers().get("x-amz-target").and_then(|value| value.to_str().ok());
         let operation = target.unwrap_or_else(|| request.uri().path()).to_owned();
-        let fault = self.wire.meet(Call { operation, body: request.body().clone() });
-        let response = match fault {
-            Some(Fault::Unreachable) => return Err(ConnectorError::io("injected: unreachable".into())),
-            Some(Fault::Answer(status, code)) => {
-                refused(status, &serde_json::json!({"__type": code, "message": "injected"}))
-            }
-            Some(Fault::TransactionConflict) => refused(
-                400,
-                &serde_json::json!({"__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException", "Message": "injected",
-                    "CancellationReasons": [{"Code": "TransactionConflict"}]}),
-            ),
-            None | Some(Fault::LostAnswer) => (self.answer)(request).await,
-        };
-        if fault == Some(Fault::LostAnswer) {
-            return Err(ConnectorError::io("injected: the answer is lost".into()));
-        }
+        let carried = self.wire.carry(operation, request, |request| (self.answer)(request)).await;
+        let response = carried.map_err(|Lost(why)| ConnectorError::io(why.into()))?;
         HttpResponse::try_from(response.map(SdkBody::from)).map_err(|error| ConnectorError::other(error.into(), None))
     }
 }

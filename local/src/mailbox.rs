@@ -33,9 +33,10 @@ pub struct Mail {
 
 /// The mail server and what it keeps.
 pub struct Mailbox {
-    port: u16,
+    /// None if nothing is served.
+    port: Option<u16>,
     shared: Arc<Shared>,
-    serving: JoinHandle<()>,
+    serving: Option<JoinHandle<()>>,
 }
 
 struct Shared {
@@ -47,7 +48,9 @@ struct Shared {
 
 impl Drop for Mailbox {
     fn drop(&mut self) {
-        self.serving.abort();
+        if let Some(serving) = &self.serving {
+            serving.abort();
+        }
     }
 }
 
@@ -78,12 +81,18 @@ impl Mailbox {
                 });
             }
         });
-        Ok(Self { port, shared, serving })
+        Ok(Self { port: Some(port), shared, serving: Some(serving) })
     }
 
-    /// Its address.
-    pub fn url(&self) -> String {
-        format!("smtp://127.0.0.1:{}", self.port)
+    /// One that nothing can be sent to.
+    pub fn shut(clock: Clock) -> Self {
+        let shared = Arc::new(Shared { clock, mails: Mutex::default(), refusal: Mutex::default() });
+        Self { port: None, shared, serving: None }
+    }
+
+    /// Its address, if it takes mails.
+    pub fn url(&self) -> Option<String> {
+        self.port.map(|port| format!("smtp://127.0.0.1:{port}"))
     }
 
     /// Every mail, oldest first.

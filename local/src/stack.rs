@@ -1,6 +1,7 @@
 //! Everything put together, in one process: the parties, the queues between them, the real functions, and what drives
 //! them as time goes by. Every AWS client is the SDK's own; only its transport is in-process.
 
+mod inside;
 mod journal;
 mod kept;
 mod metering;
@@ -10,6 +11,7 @@ mod parties;
 mod seen;
 mod waiting;
 
+pub use inside::Inside;
 pub use journal::{About, Happening, Journal, Kind};
 use kept::{Kept, kept, restore};
 use metering::{ClockPace, next_metering};
@@ -68,6 +70,18 @@ pub struct Options {
     pub data: Option<PathBuf>,
     /// The vendor's rules.
     pub policy: String,
+}
+
+/// What the stack lives in.
+pub struct Surroundings {
+    /// The time everybody reads.
+    pub clock: Clock,
+    /// How Tradepost reaches the vendor and Microsoft.
+    pub outbound: Outbound,
+    /// What makes ids.
+    pub random: fn() -> [u8; 32],
+    /// Whether e-mails go out.
+    pub mail: bool,
 }
 
 /// The whole system.
@@ -132,6 +146,18 @@ impl Stack {
     pub async fn new(options: Options) -> anyhow::Result<Self> {
         let kept = kept(options.data.as_deref())?.with_keys();
         let clock = Clock::new(SignedDuration::from_secs(kept.ahead_seconds));
+        let outbound = Outbound::with(loopback_client()?);
+        Self::of(options, kept, Surroundings { clock, outbound, random, mail: true }).await
+    }
+
+    /// The same in memory and in other surroundings.
+    pub async fn within(policy: &str, surroundings: Surroundings) -> anyhow::Result<Self> {
+        let options = Options { port: 80, data: None, policy: policy.to_owned() };
+        Self::of(options, Kept::default().with_keys(), surroundings).await
+    }
+
+    async fn of(options: Options, kept: Kept, surroundings: Surroundings) -> anyhow::Result<Self> {
+        let Surroundings { clock, outbound, random, mail } = surroundings;
         let at = Addresses::new(options.port);
         let policy = Arc::new(on_this_machine(Policy::parse(&options.policy)?, &at));
         let dynamo = match &options.data {
@@ -148,7 +174,8 @@ impl Stack {
         let market = AzureMarketplace::new(azure_config(&policy, &at, &kept), clock.clone());
         restore(&kept, &aws, &market, &vendor, [&notices, &work_queue, &usage_queue])?;
 
-        let mailbox = Mailbox::open(clock.clone(), &kept.mailbox).await?;
+        let mailbox =
+            if mail { Mailbox::open(clock.clone(), &kept.mailbox).await? } else { Mailbox::shut(clock.clone()) };
         let aws_wire = Arc::new(Wire::default());
         let sdk = sdk_config(Arc::clone(&aws_wire), aws.clone());
         let queue = WorkQueue::new(sqs(&work_queue), "http://sqs.local/111122223333/work".to_owned());
@@ -158,12 +185,12 @@ impl Stack {
             public_url: at.tradepost.clone(),
             control_plane_url: format!("{}/control-plane", at.vendor),
             events_url: Some(format!("{}/events", at.vendor).parse()?),
-            mail: Some(MailWay::Smtp(mailbox.url().parse()?)),
+            mail: mailbox.url().map(|url| url.parse().map(MailWay::Smtp)).transpose()?,
             sign_in: sign_in(&policy, &issuers(&policy, &at, &secrets)),
             deletions: true,
             deletion_cap: 100,
         };
-        let outbound = Arc::new(Outbound::with(loopback_client()?));
+        let outbound = Arc::new(outbound);
         let party = Party { market, core: &settings, secrets: &secrets, kept: &kept, at: &at };
         let azure = Microsoft::new(party, ledger.clone(), Arc::clone(&outbound), clock.clone())?;
         let control_plane = Arc::new(settings.control_plane(&secrets, Arc::clone(&outbound), random)?);

@@ -182,6 +182,23 @@ impl Vendor {
         Ok(())
     }
 
+    /// The control plane's calls behind the first `seen`, oldest first, as `/sim/state` has them.
+    pub fn calls_behind(&self, seen: usize) -> Vec<Value> {
+        let state = self.lock();
+        state.calls.iter().skip(seen).filter_map(|call| serde_json::to_value(call).ok()).collect()
+    }
+
+    /// When the trial of each deployment ends, the deleted ones among them.
+    pub fn trials(&self) -> std::collections::BTreeMap<String, Timestamp> {
+        let state = self.lock();
+        state.deployments.iter().filter_map(|one| Some((one.id.clone(), one.trial_ends_at?))).collect()
+    }
+
+    /// Every deployment that is not deleted, as `/sim/state` has them.
+    pub fn deployments(&self) -> Vec<Value> {
+        self.at_desk(|state, _| state.deployments.iter().filter_map(sim::shown).collect())
+    }
+
     fn config(&self) -> &Config {
         &self.shared.config
     }

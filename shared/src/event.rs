@@ -268,6 +268,14 @@ impl Event {
 }
 
 /// The id of an event: the same whenever the same is told.
+/// The members of an object; none of anything else.
+pub(crate) fn members(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(members) => members,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Map::new(),
+    }
+}
+
 fn id(kind: EventKind, subject: &str, cause: &str) -> String {
     let mut hash = Sha256::new();
     for part in [kind.name(), subject, cause] {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::disposition::{Dispose, Disposition};
 use crate::entitlement::Entitlement;
+use crate::ledger::Provider;
 use crate::notice::Notice;
 use crate::subscription::{EndReason, Subscription, SubscriptionKey, Terms};
 use crate::usage::Quantity;
@@ -202,6 +203,9 @@ pub enum MeterError {
 
 /// A marketplace's present word on a subscription.
 pub trait Marketplace: Sync {
+    /// Which one. Work that belongs to the other cloud is left to it.
+    fn provider(&self) -> Provider;
+
     /// Everything a contract entitles to, all pages. An error is not an empty list.
     fn entitlements(
         &self,

@@ -1,7 +1,10 @@
 //! Requests to the vendor's own servers: the control plane and its identity providers. One HTTP client for both,
 //! built on first use so that a cold start does not pay for it, with a time limit and no redirects.
 
-use std::sync::OnceLock;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +15,9 @@ pub enum OutboundError {
     /// No connection, a time-out, a broken answer.
     #[error("no answer")]
     NoAnswer(#[source] reqwest::Error),
+    /// The same where no network is in between ([`Outbound::within`]).
+    #[error("no answer")]
+    Silence,
     /// An answer larger than anything expected.
     #[error("the answer is larger than {0} bytes")]
     TooLarge(usize),
@@ -22,20 +28,45 @@ pub enum OutboundError {
 
 const LARGEST_ANSWER: usize = 2 * 1024 * 1024;
 
+/// An answer on its way.
+pub type Answering = Pin<Box<dyn Future<Output = Result<http::Response<Bytes>, OutboundError>> + Send>>;
+type Within = dyn Fn(http::Request<Vec<u8>>) -> Answering + Send + Sync;
+
 /// The HTTP client for the vendor's servers.
-#[derive(Debug, Default)]
 pub struct Outbound {
-    client: OnceLock<reqwest::Client>,
+    way: Way,
+}
+
+enum Way {
+    Network(OnceLock<reqwest::Client>),
+    Within(Arc<Within>),
+}
+
+impl fmt::Debug for Outbound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbound").finish_non_exhaustive()
+    }
+}
+
+impl Default for Outbound {
+    fn default() -> Self {
+        Self { way: Way::Network(OnceLock::new()) }
+    }
 }
 
 impl Outbound {
     /// With a client made elsewhere (other name resolution, other limits).
     pub fn with(client: reqwest::Client) -> Self {
-        Self { client: OnceLock::from(client) }
+        Self { way: Way::Network(OnceLock::from(client)) }
     }
 
-    fn client(&self) -> Result<&reqwest::Client, OutboundError> {
-        if let Some(client) = self.client.get() {
+    /// Without a network: the servers are in this process, so that a simulation decides on every answer.
+    pub fn within(answer: impl Fn(http::Request<Vec<u8>>) -> Answering + Send + Sync + 'static) -> Self {
+        Self { way: Way::Within(Arc::new(answer)) }
+    }
+
+    fn client(built: &OnceLock<reqwest::Client>) -> Result<&reqwest::Client, OutboundError> {
+        if let Some(client) = built.get() {
             return Ok(client);
         }
         let client = reqwest::Client::builder()
@@ -44,13 +75,17 @@ impl Outbound {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|error| OutboundError::Unmakeable(error.into()))?;
-        Ok(self.client.get_or_init(|| client))
+        Ok(built.get_or_init(|| client))
     }
 
     /// Sends a request and reads the whole answer.
     pub async fn send(&self, request: http::Request<Vec<u8>>) -> Result<http::Response<Bytes>, OutboundError> {
+        let built = match &self.way {
+            Way::Network(built) => built,
+            Way::Within(answer) => return answer(request).await,
+        };
         let request = reqwest::Request::try_from(request).map_err(|error| OutboundError::Unmakeable(error.into()))?;
-        let mut answer = self.client()?.execute(request).await.map_err(OutboundError::NoAnswer)?;
+        let mut answer = Self::client(built)?.execute(request).await.map_err(OutboundError::NoAnswer)?;
         let mut response = http::Response::builder().status(answer.status());
         if let Some(headers) = response.headers_mut() {
             headers.clone_from(answer.headers());

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 /// How long a claimed row belongs to the worker that claimed it. Longer than one worker's whole time-out.
 pub const LEASE: SignedDuration = SignedDuration::from_mins(6);
-/// Passing failures are retried for at least this long before the row is parked.
+/// Passing failures are retried for at least this long, and [`PARK_TRIES`] times, before the row is parked.
 pub const PARK_AFTER: SignedDuration = SignedDuration::from_hours(72);
 /// Failures that do not look as if they would pass are parked after this many in a row.
 pub const PARK_TRIES: u32 = 8;
@@ -68,7 +68,9 @@ impl Attempts {
             failing_since: Some(since),
             last_failure: Some(why.to_owned()),
         };
-        let enough = if passing { now.duration_since(since) >= PARK_AFTER } else { next.refused >= PARK_TRIES };
+        // Where nobody was at work for days, two tries are all there were: they say little.
+        let long = now.duration_since(since) >= PARK_AFTER && next.tries >= PARK_TRIES;
+        let enough = if passing { long } else { next.refused >= PARK_TRIES };
         if enough { AfterFailure::Park(next) } else { AfterFailure::Again(next) }
     }
 }
@@ -122,6 +124,8 @@ mod tests {
         let almost = later(start, PARK_AFTER - SignedDuration::from_secs(1));
         assert!(matches!(attempts.failed(almost, true, "503", "a"), AfterFailure::Again(_)));
         assert!(matches!(attempts.failed(later(start, PARK_AFTER), true, "503", "a"), AfterFailure::Park(_)));
+        let seldom = Attempts { tries: PARK_TRIES - 1, ..attempts.clone() };
+        assert!(matches!(seldom.failed(later(start, PARK_AFTER), true, "503", "a"), AfterFailure::Again(_)));
         attempts.refused = PARK_TRIES - 1;
         assert!(matches!(attempts.failed(start, false, "400", "a"), AfterFailure::Park(_)));
     }

@@ -8,16 +8,18 @@ use crate::entitlement::valid;
 use crate::home::Home;
 use crate::ledger::{Ledger, LedgerError, Provider, Row, Write};
 use crate::lifecycle::{stands, stepped, superseded};
-use crate::link::{Link, LinkState};
+use crate::link::{Link, LinkState, UnlinkCause};
 use crate::marketplace::{Marketplace, MarketplaceError, Standing};
 use crate::policy::Policy;
 use crate::retry::{Attempts, later};
-use crate::settle::{Changes, Occasion, carried_on, subscription_becomes};
+use crate::settle::{Changes, Occasion, carried_on, freed, subscription_becomes, unpaid_effects};
 use crate::subscription::{EndReason, Sign, State, Subscription, SubscriptionKey};
 use crate::work::{Ran, WorkError};
 
 /// How soon to ask again when the marketplace says a purchase is in force though a sign of its end has come.
 const ASK_AGAIN: SignedDuration = SignedDuration::from_hours(6);
+/// How far renewals of renewals are followed.
+const RENEWALS: usize = 12;
 
 /// Looks at a subscription whose own time has come.
 pub async fn subscription(
@@ -54,9 +56,9 @@ pub async fn subscription(
         }
         State::Superseded { .. } if link.is_some_and(|link| link.doc.state.is_active()) => {
             match superseded_link(occasion, ledger, &home, before, link).await? {
-                Settled::CarriedOn(changes) => {
+                Settled::Over(changes, outcome) => {
                     ledger.transact(changes.writes).await?;
-                    return Ok(Ran::done("subscription", "the link is carried on").waking(changes.wake));
+                    return Ok(Ran::done("subscription", outcome).waking(changes.wake));
                 }
                 Settled::Becomes(after) => *after,
             }
@@ -76,12 +78,13 @@ pub async fn subscription(
 
 /// What a superseded subscription whose link was never carried on comes to.
 enum Settled {
-    CarriedOn(Changes),
+    Over(Changes, &'static str),
     Becomes(Box<Subscription>),
 }
 
 /// The link of a superseded subscription still waits for the one that carries it on: if that is in force by now, it takes
-/// the link; if it ended before it was ever in force, so does this one; else it is looked at again, and stays listed.
+/// the link; if its buyer has linked it with another organization meanwhile, that is where the purchase went; if it ended
+/// before it was ever in force, so does this one; else it is looked at again, and stays listed.
 async fn superseded_link(
     occasion: Occasion<'_>,
     ledger: &Ledger,
@@ -93,15 +96,15 @@ async fn superseded_link(
         let mut changes = next.carries_on(occasion, old);
         if !changes.writes.is_empty() {
             changes.and(superseded(occasion, home, &before.key, &next.subscription.doc.key));
-            return Ok(Settled::CarriedOn(changes));
+            return Ok(Settled::Over(changes, "the link is carried on"));
+        }
+        if let Some(mut changes) = next.went_elsewhere(occasion, before, old) {
+            changes.and(superseded(occasion, home, &before.key, &next.subscription.doc.key));
+            return Ok(Settled::Over(changes, "the renewal is linked with another organization"));
         }
     }
-    let next = home.agreement.as_ref().and_then(|agreement| agreement.doc.continued_by.clone());
-    let next = match next {
-        Some(next) => Home::read(ledger, &agreement_partition(&next)).await?.agreement,
-        None => None,
-    };
-    let end = next.and_then(|agreement| agreement.doc.end);
+    let last = renewals(ledger, home).await?.pop().and_then(|home| home.agreement);
+    let end = last.and_then(|agreement| agreement.doc.end);
     Ok(Settled::Becomes(Box::new(match end {
         Some(AgreementEnd { at, sign: AgreementEndSign::Ended(reason) }) => {
             before.moved(State::Ended { at, reason }, before.generation, None)
@@ -126,21 +129,45 @@ impl Successor {
         }
         changes
     }
+
+    /// The successor is linked with another organization: the link before is over, and as after any move nothing is stopped.
+    fn went_elsewhere(&self, occasion: Occasion<'_>, before: &Subscription, old: &Row<Link>) -> Option<Changes> {
+        let own = self.own.as_ref().filter(|own| own.doc.state.is_active())?;
+        let cause = UnlinkCause::Moved { to: own.doc.organization.clone() };
+        let over = old.doc.in_state(LinkState::Unlinked { at: occasion.now, cause });
+        let mut changes = freed(occasion, old, over.clone(), before, None);
+        changes.and(unpaid_effects(occasion, &over));
+        changes.write(Write::check(Some(own), Link::row_key(&own.doc.subscription)));
+        Some(changes)
+    }
 }
 
-/// A subscription in force that carries this one on: of the agreement that continues this one, or another licence
+/// The agreements that continue this one, each the one before it, as far as they are known.
+async fn renewals(ledger: &Ledger, home: &Home) -> Result<Vec<Home>, LedgerError> {
+    let continued_by = |home: &Home| home.agreement.as_ref().and_then(|agreement| agreement.doc.continued_by.clone());
+    let (mut all, mut next) = (Vec::new(), continued_by(home));
+    for _ in 0..RENEWALS {
+        let Some(id) = next else { break };
+        let home = Home::read(ledger, &agreement_partition(&id)).await?;
+        next = continued_by(&home);
+        all.push(home);
+    }
+    Ok(all)
+}
+
+/// A subscription in force that carries this one on: of an agreement that continues this one, or another licence
 /// of the same agreement.
 async fn successor(ledger: &Ledger, home: &Home, ending: &Subscription) -> Result<Option<Successor>, LedgerError> {
     let sibling = home.subscriptions.iter().find(|row| row.doc.key != ending.key && row.doc.state.is_live());
     if let Some(row) = sibling {
         return Ok(Some(Successor { subscription: row.clone(), own: home.link(&row.doc.key).cloned() }));
     }
-    let Some(next) = home.agreement.as_ref().and_then(|agreement| agreement.doc.continued_by.clone()) else {
-        return Ok(None);
-    };
-    let next = Home::read(ledger, &agreement_partition(&next)).await?;
-    let live = next.subscriptions.iter().find(|row| row.doc.state.is_live());
-    Ok(live.map(|row| Successor { subscription: row.clone(), own: next.link(&row.doc.key).cloned() }))
+    for next in renewals(ledger, home).await? {
+        if let Some(row) = next.subscriptions.iter().find(|row| row.doc.state.is_live()) {
+            return Ok(Some(Successor { subscription: row.clone(), own: next.link(&row.doc.key).cloned() }));
+        }
+    }
+    Ok(None)
 }
 
 /// The deadline after a sign of the end has passed and nothing carries the purchase on: the marketplace's word

@@ -151,6 +151,10 @@ impl<M: Marketplace> Worker<'_, M> {
     /// Only what could not even be written into the row: the ledger itself. The row stays due.
     pub async fn run(&self, key: &Key, now: Timestamp) -> Result<Ran, LedgerError> {
         let Some(found) = self.ledger.find(key).await? else { return Ok(Ran::done("nothing", "gone")) };
+        // A change on one cloud may wake what is the other's to do.
+        if found.provider().is_some_and(|provider| provider != self.marketplace.provider()) {
+            return Ok(Ran::left(&found.kind, "left to the other cloud"));
+        }
         match found.kind.as_str() {
             RawNotice::KIND => self.notice(found.read()?, now).await,
             Task::KIND => self.task(found.read()?, now).await,

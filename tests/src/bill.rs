@@ -219,6 +219,10 @@ fn careless(records: &[UsageRecord], provider: Provider) -> Option<String> {
 }
 
 impl Marketplace for Bill {
+    fn provider(&self) -> Provider {
+        self.inner().provider
+    }
+
     async fn entitlements(&self, _: &Subscription) -> Result<Vec<Entitlement>, MarketplaceError> {
         Ok(Vec::new())
     }

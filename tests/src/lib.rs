@@ -6,5 +6,6 @@ pub mod inspection;
 pub mod lambda_host;
 pub mod metered;
 pub mod metering_load;
+pub mod simulation;
 pub mod stage;
 pub mod world;

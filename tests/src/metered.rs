@@ -326,8 +326,28 @@ pub fn event(key: &str, number: usize, dimension: &str, quantity: &str, at: Time
         key: key.to_owned(),
         organization: Metering::organization(number),
         dimension: dimension.to_owned(),
-        quantity: Quantity::parse(quantity).unwrap_or_default(),
+        quantity: units(quantity),
         at,
         tags: BTreeMap::new(),
     }
+}
+
+/// An instant; the beginning of 1970 for what is none, which no test goes on with.
+pub fn t(text: &str) -> Timestamp {
+    text.parse().unwrap_or_default()
+}
+
+/// An amount; nothing for what is none.
+pub fn units(text: &str) -> Quantity {
+    Quantity::parse(text).unwrap_or_default()
+}
+
+/// So many hours.
+pub fn hours(hours: i64) -> SignedDuration {
+    SignedDuration::from_hours(hours)
+}
+
+/// So many minutes.
+pub fn minutes(minutes: i64) -> SignedDuration {
+    SignedDuration::from_mins(minutes)
 }

@@ -2,13 +2,18 @@
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a test says what it expects")]
 
+#[path = "activation/answers.rs"]
+mod answers;
+#[path = "activation/landings.rs"]
+mod landings;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use jiff::Timestamp;
 use system_tests::world::{EMQX, World};
 use tradepost::entitlement::Entitlement;
-use tradepost::landing::{Resolved, follow, register};
-use tradepost::ledger::{Document, Key, Provider, Row, Write};
+use tradepost::landing::{Resolved, register};
+use tradepost::ledger::{Document, Key, Provider, Row};
 use tradepost::link::connect::{Connected, Wish, connect, signed_in};
 use tradepost::link::{Contact, Link, LinkState, UnlinkCause};
 use tradepost::marketplace::{Acknowledged, Marketplace, MarketplaceError, Standing};
@@ -21,7 +26,6 @@ use tradepost::work::{Ran, Worker};
 
 const ORG: &str = "org-clean";
 const ID: &str = "a-registration-known-to-one-browser-only";
-const AGAIN: &str = "another-registration-of-the-same-purchase";
 
 /// A marketplace that answers what the test says.
 struct Says {
@@ -51,6 +55,10 @@ impl Says {
 }
 
 impl Marketplace for Says {
+    fn provider(&self) -> Provider {
+        Provider::Azure
+    }
+
     async fn entitlements(&self, _: &Subscription) -> Result<Vec<Entitlement>, MarketplaceError> {
         panic!("no contract")
     }
@@ -288,57 +296,6 @@ async fn what_was_live_before_anybody_landed_needs_no_activation() -> anyhow::Re
     Ok(())
 }
 
-#[tokio::test]
-async fn after_an_answer_what_the_marketplace_says_holds() -> anyhow::Result<()> {
-    let (before, wanted, other) = (terms("silver", 5), terms("gold", 7), terms("gold", 9));
-    let known = Some(before.clone());
-    for (told, accept, answered, holds) in [
-        (known.clone(), true, Acknowledged::AsAnswered, Some(&wanted)),
-        (known.clone(), false, Acknowledged::AsAnswered, Some(&before)),
-        (None, true, Acknowledged::AsAnswered, Some(&wanted)),
-        (None, false, Acknowledged::AsAnswered, None),
-        (known.clone(), true, gone_on(&other), Some(&other)),
-        (known.clone(), true, gone_on(&before), Some(&before)),
-        (known.clone(), false, gone_on(&wanted), Some(&wanted)),
-        (known, false, gone_on(&before), Some(&before)),
-    ] {
-        let (world, _) = linked(Standing::Live, told).await?;
-        let was = subscription(&world).await?;
-        let effect = Effect::Acknowledge {
-            subscription: key(),
-            operation: "op".to_owned(),
-            accept,
-            wanted: Some(wanted.clone()),
-        };
-        let task = Task::new(Provider::Azure, &key().to_string(), 0, effect, "op", world.now());
-        world.ledger().transact(vec![Write::create(&task)]).await?;
-        let silent = Says::standing(None);
-        let ran = run(&world, &silent, &task.key()).await?;
-        assert!(ran.failed.is_some() && subscription(&world).await? == was, "{ran:?}");
-        world.sleep(3600);
-        let marketplace = Says::acknowledged(answered.clone());
-        let ran = run(&world, &marketplace, &task.key()).await?;
-        assert_eq!(ran.failed, None, "{ran:?}");
-        let after = subscription(&world).await?;
-        assert_eq!(after.terms.as_ref(), holds, "{accept}, {answered:?}: {ran:?}");
-        assert_eq!(Subscription { terms: was.terms.clone(), ..after }, was, "nothing else has changed");
-        assert_eq!(read::<Task>(&world, &task.key()).await?.status, TaskState::Done);
-        run(&world, &marketplace, &task.key()).await?;
-        assert_eq!(marketplace.asked(), 1);
-    }
-    Ok(())
-}
-
-/// The buyer lands again, and the purchase follows what the marketplace answers; the ledger's calls, and what is woken.
-async fn lands(world: &World, resolved: &Resolved) -> anyhow::Result<(Vec<String>, Vec<Key>)> {
-    world.sleep(1);
-    world.stack.dynamo.wire().take_calls();
-    let wake = follow(world.ledger(), &world.stack.policy, AGAIN, resolved, world.now()).await?;
-    let calls = world.stack.dynamo.wire().take_calls();
-    let names = calls.iter().map(|call| call.operation.rsplit('.').next().unwrap_or_default().to_owned());
-    Ok((names.collect(), wake))
-}
-
 /// A purchase given up for want of a confirmation, and unlinked.
 async fn failed() -> anyhow::Result<World> {
     let (world, _) = waiting().await?;
@@ -364,154 +321,6 @@ async fn a_day_without_confirmation_fails_nothing_that_the_marketplace_does_not_
         run(&world, &Says::standing(says), &Link::row_key(&key())).await?;
         assert_eq!(subscription(&world).await?.state.name(), state, "{says:?}");
         assert_eq!(link(&world).await?.state.name(), linked_then, "{says:?}");
-    }
-    Ok(())
-}
-
-#[tokio::test]
-async fn who_comes_back_has_an_activation_that_was_given_up_on_tried_again() -> anyhow::Result<()> {
-    let (world, task) = waiting().await?;
-    let row = world.ledger().get::<Task>(&task).await?.expect("a row");
-    world.ledger().replace(&row, Task { status: TaskState::Parked, ..row.doc.clone() }).await?;
-    let (_, wake) = lands(&world, &answer(Standing::Pending, Some(terms("silver", 5)))).await?;
-    assert_eq!(wake, std::slice::from_ref(&task));
-    run(&world, &Says::standing(Standing::Live), &task).await?;
-    assert!(matches!(link(&world).await?.state, LinkState::Linked { .. }));
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_landing_that_tells_nothing_new_is_one_read() -> anyhow::Result<()> {
-    let (world, _) = linked(Standing::Pending, Some(terms("silver", 5))).await?;
-    for standing in [Standing::Pending, Standing::Unknown, Standing::Superseded] {
-        let (calls, wake) = lands(&world, &answer(standing, Some(terms("silver", 5)))).await?;
-        // Its link still waits for the activation, which is looked at too.
-        let read: &[&str] = if standing == Standing::Pending { &["Query", "GetItem"] } else { &[] };
-        assert!(calls == read && wake.is_empty(), "{standing:?}: {calls:?}");
-    }
-    let (world, _) = linked(Standing::Live, Some(terms("silver", 5))).await?;
-    for standing in [Standing::Live, Standing::Pending] {
-        let (calls, _) = lands(&world, &answer(standing, Some(terms("silver", 5)))).await?;
-        assert_eq!(calls, ["Query"], "{standing:?}");
-    }
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_landing_heals_what_no_notice_told() -> anyhow::Result<()> {
-    for (standing, state, linked_then) in [
-        (Standing::Live, "active", true),
-        (Standing::Suspended, "suspended", true),
-        (Standing::Ended(EndReason::Cancelled), "ended", false),
-    ] {
-        for known in [Standing::Pending, Standing::Live, Standing::Suspended] {
-            let (world, _) = linked(known, Some(terms("silver", 5))).await?;
-            let told = answer(standing, Some(terms("gold", 7)));
-            let (calls, wake) = lands(&world, &told).await?;
-            assert_eq!(calls, ["Query", "TransactWriteItems"]);
-            let after = subscription(&world).await?;
-            assert_eq!(after.state.name(), state, "{known:?}, {standing:?}");
-            let seats = linked_then.then_some(7);
-            assert_eq!(after.terms, Some(Terms { quantity: seats, ..terms("gold", 0) }), "{known:?}, {standing:?}");
-            let link = link(&world).await?;
-            assert_eq!(
-                matches!(link.state, LinkState::Linked { .. }),
-                linked_then,
-                "{known:?}, {standing:?}: {link:?}"
-            );
-            assert_eq!(world.slot(ORG).await?.and_then(|slot| slot.active).is_some(), linked_then);
-            let stops = matches!(tasks(&wake).as_slice(), [task] if task.pk.contains("stop-organization"));
-            assert_eq!(stops, !linked_then, "{wake:?}");
-            // Said once more, it is nothing new.
-            let (calls, _) = lands(&world, &told).await?;
-            assert!(!calls.contains(&"PutItem".to_owned()) && calls.len() <= 2, "{calls:?}");
-            assert_eq!(subscription(&world).await?.state, after.state);
-        }
-    }
-    Ok(())
-}
-
-#[tokio::test]
-async fn what_was_given_up_can_be_linked_anew_while_the_marketplace_waits() -> anyhow::Result<()> {
-    let world = failed().await?;
-    let told = answer(Standing::Pending, Some(terms("silver", 5)));
-    let (_, wake) = lands(&world, &told).await?;
-    assert!(wake.is_empty());
-    assert_eq!(subscription(&world).await?.state, State::Announced);
-    register(world.ledger(), AGAIN, &told, world.now()).await?;
-    let done = links(&world, AGAIN, "l2").await?;
-    let Connected::Linked { wake, .. } = done else { anyhow::bail!("{done:?}") };
-    let [task] = wake.as_slice() else { anyhow::bail!("{wake:?}") };
-    run(&world, &Says::standing(Standing::Live), task).await?;
-    assert!(matches!(subscription(&world).await?.state, State::Active { .. }));
-    assert!(matches!(link(&world).await?.state, LinkState::Linked { .. }));
-    Ok(())
-}
-
-#[tokio::test]
-async fn what_was_given_up_and_is_in_force_comes_back_with_its_link() -> anyhow::Result<()> {
-    for (standing, state) in [(Standing::Live, "active"), (Standing::Suspended, "suspended")] {
-        let world = failed().await?;
-        lands(&world, &answer(standing, None)).await?;
-        assert_eq!(subscription(&world).await?.state.name(), state);
-        assert!(matches!(link(&world).await?.state, LinkState::Linked { .. }), "{standing:?}");
-        let slot = world.slot(ORG).await?.expect("a slot");
-        assert!(slot.active.is_some() && slot.generation == link(&world).await?.generation);
-    }
-    Ok(())
-}
-
-#[tokio::test]
-async fn what_has_ended_is_not_revived_by_a_landing() -> anyhow::Result<()> {
-    let (world, task) = waiting().await?;
-    run(&world, &Says::standing(Standing::Ended(EndReason::Cancelled)), &task).await?;
-    let rows = (subscription(&world).await?, link(&world).await?, status(&world).await?);
-    for standing in [Standing::Live, Standing::Suspended, Standing::Pending, Standing::Ended(EndReason::Cancelled)] {
-        lands(&world, &answer(standing, Some(terms("silver", 5)))).await?;
-        let now = (subscription(&world).await?, link(&world).await?, status(&world).await?);
-        assert_eq!(now, rows, "{standing:?}");
-    }
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_landing_that_loses_a_race_decides_again() -> anyhow::Result<()> {
-    let (world, _) = waiting().await?;
-    let lost = AtomicUsize::new(0);
-    world.stack.dynamo.wire().inject(move |call| {
-        let transaction = call.operation.ends_with("TransactWriteItems");
-        (transaction && lost.fetch_add(1, Ordering::Relaxed) == 0)
-            .then_some(tradepost_local::connector::Fault::TransactionConflict)
-    });
-    let (calls, _) = lands(&world, &answer(Standing::Live, None)).await?;
-    assert_eq!(calls.iter().filter(|call| *call == "Query").count(), 2, "{calls:?}");
-    assert!(matches!(link(&world).await?.state, LinkState::Linked { .. }));
-    Ok(())
-}
-
-#[tokio::test]
-async fn taking_a_buyer_back_leaves_the_terms_alone() -> anyhow::Result<()> {
-    let otherwise = |standing| Acknowledged::Otherwise { standing, terms: terms("silver", 5) };
-    for (answered, state) in [
-        (Acknowledged::AsAnswered, "active"),
-        (otherwise(Standing::Live), "active"),
-        (otherwise(Standing::Unknown), "active"),
-        // It was not taken back after all, or left meanwhile.
-        (otherwise(Standing::Suspended), "suspended"),
-        (otherwise(Standing::Ended(EndReason::Cancelled)), "ended"),
-    ] {
-        let (world, _) = linked(Standing::Live, Some(terms("silver", 5))).await?;
-        let effect =
-            Effect::Acknowledge { subscription: key(), operation: "op".to_owned(), accept: true, wanted: None };
-        let task = Task::new(Provider::Azure, &key().to_string(), 0, effect, "op", world.now());
-        world.ledger().transact(vec![Write::create(&task)]).await?;
-        let ran = run(&world, &Says::acknowledged(answered.clone()), &task.key()).await?;
-        assert_eq!(ran.failed, None, "{ran:?}");
-        let after = subscription(&world).await?;
-        assert_eq!(after.state.name(), state, "{answered:?}");
-        let seats = (state != "ended").then_some(5);
-        assert_eq!(after.terms, Some(Terms { quantity: seats, ..terms("silver", 0) }), "{answered:?}");
-        assert_eq!(tasks(&ran.wake).is_empty(), state != "ended", "{ran:?}");
     }
     Ok(())
 }

@@ -42,6 +42,11 @@ async fn pinecone_azure_new_organization() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn metering_aws() {
+    holds("metering-aws").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn metering_azure() {
     holds("metering-azure").await;
 }

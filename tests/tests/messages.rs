@@ -2,6 +2,7 @@
 
 #![expect(clippy::expect_used, reason = "a test says what it expects")]
 
+use anyhow::Context as _;
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
@@ -166,7 +167,7 @@ fn facts<'a>(policy: &'a Policy, organization: &'a str, items: Vec<String>) -> F
 async fn names_write_no_headers_and_no_tags() -> anyhow::Result<()> {
     let world = World::new().await?;
     let (policy, now) = (&*world.stack.policy, Timestamp::now());
-    let smtp = Smtp::new(&world.stack.mailbox.url().parse()?, None).expect("a server");
+    let smtp = Smtp::new(&world.stack.mailbox.url().context("no mail server")?.parse()?, None).expect("a server");
     let nasty = "Evil\r\nBcc: victim@example.com\r\n\r\n<script>alert(1)</script> {vendor} Zürich ☃";
     let items = (0..60).map(|number| format!("one-{number}\r\n.\r\n{nasty}")).collect();
     for (number, words) in [LINKED, STOPPED].into_iter().enumerate() {
@@ -191,7 +192,7 @@ async fn names_write_no_headers_and_no_tags() -> anyhow::Result<()> {
 async fn addresses_are_written_to_or_refused_never_mangled() -> anyhow::Result<()> {
     let world = World::new().await?;
     let (policy, now) = (&*world.stack.policy, Timestamp::now());
-    let smtp = Smtp::new(&world.stack.mailbox.url().parse()?, None).expect("a server");
+    let smtp = Smtp::new(&world.stack.mailbox.url().context("no mail server")?.parse()?, None).expect("a server");
     let letter = Letter::new(LINKED, &facts(policy, "Clean Co", Vec::new()));
     for address in ["jürgen@example.com", "o'neil+cloud@example.com"] {
         smtp.send(&letter.packed(policy, &[address.to_owned()], "id", now)?).await?;

@@ -256,6 +256,10 @@ async fn an_end_heard_of_days_late_deletes_nothing_at_once() -> anyhow::Result<(
 struct Lists(Vec<Entitlement>);
 
 impl Marketplace for Lists {
+    fn provider(&self) -> Provider {
+        Provider::Aws
+    }
+
     async fn entitlements(&self, _: &Subscription) -> Result<Vec<Entitlement>, MarketplaceError> {
         Ok(self.0.clone())
     }

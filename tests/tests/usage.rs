@@ -5,31 +5,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use system_tests::bill::Trouble;
-use system_tests::metered::{Metering, PRODUCT, event};
+use system_tests::metered::{Metering, PRODUCT, event, hours, minutes, t, units};
 use tradepost::ledger::{Lane, Provider, Write};
 use tradepost::subscription::{EndReason, State};
-use tradepost::usage::Quantity;
 use tradepost::usage::hour::{Hour, Stage};
 use tradepost::usage::report::{Refusal, Reported};
-
-fn t(text: &str) -> Timestamp {
-    text.parse().unwrap()
-}
-
-fn units(text: &str) -> Quantity {
-    Quantity::parse(text).unwrap()
-}
-
-fn hours(hours: i64) -> SignedDuration {
-    SignedDuration::from_hours(hours)
-}
-
-fn minutes(minutes: i64) -> SignedDuration {
-    SignedDuration::from_mins(minutes)
-}
 
 /// A purchase of AWS since 09:00.
 async fn aws() -> Metering {

@@ -5,30 +5,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
-use system_tests::metered::{Metering, POLICY, PRODUCT, event};
+use jiff::Timestamp;
+use system_tests::metered::{Metering, POLICY, PRODUCT, event, hours, minutes, t, units};
 use tradepost::entitlement::Entitlement;
 use tradepost::ledger::{Document, Provider};
 use tradepost::subscription::{EndReason, State, SubscriptionKey};
 use tradepost::usage::Quantity;
 use tradepost::usage::hour::{Hour, Stage};
 use tradepost::usage::report::{Refusal, Reported, UsageEvent};
-
-fn t(text: &str) -> Timestamp {
-    text.parse().unwrap()
-}
-
-fn units(text: &str) -> Quantity {
-    Quantity::parse(text).unwrap()
-}
-
-fn hours(hours: i64) -> SignedDuration {
-    SignedDuration::from_hours(hours)
-}
-
-fn minutes(minutes: i64) -> SignedDuration {
-    SignedDuration::from_mins(minutes)
-}
 
 const START: &str = "2026-11-10T09:00:00Z";
 

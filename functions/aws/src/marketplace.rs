@@ -156,6 +156,10 @@ fn classify<E>(error: &SdkError<E, HttpResponse>, code: Option<&str>) -> Marketp
 }
 
 impl Marketplace for AwsMarketplace {
+    fn provider(&self) -> Provider {
+        Provider::Aws
+    }
+
     async fn entitlements(&self, subscription: &Subscription) -> Result<Vec<Entitlement>, MarketplaceError> {
         let (name, value) = match (&subscription.key, &subscription.licence_arn) {
             (SubscriptionKey::AwsLegacy { customer, .. }, _) => {

@@ -51,7 +51,9 @@ impl From<OutboundError> for TokenError {
     fn from(error: OutboundError) -> Self {
         match error {
             OutboundError::Unmakeable(_) => Self::Refused(silence(&error).to_owned()),
-            OutboundError::NoAnswer(_) | OutboundError::TooLarge(_) => Self::Unavailable(silence(&error).to_owned()),
+            OutboundError::NoAnswer(_) | OutboundError::Silence | OutboundError::TooLarge(_) => {
+                Self::Unavailable(silence(&error).to_owned())
+            }
         }
     }
 }
@@ -61,7 +63,7 @@ pub fn silence(error: &OutboundError) -> &'static str {
     match error {
         OutboundError::NoAnswer(inner) if inner.is_timeout() => "timed out",
         OutboundError::NoAnswer(inner) if inner.is_connect() => "no connection",
-        OutboundError::NoAnswer(_) => "no answer",
+        OutboundError::NoAnswer(_) | OutboundError::Silence => "no answer",
         OutboundError::TooLarge(_) => "the answer is too large",
         OutboundError::Unmakeable(_) => "the request could not be made",
     }

@@ -128,7 +128,7 @@ impl AwsCredentials {
             .map_err(|_| AwsCredentialsError::Refused("the settings make no request".to_owned()))?;
         let answer = self.outbound.send(request).await.map_err(|error| match error {
             OutboundError::Unmakeable(_) => AwsCredentialsError::Refused(silence(&error).to_owned()),
-            OutboundError::NoAnswer(_) | OutboundError::TooLarge(_) => {
+            OutboundError::NoAnswer(_) | OutboundError::Silence | OutboundError::TooLarge(_) => {
                 AwsCredentialsError::Unavailable(silence(&error).to_owned())
             }
         })?;

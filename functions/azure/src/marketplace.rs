@@ -9,6 +9,7 @@
 use jiff::civil::Date;
 use tradepost::disposition::{Dispose, Disposition};
 use tradepost::entitlement::Entitlement;
+use tradepost::ledger::Provider;
 use tradepost::marketplace::{
     Acknowledged, Booked, Listed, ListedPage, Marketplace, MarketplaceError, MeterError, Metered, Standing, Told,
     UsageRecord,
@@ -203,6 +204,10 @@ fn listed(one: &MarketplaceSubscription) -> Listed {
 }
 
 impl Marketplace for AzureMarketplace {
+    fn provider(&self) -> Provider {
+        Provider::Azure
+    }
+
     /// Microsoft's offers charge by plan and meter; there is nothing like AWS's entitlements.
     async fn entitlements(&self, _: &Subscription) -> Result<Vec<Entitlement>, MarketplaceError> {
         Ok(Vec::new())

@@ -1,4 +1,4 @@
-//! Entra's signing keys: RSA with 2048 bits (RS256), made anew at every start and kept nowhere.
+//! Entra's signing keys: RSA with 2048 bits (RS256), made anew in every process and kept nowhere.
 //!
 //! The first key of the ring signs; every key of the ring is published and verifies. Published keys name no `alg`,
 //! as at Entra. aws-lc makes a key in a fraction of a second even in a debug build.
@@ -30,7 +30,10 @@ pub(super) struct SigningKey {
 
 impl KeyRing {
     pub(super) fn new() -> Self {
-        let keys = Mutex::new(SigningKey::generate().map(Arc::new).into_iter().collect());
+        /// A key takes a fraction of a second, which is long where thousands of marketplaces are made.
+        static FIRST: OnceLock<Option<Arc<SigningKey>>> = OnceLock::new();
+        let first = FIRST.get_or_init(|| SigningKey::generate().map(Arc::new));
+        let keys = Mutex::new(first.clone().into_iter().collect());
         Self { keys, personal: OnceLock::new(), forger: OnceLock::new() }
     }
 

@@ -5,7 +5,7 @@
 //! minutes after a whole hour, and its times are told from there: `product.at(1, 20)` is twenty past, an hour later.
 
 use anyhow::{Context, anyhow, ensure};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use tradepost::usage::Quantity;
 use tradepost::usage::calendar::{end_of, hour_of};
@@ -14,11 +14,14 @@ use super::account::Account;
 use super::bill::{Bill, bill, is_shown};
 use super::browse::Browse;
 use super::play::Play;
-use super::product::{Product, Used};
+use super::product::{Product, Used, used};
 
 pub(super) const SESSIONS: &str = "session_hours";
 pub(super) const TRAFFIC: &str = "traffic_gb";
 pub(super) const ACCEPTED: &str = "accepted";
+
+/// Within which the last usage is sent once it is not waited for any more: the sweeper comes every five minutes.
+const SENT_WITHIN: SignedDuration = SignedDuration::from_mins(6);
 
 /// Who buys: the account of the demo vendor that nothing stands in the way of.
 pub(super) const PERSON: &str = "clean";
@@ -48,6 +51,37 @@ pub(super) async fn reports(
     wanted: &[&str],
 ) -> anyhow::Result<Vec<Option<Timestamp>>> {
     play.step(what, product.report(events, wanted)).await
+}
+
+/// The second hour's events, of which two are wrong.
+pub(super) async fn second_hour(play: &mut Play, product: &mut Product, sessions: &'static str) -> anyhow::Result<()> {
+    let events = [
+        used("b1", SESSIONS, sessions, product.at(1, 5)),
+        used("b2", SESSIONS, "9", product.at(2, 10)),
+        used("b3", "parsecs", "9", product.at(1, 5)),
+        used("b4", TRAFFIC, "0.35", product.at(1, 6)),
+    ];
+    let answers = [ACCEPTED, "in_the_future", "dimension_unknown", ACCEPTED];
+    let what = "One from the future and one of an unknown dimension are refused, the others counted";
+    reports(play, product, what, &events, &answers).await.map(drop)
+}
+
+/// The third hour's events out of order, and one of the first hour.
+pub(super) async fn third_hour(
+    play: &mut Play,
+    product: &mut Product,
+    sessions: &'static str,
+    traffic: &'static str,
+) -> anyhow::Result<()> {
+    let unordered = [used("c3", TRAFFIC, "2", product.at(2, 18)), used("c2", SESSIONS, sessions, product.at(2, 12))];
+    reports(play, product, "Events out of order, the newest first", &unordered, &[ACCEPTED; 2]).await?;
+    let earlier = [used("c1", TRAFFIC, traffic, product.at(2, 1))];
+    reports(play, product, "and an earlier one after them", &earlier, &[ACCEPTED]).await?;
+    let late = [used("a3", SESSIONS, "1.25", product.at(0, 20))];
+    let what = "One that is two hours late, of an hour that is settled, is counted";
+    let counted = reports(play, product, what, &late, &[ACCEPTED]).await?;
+    let here = product.at(2, 0);
+    play.holds("into the present hour, as the answer says", Ok(counted == [Some(here)]))
 }
 
 /// Uses something in the vendor's console, which reports it at once or keeps it back.
@@ -206,9 +240,36 @@ fn instant(data: &Value, member: &str) -> anyhow::Result<Timestamp> {
     Ok(text.parse()?)
 }
 
+/// What follows a cancellation at half past `hour`: the product is asked for its last usage, what is reported in time is
+/// counted, the bill comes out even, the receipt lists it, and nothing comes later. The marketplace takes the last usage
+/// for so many seconds. The bill.
+pub(super) async fn last_usage<B: Browse>(
+    play: &mut Play,
+    browser: &B,
+    product: &mut Product,
+    hour: i64,
+    taken_for: i64,
+) -> anyhow::Result<Bill> {
+    let (ended, by) = asked_for_the_last(play, product).await?;
+    let within = by.duration_since(ended).as_secs();
+    play.holds("within what the marketplace takes", Ok((60..taken_for).contains(&within)))?;
+    let after = [used("c1", TRAFFIC, "0.5", product.at(hour, 20)), used("c2", TRAFFIC, "8", play.stack.clock.now())];
+    let what = "0.5 GB from before the end are counted, 8 GB from after it are refused";
+    reports(play, product, what, &after, &[ACCEPTED, "after_the_end"]).await?;
+    until(play, by.checked_add(SENT_WITHIN)?, "The time is over").await?;
+    let late = [used("c3", TRAFFIC, "1", product.at(hour, 20))];
+    reports(play, product, "What is told now is too late", &late, &["too_late"]).await?;
+    let bill = comes_out_even(play, browser, product, "The bill has everything up to the end").await?;
+    receipt_is_right(play, &bill, ended).await?;
+    until(play, product.at(hour + 4, 0), "Hours later").await?;
+    let still = billed_once(play, browser, product, "The bill is read again").await?;
+    play.holds("nothing has come after the end", Ok(still == bill))?;
+    Ok(bill)
+}
+
 /// After the cancellation: the product was asked, and has reported what it had kept back. When it ended, and until when
 /// may be reported.
-pub(super) async fn asked_for_the_last(play: &mut Play, product: &Product) -> anyhow::Result<(Timestamp, Timestamp)> {
+async fn asked_for_the_last(play: &mut Play, product: &Product) -> anyhow::Result<(Timestamp, Timestamp)> {
     let asked = event(play, "usage.final_requested").await;
     let times = asked.and_then(|asked| Ok((instant(&asked, "ended_at")?, instant(&asked, "report_by")?)));
     let asked = play.step("The product is asked for its last usage, with a time to report it by", async { times });
@@ -228,7 +289,7 @@ pub(super) async fn asked_for_the_last(play: &mut Play, product: &Product) -> an
 }
 
 /// The receipt has each hour that was settled with the end, as the bill has it.
-pub(super) async fn receipt_is_right(play: &mut Play, bill: &Bill, ended: Timestamp) -> anyhow::Result<()> {
+async fn receipt_is_right(play: &mut Play, bill: &Bill, ended: Timestamp) -> anyhow::Result<()> {
     let receipt = event(play, "usage.final_receipt").await;
     play.step("The receipt lists each hour of the end with its record", async {
         let receipt = receipt?;

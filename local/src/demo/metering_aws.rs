@@ -10,8 +10,8 @@ use super::Part;
 use super::bill::{bill_page, told};
 use super::browse::Browse;
 use super::metering::{
-    ACCEPTED, PERSON, SESSIONS, TRAFFIC, asked_for_the_last, begin, billed_once, comes_out_even, faults_are_over,
-    in_doubt, receipt_is_right, reports, told_of, until, used_in_the_console,
+    ACCEPTED, PERSON, SESSIONS, TRAFFIC, begin, billed_once, comes_out_even, faults_are_over, in_doubt, last_usage,
+    reports, second_hour, third_hour, told_of, until, used_in_the_console,
 };
 use super::play::Play;
 use super::product::{Product, Used, used};
@@ -44,26 +44,9 @@ async fn three_hours<B: Browse>(play: &mut Play) -> anyhow::Result<()> {
     billed_once(play, &browser, &product, "The bill has the hour once, as Tradepost says").await?;
     let of_first = (SESSIONS, product.at(0, 0));
     told_of(play, &product, "Of 5.5 session hours 5 are billed, the half waits", of_first, (ACCEPTED, "5")).await?;
-
-    let wrong = [
-        used("b1", SESSIONS, "4.25", product.at(1, 5)),
-        used("b2", SESSIONS, "9", product.at(2, 10)),
-        used("b3", "parsecs", "9", product.at(1, 5)),
-        used("b4", TRAFFIC, "0.35", product.at(1, 6)),
-    ];
-    let answers = [ACCEPTED, "in_the_future", "dimension_unknown", ACCEPTED];
-    let what = "One from the future and one of an unknown dimension are refused, the others counted";
-    reports(play, &mut product, what, &wrong, &answers).await?;
+    second_hour(play, &mut product, "4.25").await?;
     until(play, product.at(2, 20), "An hour later").await?;
-    let unordered = [used("c3", TRAFFIC, "2", product.at(2, 18)), used("c2", SESSIONS, "3", product.at(2, 12))];
-    reports(play, &mut product, "Events out of order, the newest first", &unordered, &[ACCEPTED; 2]).await?;
-    let earlier = [used("c1", TRAFFIC, "0.25", product.at(2, 1))];
-    reports(play, &mut product, "and an earlier one after them", &earlier, &[ACCEPTED]).await?;
-    let late = [used("a3", SESSIONS, "1.25", product.at(0, 20))];
-    let what = "One that is two hours late, of an hour that has been billed, is counted";
-    let counted = reports(play, &mut product, what, &late, &[ACCEPTED]).await?;
-    let here = product.at(2, 0);
-    play.holds("into the present hour, as the answer says", Ok(counted == [Some(here)]))?;
+    third_hour(play, &mut product, "3", "0.25").await?;
     until(play, product.at(3, 10), "The third hour is over").await?;
     comes_out_even(play, &browser, &product, "The bill has each of the three hours once").await?;
     let of_second = (TRAFFIC, product.at(1, 0));
@@ -121,23 +104,9 @@ async fn the_end<B: Browse>(play: &mut Play, strict: bool) -> anyhow::Result<()>
     used_in_the_console(play, &browser, &mut product, kept, (SESSIONS, "2"), true).await?;
     until(play, product.at(26, 30), "Half past").await?;
     cancel(play, &mut browser).await?;
-    let (ended, by) = asked_for_the_last(play, &product).await?;
-    let within = by.duration_since(ended).as_secs();
-    play.holds("within the hour that AWS takes it", Ok((60..HOUR).contains(&within)))?;
-    let now = play.stack.clock.now();
-    let after = [used("c1", TRAFFIC, "0.5", product.at(26, 20)), used("c2", TRAFFIC, "8", now)];
-    let what = "0.5 GB from before the end are counted, 8 GB from after it are refused";
-    reports(play, &mut product, what, &after, &[ACCEPTED, "after_the_end"]).await?;
-    until(play, product.at(26, 50), "The time is over").await?;
-    let late = [used("c3", TRAFFIC, "1", product.at(26, 20))];
-    reports(play, &mut product, "What is told now is too late", &late, &["too_late"]).await?;
-    let bill = comes_out_even(play, &browser, &product, "The bill has everything up to the end").await?;
-    receipt_is_right(play, &bill, ended).await?;
+    let bill = last_usage(play, &browser, &mut product, 26, HOUR).await?;
     let hours = (0..=26).filter(|hour| bill.contains_key(&(SESSIONS.to_owned(), product.at(*hour, 0)))).count();
-    play.holds("and every hour from the purchase to the end is on the bill", Ok(hours == 27))?;
-    until(play, product.at(30, 0), "Hours later").await?;
-    let still = billed_once(play, &browser, &product, "The bill is read again").await?;
-    play.holds("nothing has come after the end", Ok(still == bill))
+    play.holds("and every hour from the purchase to the end is on the bill", Ok(hours == 27))
 }
 
 async fn teams<B: Browse>(play: &mut Play) -> anyhow::Result<()> {

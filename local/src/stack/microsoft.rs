@@ -129,7 +129,7 @@ impl Microsoft {
     }
 
     /// Posts a webhook to the public address; the status of the answer.
-    pub(super) async fn call(&self, call: &WebhookCall) -> anyhow::Result<StatusCode> {
+    pub async fn call(&self, call: &WebhookCall) -> anyhow::Result<StatusCode> {
         let url = url::Url::parse(&call.url).context("the webhook's address")?;
         let host = url.host_str().unwrap_or_default();
         let mut request = Request::post(url.path()).header(HOST, host).header("user-agent", "simulated marketplace");
@@ -154,7 +154,8 @@ impl Microsoft {
         if self.is_used() { self.fire(timer.function, now).await } else { Ok(None) }
     }
 
-    async fn fire(&self, function: &str, now: Timestamp) -> anyhow::Result<Option<String>> {
+    /// Lets a timer of the Functions app go off now. Gives its line of the host's log, if there was something to do.
+    pub async fn fire(&self, function: &str, now: Timestamp) -> anyhow::Result<Option<String>> {
         let system = envelope::System { function: function.to_owned(), now, guid: guid() };
         let request = Request::post(format!("/{function}"))
             .header(HOST, format!("127.0.0.1:{PORT}"))

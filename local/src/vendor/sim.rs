@@ -47,7 +47,7 @@ async fn everything(Shared(vendor): Shared<Vendor>) -> Json<Value> {
     }))
 }
 
-fn shown(deployment: &Deployment) -> Option<Value> {
+pub(super) fn shown(deployment: &Deployment) -> Option<Value> {
     let mut shown = json!(DeploymentView::new(deployment)?);
     if let Value::Object(shown) = &mut shown {
         shown.insert("organization".to_owned(), json!(deployment.organization));

@@ -74,7 +74,7 @@ impl Endpoint {
         let Ok(request) = request else { return Told::NoAnswer("unmakeable") };
         match self.outbound.send(request).await {
             Ok(answer) => Told::Answered(answer.status()),
-            Err(OutboundError::NoAnswer(_)) => Told::NoAnswer("no_answer"),
+            Err(OutboundError::NoAnswer(_) | OutboundError::Silence) => Told::NoAnswer("no_answer"),
             Err(OutboundError::TooLarge(_)) => Told::NoAnswer("answer_too_large"),
             Err(OutboundError::Unmakeable(_)) => Told::NoAnswer("unmakeable"),
         }

@@ -4,20 +4,13 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::{Event, EventKind, Origin};
+use super::{Event, EventKind, Origin, members};
 use crate::control_plane::StopReason;
 use crate::deployment::{Deployment, DeploymentState};
 use crate::ledger::Provider;
 use crate::link::{EndedLink, Link, LinkState, RefusedLink, UnlinkCause};
 use crate::settle::Occasion;
 use crate::subscription::{State, Subscription, SubscriptionKey};
-
-fn members(value: Value) -> Map<String, Value> {
-    match value {
-        Value::Object(members) => members,
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Map::new(),
-    }
-}
 
 /// What every event about a subscription says of it.
 fn facts(occasion: Occasion<'_>, subscription: &Subscription) -> Map<String, Value> {

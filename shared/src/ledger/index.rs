@@ -47,6 +47,13 @@ impl Found {
         Timestamp::from_millisecond(at.parse().ok()?).ok()
     }
 
+    /// Whose functions see to it when it is due; none if nothing is due.
+    pub fn provider(&self) -> Option<Provider> {
+        let line = self.item.get("due_shard").and_then(|value| value.as_s().ok())?;
+        let starts = |provider: &Provider| line.starts_with(&provider.to_string());
+        [Provider::Aws, Provider::Azure].into_iter().find(starts)
+    }
+
     /// The document, if it is of kind `T`.
     pub fn read<T: Document>(self) -> Result<Row<T>, LedgerError> {
         decode(self.item)

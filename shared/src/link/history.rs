@@ -5,7 +5,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Link, organization_partition};
-use crate::ledger::{Document, Key};
+use crate::ledger::{Document, Key, Ledger, LedgerError};
+
+/// Links of an organization that are looked through.
+const LINKS: i32 = 25;
 
 /// A link as it last was.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,4 +37,13 @@ impl Document for LinkRecord {
         let sk = format!("{}{:014}#{id}#{subscription}", Self::PREFIX, created_at.as_millisecond());
         Key::new(organization_partition(organization), sk)
     }
+}
+
+/// What became of an organization's newest links, the newest first. One Query.
+///
+/// # Errors
+/// The ledger's.
+pub async fn newest_links(ledger: &Ledger, organization: &str) -> Result<Vec<LinkRecord>, LedgerError> {
+    let page = ledger.newest(&organization_partition(organization), LinkRecord::PREFIX, None, LINKS).await?;
+    page.items.into_iter().map(|found| Ok(found.read::<LinkRecord>()?.doc)).collect()
 }

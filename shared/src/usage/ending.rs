@@ -14,7 +14,7 @@ use super::hour::Hour;
 use super::meter::Meter;
 use super::report::last_of;
 use super::run::{MeteringReport, Pace};
-use super::sending::{AT_ONCE, Sending};
+use super::sending::{AT_ONCE, SOON, Sending};
 use super::telling::{final_receipt, final_requested};
 use super::zeros::fill_to_the_end;
 use crate::disposition::{Dispose, Disposition, chain};
@@ -28,8 +28,6 @@ use crate::work::{Ran, is_due, written};
 
 /// How long Microsoft takes usage from before a cancellation (metered billing FAQ).
 const MICROSOFT_WINDOW: SignedDuration = SignedDuration::from_hours(24);
-/// How soon what was not taken is tried again.
-const SOON: SignedDuration = SignedDuration::from_mins(1);
 /// How far back from the end the hours are looked at: older ones have long been settled.
 const LOOKED_BACK: SignedDuration = SignedDuration::from_hours(-24 * 35);
 /// Accounts of one receipt; a listing has fewer dimensions.
@@ -252,7 +250,7 @@ pub async fn flush<M: Marketplace, P: Pace>(
     if closing {
         fill_to_the_end(ledger, sending.worker.policy, &subscription.doc, ended_at, now).await?;
     }
-    let hours = left_of(ledger, asked).await?;
+    let mut hours = left_of(ledger, asked).await?;
     // The hour of the end stays open for what the product still has to report.
     let next = subscription.doc.generation > asked.generation;
     let ready = |hour: &&Hour| {
@@ -263,7 +261,9 @@ pub async fn flush<M: Marketplace, P: Pace>(
     for keys in keys.chunks(AT_ONCE) {
         report.and(sending.work_on_all(keys, Some(ended_at), now).await?);
     }
-    let hours = left_of(ledger, asked).await?;
+    if !keys.is_empty() {
+        hours = left_of(ledger, asked).await?;
+    }
     let settled_all = hours.iter().all(|hour| hour.stage.is_final() || (next && hour.hour > ended_at));
     if closing && (settled_all || now >= asked.deadline) {
         let state = if settled_all { FinalState::Done } else { FinalState::Late };

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 use super::Quantity;
 use super::calendar::sealed_at;
-use crate::ledger::{Document, Key, Lane, Provider};
+use crate::ledger::{Document, Key, Lane, Ledger, LedgerError, Provider, Row};
 use crate::marketplace::UsageRecord;
 use crate::retry::{Attempts, later};
 use crate::subscription::SubscriptionKey;
@@ -158,8 +158,6 @@ pub struct Hour {
 impl Hour {
     /// What the sort keys of hours start with.
     pub const PREFIX: &'static str = "HOUR#";
-    /// Where the ledger adds to it, below the document.
-    pub const AMOUNT: &'static str = "amount";
 
     /// An hour that nothing has been counted into.
     pub fn open(
@@ -318,4 +316,19 @@ impl Document for Part {
         // The hour itself keeps the sum.
         Some(later(self.hour, SignedDuration::from_hours(24 * 60)))
     }
+}
+
+/// The parts of an hour. One Query a partition that has some.
+///
+/// # Errors
+/// The ledger's.
+pub async fn parts_of(ledger: &Ledger, hour: &Hour) -> Result<Vec<Row<Part>>, LedgerError> {
+    let mut parts = Vec::new();
+    for shard in &hour.shards {
+        let partition = Part::partition(&hour.subscription, hour.hour, &hour.dimension, *shard);
+        for found in ledger.whole_partition(&partition, Part::PREFIX).await? {
+            parts.push(found.read::<Part>()?);
+        }
+    }
+    Ok(parts)
 }

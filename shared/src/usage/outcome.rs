@@ -64,7 +64,10 @@ pub fn next(hour: &Hour, fresh: bool, said: &Metered, subscription: Option<&Subs
         // The policy or the listing may be put right; the hour is taken as it is then.
         Metered::Refused(code) if may_be_mended(code) => {
             tracing::error!(hour = %hour.key(), code, "the marketplace does not know what is reported; look at the listing");
-            Next::Hold(next_run(now), format!("the marketplace refuses it for now: {code}"))
+            Next::Hold(
+                next_run(now),
+                format!("the marketplace refuses it until the listing or the policy is put right: {code}"),
+            )
         }
         // What is carried has no tags.
         Metered::Refused(code) if fresh && is_of_its_tags(code) && is_running(subscription) => {
@@ -97,7 +100,7 @@ fn may_be_mended(code: &str) -> bool {
 }
 
 /// Whether a record is refused for how it is spread over tags.
-pub fn is_of_its_tags(code: &str) -> bool {
+fn is_of_its_tags(code: &str) -> bool {
     matches!(code, "InvalidTagException" | "InvalidUsageAllocationsException")
 }
 

@@ -16,15 +16,12 @@ use super::ending::FinalUsage;
 use super::hour::{Hour, Part};
 use super::key::UsageKey;
 use crate::ledger::{Document, Key, Ledger, LedgerError, Row};
-use crate::link::history::LinkRecord;
-use crate::link::organization_partition;
+use crate::link::history::{LinkRecord, newest_links};
 use crate::policy::Policy;
 use crate::subscription::{State, Subscription, SubscriptionKey};
 
 /// The most events of one call.
 pub const MOST_EVENTS: usize = 500;
-/// Links of an organization that are looked through, newest first.
-const LINKS: i32 = 25;
 /// How far renewals are followed.
 const RENEWALS: usize = 12;
 /// The most one event may say: what a marketplace's record holds.
@@ -167,6 +164,8 @@ struct Judged<'e> {
     open: BTreeMap<usize, Place>,
     /// Events that are told twice in one call, and which of them came first.
     twins: BTreeMap<usize, usize>,
+    /// What was known of the last usage of subscriptions that are over when the events were placed.
+    last: BTreeMap<SubscriptionKey, Row<FinalUsage>>,
 }
 
 impl<'e> Judged<'e> {
@@ -183,7 +182,7 @@ impl<'e> Judged<'e> {
                 }
             }
         }
-        Self { events, answers: BTreeMap::new(), open: BTreeMap::new(), twins }
+        Self { events, answers: BTreeMap::new(), open: BTreeMap::new(), twins, last: BTreeMap::new() }
     }
 
     fn event(&self, index: usize) -> Option<&'e UsageEvent> {
@@ -210,7 +209,7 @@ impl<'e> Judged<'e> {
                 continue;
             }
             if !links.contains_key(event.organization.as_str()) {
-                links.insert(&event.organization, links_of(ledger, &event.organization).await?);
+                links.insert(&event.organization, newest_links(ledger, &event.organization).await?);
             }
             let theirs = links.get(event.organization.as_str()).map(Vec::as_slice).unwrap_or_default();
             match paid_by(theirs, event.at) {
@@ -240,9 +239,10 @@ impl<'e> Judged<'e> {
                 }
             }
             if wanted.is_empty() {
-                return Ok(());
+                break;
             }
         }
+        self.last = known.last;
         for index in wanted.into_keys() {
             self.refuse(index, Refusal::Renewing);
         }
@@ -289,24 +289,18 @@ impl<'e> Judged<'e> {
         now: Timestamp,
     ) -> Result<Vec<Count>, LedgerError> {
         let mut keys = BTreeSet::new();
-        let mut over = BTreeSet::new();
         for (index, place) in &self.open {
             let Some(event) = self.event(*index) else { continue };
             keys.extend(place.hours.iter().map(|hour| Hour::row_key(&place.subscription, *hour, &event.dimension)));
-            over.extend(place.over.then_some(&place.subscription));
         }
         let keys: Vec<Key> = keys.into_iter().collect();
         let rows = ledger.get_many::<Hour>(&keys).await?;
         let rows: BTreeMap<Key, Row<Hour>> = rows.into_iter().map(|row| (row.doc.key(), row)).collect();
-        let mut gates = BTreeMap::new();
-        for subscription in over {
-            gates.insert(subscription.clone(), last_of(ledger, subscription).await?);
-        }
         let mut counters: BTreeMap<Counter, Vec<usize>> = BTreeMap::new();
         let mut late = Vec::new();
         for (index, place) in &self.open {
             let Some(event) = self.event(*index) else { continue };
-            let gate = gates.get(&place.subscription).and_then(Option::as_ref);
+            let gate = self.last.get(&place.subscription);
             if gate.is_some_and(|gate| gate.doc.is_closed(now)) {
                 late.push(*index);
                 continue;
@@ -327,7 +321,7 @@ impl<'e> Judged<'e> {
             let seen = Seen {
                 hour: rows.get(&counter.hour_key()).cloned(),
                 part: counter.part_key().is_some_and(|key| parts.contains(&key)),
-                gate: gates.get(&counter.subscription).cloned().flatten(),
+                gate: self.last.get(&counter.subscription).cloned(),
             };
             if !seen.part && !counter.has_room(seen.hour.as_ref()) {
                 indices.into_iter().for_each(|index| self.refuse(index, Refusal::TooManyTagSets));
@@ -412,9 +406,4 @@ pub(super) async fn last_of(
         }
     }
     Ok(None)
-}
-
-async fn links_of(ledger: &Ledger, organization: &str) -> Result<Vec<LinkRecord>, LedgerError> {
-    let page = ledger.newest(&organization_partition(organization), LinkRecord::PREFIX, None, LINKS).await?;
-    page.items.into_iter().map(|found| Ok(found.read::<LinkRecord>()?.doc)).collect()
 }

@@ -1,19 +1,12 @@
 //! What the vendor is told of usage. Pure.
 
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::ending::FinalUsage;
 use super::hour::{Hour, Stage};
-use crate::event::{Event, EventKind, Origin};
+use crate::event::{Event, EventKind, Origin, members};
 use crate::settle::Occasion;
-
-fn members(value: Value) -> Map<String, Value> {
-    match value {
-        Value::Object(members) => members,
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Map::new(),
-    }
-}
 
 /// An hour will not be billed.
 pub fn refused(hour: &Hour, now: Timestamp) -> Option<Event> {
@@ -44,20 +37,15 @@ pub fn refused(hour: &Hour, now: Timestamp) -> Option<Event> {
 
 /// The product is asked for what it has not reported yet.
 pub fn final_requested(asked: &FinalUsage, occasion: Occasion<'_>) -> Option<Event> {
-    let now = occasion.now;
-    let organization = asked.organization.as_ref()?;
     let data = json!({
         "subscription": asked.subscription,
         "ended_at": asked.ended_at,
         "report_by": asked.open_until,
         "deadline": asked.deadline,
     });
-    let subject = asked.subscription.to_string();
     // A sign of the end that is taken back may be made again.
     let cause = format!("{}|{}", asked.ended_at, occasion.cause);
-    let origin =
-        Origin { provider: asked.subscription.provider(), organization, subject: &subject, cause: &cause, now };
-    Some(Event::new(EventKind::UsageFinalRequested, origin, members(data)))
+    of_the_end(EventKind::UsageFinalRequested, asked, &cause, data, occasion.now)
 }
 
 /// What became of each hour that was not billed when the end came.
@@ -67,7 +55,6 @@ pub fn final_receipt(
     remainders: &[(String, String)],
     now: Timestamp,
 ) -> Option<Event> {
-    let organization = asked.organization.as_ref()?;
     let line = |hour: &Hour| {
         json!({
             "dimension": hour.dimension,
@@ -87,9 +74,13 @@ pub fn final_receipt(
         "hours": hours.iter().map(line).collect::<Vec<_>>(),
         "remainders": remainders.iter().map(remainder).collect::<Vec<_>>(),
     });
+    of_the_end(EventKind::UsageFinalReceipt, asked, &asked.ended_at.to_string(), data, now)
+}
+
+/// An event of the end of a subscription; none if no organization is linked with it.
+fn of_the_end(kind: EventKind, asked: &FinalUsage, cause: &str, data: Value, now: Timestamp) -> Option<Event> {
+    let organization = asked.organization.as_ref()?;
     let subject = asked.subscription.to_string();
-    let cause = asked.ended_at.to_string();
-    let origin =
-        Origin { provider: asked.subscription.provider(), organization, subject: &subject, cause: &cause, now };
-    Some(Event::new(EventKind::UsageFinalReceipt, origin, members(data)))
+    let origin = Origin { provider: asked.subscription.provider(), organization, subject: &subject, cause, now };
+    Some(Event::new(kind, origin, members(data)))
 }

@@ -133,7 +133,7 @@ impl From<OutboundError> for FulfillmentError {
     fn from(error: OutboundError) -> Self {
         match error {
             OutboundError::NoAnswer(ref inner) if inner.is_connect() => Self::NoConnection,
-            OutboundError::NoAnswer(_) => Self::NoAnswer(silence(&error)),
+            OutboundError::NoAnswer(_) | OutboundError::Silence => Self::NoAnswer(silence(&error)),
             OutboundError::TooLarge(_) => Self::Unreadable(silence(&error)),
             OutboundError::Unmakeable(_) => Self::Unmakeable,
         }

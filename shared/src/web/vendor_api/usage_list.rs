@@ -15,19 +15,16 @@ use super::call::{Id, Place, not_understood, read};
 use super::usage_token::{PURPOSE, usage_url};
 use super::{Operation, Refusal};
 use crate::ledger::LedgerError;
-use crate::link::history::LinkRecord;
-use crate::link::organization_partition;
+use crate::link::history::newest_links;
 use crate::subscription::{Subscription, SubscriptionKey};
 use crate::usage::Quantity;
-use crate::usage::hour::{Hour, Part, Stage};
+use crate::usage::hour::{Hour, Stage, parts_of};
 use crate::usage::meter::{Meter, TermTotals};
 use crate::web::page::{Answer, Instant};
 use crate::web::{App, WebError};
 
 /// Hours a page.
 const PAGE: i32 = 100;
-/// Links of an organization that are looked through, newest first.
-const LINKS: i32 = 25;
 
 /// Whose hours. At least one of the first two; with both, what that organization used of that subscription.
 #[derive(Debug, Deserialize)]
@@ -224,13 +221,10 @@ async fn known(app: &App, named: &Id) -> Result<Option<SubscriptionKey>, LedgerE
 
 /// Every subscription the organization was linked with, the newest link's first. One Query.
 async fn subscriptions_of(app: &App, organization: &str) -> Result<Vec<SubscriptionKey>, LedgerError> {
-    let partition = organization_partition(organization);
-    let page = app.ledger.newest(&partition, LinkRecord::PREFIX, None, LINKS).await?;
     let mut keys: Vec<SubscriptionKey> = Vec::new();
-    for found in page.items {
-        let key = found.read::<LinkRecord>()?.doc.link.subscription;
-        if !keys.contains(&key) {
-            keys.push(key);
+    for record in newest_links(&app.ledger, organization).await? {
+        if !keys.contains(&record.link.subscription) {
+            keys.push(record.link.subscription);
         }
     }
     Ok(keys)
@@ -265,14 +259,10 @@ async fn hour_view(app: &App, hour: Hour) -> Result<HourView, LedgerError> {
     let mut parts: BTreeMap<BTreeMap<String, String>, Quantity> = BTreeMap::new();
     let mut used = hour.amount;
     if hour.sealed.is_none() {
-        for shard in &hour.shards {
-            let partition = Part::partition(&hour.subscription, hour.hour, &hour.dimension, *shard);
-            for found in app.ledger.whole_partition(&partition, Part::PREFIX).await? {
-                let part = found.read::<Part>()?.doc;
-                used = used.saturating_plus(part.amount);
-                let sum = parts.entry(part.tags).or_default();
-                *sum = sum.saturating_plus(part.amount);
-            }
+        for part in parts_of(&app.ledger, &hour).await? {
+            used = used.saturating_plus(part.doc.amount);
+            let sum = parts.entry(part.doc.tags).or_default();
+            *sum = sum.saturating_plus(part.doc.amount);
         }
     }
     let spread = parts.into_iter().filter(|(tags, _)| !tags.is_empty());

@@ -17,6 +17,7 @@ pub mod mailbox;
 pub mod parked;
 pub mod progress;
 pub mod queue;
+pub mod reconcile;
 pub mod serve;
 pub mod stack;
 pub mod table;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use clap::{Parser, Subcommand};
@@ -9,12 +10,16 @@ use serde_json::json;
 use tradepost_local::demo::{SCENARIOS, Scenario, play_all};
 use tradepost_local::parked::{self, KINDS};
 use tradepost_local::progress::Terminal;
+use tradepost_local::reconcile::{Wish, reconcile};
 use tradepost_local::usage::unbilled::{STATES, report};
 use tradepost_local::usage::upload::{Upload, upload};
 use tradepost_local::usage::{SECRET_VARIABLE, client};
 
 mod check;
 mod run;
+
+/// How long a comparison is waited for.
+const LONGEST_COMPARISON: Duration = Duration::from_secs(60 * 60);
 
 /// Tradepost on this machine: the real functions, an embedded DynamoDB, simulated marketplaces, a demo vendor.
 #[derive(Parser)]
@@ -62,6 +67,19 @@ enum Command {
     Policy {
         #[command(subcommand)]
         command: Rules,
+    },
+    /// Have marketplace, ledger and product compared by a Tradepost anywhere, and show what differs; succeeds only if
+    /// everything agrees. The secret is in TRADEPOST_VENDOR_API_SECRET
+    Reconcile {
+        /// Tradepost's public address, https://…
+        #[arg(long)]
+        to: String,
+        /// Wait until the comparison is through, at most an hour
+        #[arg(long)]
+        wait: bool,
+        /// Only show the last comparison, begin none
+        #[arg(long, conflicts_with = "wait")]
+        last: bool,
     },
     /// Usage, reported to a Tradepost anywhere; the secret is in TRADEPOST_VENDOR_API_SECRET
     Usage {
@@ -178,6 +196,7 @@ async fn main() -> ExitCode {
         Some(Command::Policy { command: Rules::Check { file } }) => check::check(file, terminal),
         Some(Command::Usage { command }) => usage(command, terminal).await,
         Some(Command::Parked { command }) => parked(command, terminal).await,
+        Some(Command::Reconcile { to, wait, last }) => compare(to, *wait, *last, terminal).await,
         None => run::run(&arguments, terminal).await.map(|()| true),
     };
     match done {
@@ -238,6 +257,12 @@ async fn parked(command: &Parked, terminal: Terminal) -> anyhow::Result<bool> {
         }
         Parked::Dismiss { id, reason, to: at } => parked::dismiss(id, reason, &to(at)?, terminal).await.map(|()| true),
     }
+}
+
+async fn compare(to: &str, wait: bool, last: bool, terminal: Terminal) -> anyhow::Result<bool> {
+    let secret = std::env::var(SECRET_VARIABLE).ok();
+    let wish = Wish { start: !last, wait: wait.then_some(LONGEST_COMPARISON) };
+    reconcile(wish, &client(to, secret.as_deref())?, terminal).await
 }
 
 async fn demo(name: Option<&str>, all: bool, terminal: Terminal) -> anyhow::Result<bool> {

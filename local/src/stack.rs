@@ -57,6 +57,8 @@ use crate::vendor::Vendor;
 
 /// How often the sweeper runs, in simulated time.
 const SWEEP_EVERY: SignedDuration = SignedDuration::from_mins(15);
+/// How often a reconciliation begins. Not while the clock is pushed: there every notice arrives, or a test decides.
+const RECONCILE_EVERY: SignedDuration = SignedDuration::from_hours(1);
 /// How often it may run where the last usage of a subscription waits: as often as in the cloud.
 const SWEEP_FOR_LAST_USAGE: SignedDuration = SignedDuration::from_mins(5);
 /// How often it runs while much time passes at once, until the last hours.
@@ -138,6 +140,7 @@ pub struct Stack {
 struct Driven {
     swept_at: Timestamp,
     metered_at: Timestamp,
+    reconciled_at: Timestamp,
     timers: [Timer; TIMERS],
 }
 
@@ -245,7 +248,12 @@ impl Stack {
                 "http://sqs.local/111122223333/metering".to_owned(),
             ),
             pace: ClockPace::new(clock.clone()),
-            driving: tokio::sync::Mutex::new(Driven { swept_at: began, metered_at: began, timers: Timer::all(began) }),
+            driving: tokio::sync::Mutex::new(Driven {
+                swept_at: began,
+                metered_at: began,
+                reconciled_at: began,
+                timers: Timer::all(began),
+            }),
             looking: Ledger::new(dynamo.quiet().client(), TABLE),
             stopping: AtomicBool::new(false),
             journal: Journal::default(),
@@ -360,10 +368,20 @@ impl Stack {
         Ok(report)
     }
 
+    /// Begins a reconciliation of AWS Marketplace, as its schedule does every hour, and works on it.
+    pub async fn reconcile(&self) -> anyhow::Result<Report> {
+        self.sweep(&json!({"reconcile": true})).await?;
+        self.sweep(&json!({})).await
+    }
+
     /// What the schedules would do by now: deliver, and sweep if its time has come. Called again and again.
     pub async fn tick(&self) -> anyhow::Result<()> {
         let mut driven = self.driving.lock().await;
         self.deliver().await?;
+        if self.clock.now() >= driven.reconciled_at.checked_add(RECONCILE_EVERY)? {
+            self.run_sweeper(&json!({"reconcile": true})).await?;
+            driven.reconciled_at = self.clock.now();
+        }
         if self.clock.now() >= self.next_sweep(&driven, SWEEP_EVERY).await? {
             self.run_sweeper(&json!({})).await?;
             driven.swept_at = self.clock.now();

@@ -15,7 +15,7 @@ mod table;
 mod write;
 
 pub use error::LedgerError;
-pub use index::{Cursor, DUE_SHARDS, Found, LISTING_SHARDS, Page};
+pub use index::{Cursor, DUE_SHARDS, Found, LISTING_SHARDS, Page, Place};
 pub use item::{Document, Key, Lane, Provider, Row};
 pub use table::{DUE_INDEX, LISTING_INDEX};
 pub use write::Write;

@@ -34,6 +34,7 @@ pub mod parked;
 pub mod person;
 pub mod plan;
 pub mod policy;
+pub mod reconcile;
 pub mod registration;
 pub mod retry;
 pub mod returning;

@@ -6,10 +6,12 @@
 //! has its answer already is read only after a lost race: the answer is a row that can be created once.
 
 mod decision;
+mod found;
 mod present;
 
 pub use decision::{Known, answer_key, decide};
 pub(crate) use decision::{stepped, superseded};
+pub(crate) use found::found_out;
 pub(crate) use present::{followed, stands};
 
 use jiff::Timestamp;

@@ -198,7 +198,12 @@ impl Document for Link {
     }
 
     fn listing(&self) -> Option<(&'static str, Timestamp)> {
-        Some((self.state.name(), self.created_at))
+        // Those that are over are looked for by when they ended.
+        let since = match &self.state {
+            LinkState::Unlinked { at, .. } => *at,
+            LinkState::Syncing | LinkState::Linked { .. } => self.created_at,
+        };
+        Some((self.state.name(), since))
     }
 }
 

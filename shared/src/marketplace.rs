@@ -32,6 +32,47 @@ pub enum Standing {
     Unknown,
 }
 
+/// What a marketplace says of one purchase when it is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Where it stands.
+    pub standing: Standing,
+    /// Plan, seats and term, where it tells them.
+    pub terms: Option<Terms>,
+    /// When it comes into force, where it tells that; a purchase may be made for later.
+    pub begins: Option<Timestamp>,
+}
+
+/// A purchase in a marketplace's list of all of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Which; none where the list names too little.
+    pub key: Option<SubscriptionKey>,
+    /// The listing's code (Azure offer); AWS's list has another id of the product.
+    pub product: Option<String>,
+    /// The buyer's account.
+    pub account: String,
+    /// The whole licence ARN (AWS).
+    pub licence_arn: Option<String>,
+    /// A free trial of the marketplace.
+    pub free_trial: bool,
+    /// The first agreement of the chain it renews or replaces, where it is not that itself (AWS).
+    pub began_as: Option<String>,
+    /// How it stands.
+    pub told: Told,
+}
+
+/// One page of a marketplace's list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedPage {
+    /// What is on it; may be empty though more follows.
+    pub purchases: Vec<Listed>,
+    /// How many on it did not read.
+    pub unreadable: u32,
+    /// Where the next one starts.
+    pub next: Option<String>,
+}
+
 /// A marketplace that did not answer the question.
 #[derive(Debug, thiserror::Error)]
 pub enum MarketplaceError {
@@ -181,6 +222,29 @@ pub trait Marketplace: Sync {
     ) -> impl Future<Output = Result<Option<Terms>, MarketplaceError>> + Send {
         let _ = subscription;
         async { Ok(None) }
+    }
+
+    /// All that one question tells of a purchase.
+    fn told(&self, subscription: &Subscription) -> impl Future<Output = Result<Told, MarketplaceError>> + Send {
+        async { Ok(Told { standing: self.standing(subscription).await?, terms: None, begins: None }) }
+    }
+
+    /// A page of every purchase that is not over; none where the marketplace has no such list.
+    fn purchases(
+        &self,
+        page: Option<&str>,
+    ) -> impl Future<Output = Result<Option<ListedPage>, MarketplaceError>> + Send {
+        let _ = page;
+        async { Ok(None) }
+    }
+
+    /// What the marketplace waits for us to answer, as the notices of it would tell.
+    fn waiting(
+        &self,
+        subscription: &Subscription,
+    ) -> impl Future<Output = Result<Vec<Notice>, MarketplaceError>> + Send {
+        let _ = subscription;
+        async { Ok(Vec::new()) }
     }
 
     /// The notice as the marketplace itself confirms it, before anything of it is believed. Where the marketplace has

@@ -441,7 +441,8 @@ pub async fn list(
             if rows.len() >= least {
                 return Ok((rows, Some(place)));
             }
-            let (keys, next) = ledger.listed_keys(document, state, place.shard, place.behind.take(), 50).await?;
+            let (keys, next) = ledger.listed_keys(document, state, place.shard, None, place.behind.take(), 50).await?;
+            let keys = keys.into_iter().map(|(key, _)| key);
             for key in keys {
                 let Some(found) = ledger.find(&key).await? else { continue };
                 // The list is a hint: the row may have moved on since.

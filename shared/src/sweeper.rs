@@ -18,6 +18,7 @@ use crate::disposition::{Dispose, Disposition, chain};
 use crate::event::Event;
 use crate::ledger::{DUE_SHARDS, Document, Key, Lane, LedgerError, Provider};
 use crate::marketplace::Marketplace;
+use crate::reconcile;
 use crate::work::{Worker, tells};
 
 const PAGE: i32 = 50;
@@ -101,7 +102,8 @@ pub enum SweepError {
     Unclear,
 }
 
-/// One run as an event asks for it: `"dry_run": true` says what would be done and does nothing.
+/// One run as an event asks for it: `"dry_run": true` says what would be done and does nothing; `"reconcile": true` begins
+/// a reconciliation and sweeps nothing: the next runs work on it in what time they have left.
 pub async fn asked<M: Marketplace>(
     worker: &Worker<'_, M>,
     span: Span,
@@ -109,6 +111,10 @@ pub async fn asked<M: Marketplace>(
     clock: impl Fn() -> Timestamp,
 ) -> Result<Report, SweepError> {
     let dry = is_dry(event)?;
+    if !dry && event.get("reconcile") == Some(&Value::Bool(true)) {
+        reconcile::start(worker.ledger, span.provider, clock()).await?;
+        return Ok(Report::default());
+    }
     let report = if dry { dry_run(worker, span, clock()).await? } else { sweep(worker, span, clock).await? };
     let Report { rows, failed, page, cut_short, .. } = report;
     tracing::info!(dry, rows, failed, page, cut_short, "sweep");
@@ -177,7 +183,48 @@ pub async fn sweep<M: Marketplace>(
         }
     }
     tell(worker, telling, span.until, &clock, &mut report).await;
+    reconcile_on(worker, span, &clock, &mut report).await?;
     Ok(report)
+}
+
+/// Begins a reconciliation and works on it until its time is up or it is through. Gives how far it has come.
+///
+/// # Errors
+/// The ledger's.
+pub async fn reconciled<M: Marketplace>(
+    worker: &Worker<'_, M>,
+    span: Span,
+    clock: impl Fn() -> Timestamp,
+) -> Result<Option<reconcile::Run>, LedgerError> {
+    let key = reconcile::start(worker.ledger, span.provider, clock()).await?;
+    reconcile_on(worker, span, &clock, &mut Report::default()).await?;
+    Ok(worker.ledger.get(&key).await?.map(|row| row.doc))
+}
+
+/// Goes on with a reconciliation under way, in what time is left. What is left of it is no matter of this sweep.
+async fn reconcile_on<M: Marketplace>(
+    worker: &Worker<'_, M>,
+    span: Span,
+    clock: &impl Fn() -> Timestamp,
+    report: &mut Report,
+) -> Result<(), LedgerError> {
+    if clock() >= span.until {
+        return Ok(());
+    }
+    let (keys, _) = worker.ledger.due((span.provider, Lane::Reconciliation), 0, clock(), None, 1).await?;
+    let cut_short = report.cut_short;
+    for key in keys {
+        while clock() < span.until {
+            // What it wakes to tell others is due by itself, and told by the next run.
+            run_and_follow(worker, key.clone(), span.until, clock, report).await;
+            let row = worker.ledger.get::<reconcile::Run>(&key).await?;
+            if row.is_none_or(|row| row.doc.due().is_none_or(|(_, at)| at > clock())) {
+                break;
+            }
+        }
+    }
+    report.cut_short = cut_short;
+    Ok(())
 }
 
 /// Tells others, once everything else is done. Somebody who does not answer costs eight seconds each time, so after a few

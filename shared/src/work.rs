@@ -23,6 +23,7 @@ use crate::message::{Message, sending};
 use crate::notice::{NotUnderstood, Notice, NoticeState, RawNotice};
 use crate::plan;
 use crate::policy::Policy;
+use crate::reconcile;
 use crate::retry::{AfterFailure, Attempts};
 use crate::returning;
 use crate::review;
@@ -179,6 +180,8 @@ impl<M: Marketplace> Worker<'_, M> {
                 let flushed = Box::pin(flush(&Sending { worker: self, pace: &() }, found.read()?, now)).await?;
                 Ok(flushed.0)
             }
+            // Boxed for the same reason.
+            reconcile::Run::KIND => Box::pin(reconcile::step(self, found.read()?, now)).await,
             other => Ok(Ran::done(other, "nothing to do")),
         }
     }
@@ -366,6 +369,19 @@ impl Tried for RawNotice {
     fn parked_with(&self, attempts: Attempts) -> Self {
         let why = attempts.last_failure.clone().unwrap_or_default();
         Self { attempts, state: NoticeState::Parked { why }, ..self.clone() }
+    }
+}
+
+impl Tried for reconcile::Run {
+    fn attempts(&self) -> Attempts {
+        self.attempts.clone()
+    }
+    fn with(&self, attempts: Attempts) -> Self {
+        Self { attempts, ..self.clone() }
+    }
+    /// A run that is given up on says so itself.
+    fn parked_with(&self, attempts: Attempts) -> Self {
+        self.with(attempts)
     }
 }
 

@@ -12,6 +12,8 @@ mod deletion;
 mod deployment;
 #[path = "decisions/events.rs"]
 mod events;
+#[path = "decisions/judgement.rs"]
+mod judgement;
 #[path = "decisions/link.rs"]
 mod link;
 #[path = "decisions/messages.rs"]

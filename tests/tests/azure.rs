@@ -3,6 +3,8 @@
 
 #[path = "azure/costs.rs"]
 mod costs;
+#[path = "azure/lost.rs"]
+mod lost;
 #[path = "azure/market.rs"]
 mod market;
 #[path = "azure/metering.rs"]

@@ -114,7 +114,7 @@ fn what_is_deployed_is_what_the_host_understands() {
                     "worker" => "2026-11-21T06:59:00Z",
                     "sweeper" => "2026-11-21T07:00:00Z",
                     "metering" => "2026-11-21T07:05:30Z",
-                    _ => "2026-11-22T06:30:00Z",
+                    _ => "2026-11-21T07:30:00Z",
                 };
                 assert_eq!(schedule.after(at).unwrap().to_string(), next);
                 assert!(*monitored && !run_on_startup);

@@ -1,8 +1,8 @@
 //! What we ask AWS Marketplace: who stands behind a token (ResolveCustomer), what a contract entitles to
-//! (GetEntitlements), where an agreement stands (DescribeAgreement). Usage is told in `metering`. Errors are classified
+//! (GetEntitlements), where an agreement stands (DescribeAgreement), what is in force (SearchAgreements). Usage is told in `metering`. Errors are classified
 //! once; what is unknown is for a person to look at.
 
-use aws_sdk_marketplaceagreement::types::AgreementStatus;
+use aws_sdk_marketplaceagreement::types::{AgreementStatus, AgreementViewSummary, Filter};
 use aws_sdk_marketplaceentitlement::types::{EntitlementValue, GetEntitlementFilterName};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
@@ -10,12 +10,16 @@ use jiff::Timestamp;
 use tradepost::entitlement::Entitlement;
 use tradepost::landing::Resolved;
 use tradepost::ledger::Provider;
-use tradepost::marketplace::{Marketplace, MarketplaceError, MeterError, Metered, Standing, UsageRecord};
+use tradepost::marketplace::{
+    Listed, ListedPage, Marketplace, MarketplaceError, MeterError, Metered, Standing, Told, UsageRecord,
+};
 use tradepost::policy::{Notices, Policy};
 use tradepost::subscription::{EndReason, Subscription, SubscriptionKey};
 
 /// Pages of entitlements we are ready to read; a list without an end must not hold us for ever.
 const PAGES: usize = 400;
+/// Agreements of one page of the list, the most AWS gives.
+const LISTED: i32 = 50;
 
 /// The clients.
 #[derive(Clone, Debug)]
@@ -24,7 +28,7 @@ pub struct AwsMarketplace {
     pub metering: aws_sdk_marketplacemetering::Client,
     /// GetEntitlements.
     pub entitlement: aws_sdk_marketplaceentitlement::Client,
-    /// DescribeAgreement.
+    /// DescribeAgreement, SearchAgreements.
     pub agreement: aws_sdk_marketplaceagreement::Client,
 }
 
@@ -187,24 +191,83 @@ impl Marketplace for AwsMarketplace {
     }
 
     async fn standing(&self, subscription: &Subscription) -> Result<Standing, MarketplaceError> {
-        let SubscriptionKey::AwsLicence { agreement, .. } = &subscription.key else { return Ok(Standing::Unknown) };
+        Ok(self.told(subscription).await?.standing)
+    }
+
+    async fn told(&self, subscription: &Subscription) -> Result<Told, MarketplaceError> {
+        let unknown = Told { standing: Standing::Unknown, terms: None, begins: None };
+        let SubscriptionKey::AwsLicence { agreement, .. } = &subscription.key else { return Ok(unknown) };
         let answer = match self.agreement.describe_agreement().agreement_id(agreement).send().await {
             Ok(answer) => answer,
             Err(error) => {
                 let code = error.as_service_error().and_then(|inner| inner.meta().code()).map(str::to_owned);
                 return match code.as_deref() {
                     // A reseller's agreement may not be ours to read.
-                    Some("ResourceNotFoundException" | "AccessDeniedException") => Ok(Standing::Unknown),
+                    Some("ResourceNotFoundException" | "AccessDeniedException") => Ok(unknown),
                     code => Err(classify(&error, code)),
                 };
             }
         };
-        Ok(answer.status().map_or(Standing::Unknown, standing))
+        let standing = answer.status().map_or(Standing::Unknown, standing);
+        Ok(Told { standing, terms: None, begins: instant(answer.start_time()) })
+    }
+
+    /// Everything in force that we sold ourselves; what a channel partner sold, AWS lists for the partner.
+    async fn purchases(&self, page: Option<&str>) -> Result<Option<ListedPage>, MarketplaceError> {
+        let filter = |name: &str, value: &str| Filter::builder().name(name).values(value).build();
+        let request = self
+            .agreement
+            .search_agreements()
+            .catalog("AWSMarketplace")
+            .filters(filter("PartyType", "Proposer"))
+            .filters(filter("AgreementType", "PurchaseAgreement"))
+            .filters(filter("Status", "ACTIVE"))
+            .max_results(LISTED)
+            .set_next_token(page.map(str::to_owned));
+        let answer = request.send().await.map_err(|error| {
+            let code = error.as_service_error().and_then(|inner| inner.meta().code()).map(str::to_owned);
+            classify(&error, code.as_deref())
+        })?;
+        let list = answer.agreement_view_summaries();
+        let purchases: Vec<Listed> = list.iter().filter_map(listed).collect();
+        Ok(Some(ListedPage {
+            unreadable: u32::try_from(list.len().saturating_sub(purchases.len())).unwrap_or(u32::MAX),
+            purchases,
+            next: answer.next_token().filter(|token| !token.is_empty()).map(str::to_owned),
+        }))
     }
 
     async fn meter(&self, records: &[UsageRecord]) -> Result<Vec<Metered>, MeterError> {
         crate::metering::meter(&self.metering, records).await
     }
+}
+
+/// An agreement in AWS's list. It names the product by another id than every other call and notice.
+fn listed(summary: &AgreementViewSummary) -> Option<Listed> {
+    let sane = |id: &&str| !id.is_empty() && !id.contains('|');
+    let agreement = summary.agreement_id().filter(sane)?;
+    let arn = summary.entitlements().iter().find_map(|entitlement| entitlement.license_arn()).filter(sane);
+    let licence = arn.map(licence_id).filter(|licence| !licence.is_empty());
+    Some(Listed {
+        key: licence.map(|licence| SubscriptionKey::AwsLicence {
+            agreement: agreement.to_owned(),
+            licence: licence.to_owned(),
+        }),
+        product: None,
+        account: summary.acceptor().and_then(|acceptor| acceptor.account_id()).unwrap_or_default().to_owned(),
+        licence_arn: arn.map(str::to_owned),
+        free_trial: false,
+        began_as: summary.initial_agreement_id().filter(|first| *first != agreement).map(str::to_owned),
+        told: Told {
+            standing: summary.status().map_or(Standing::Unknown, standing),
+            terms: None,
+            begins: instant(summary.start_time()),
+        },
+    })
+}
+
+fn instant(at: Option<&aws_sdk_marketplaceagreement::primitives::DateTime>) -> Option<Timestamp> {
+    at.and_then(|at| Timestamp::from_second(at.secs()).ok())
 }
 
 /// What an agreement's status means for its licence.

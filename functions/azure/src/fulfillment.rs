@@ -61,6 +61,13 @@ impl fmt::Debug for Continuation {
     }
 }
 
+impl Continuation {
+    /// As text, for [`Fulfillment::continuation`].
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
 /// A page of the publisher's subscriptions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
@@ -210,7 +217,10 @@ impl Fulfillment {
     }
 
     /// A link to the next page leads to the list itself, or the publisher's token would go somewhere else.
-    fn continuation(&self, link: &str) -> Result<Continuation, FulfillmentError> {
+    ///
+    /// # Errors
+    /// If it leads elsewhere.
+    pub fn continuation(&self, link: &str) -> Result<Continuation, FulfillmentError> {
         let elsewhere = FulfillmentError::Unreadable("a next link that leads elsewhere");
         let Ok(mut list) = Url::parse(&below(&self.base, "saas/subscriptions")) else { return Err(elsewhere) };
         let Ok(link) = list.join(link) else { return Err(elsewhere) };

@@ -32,7 +32,7 @@ use crate::renewing::Clock;
 use crate::secret::Secret;
 use crate::webhook::webhook;
 use crate::webhook_token::WebhookVerifier;
-use crate::work::Work;
+use crate::work::{Reconciled, Work};
 
 /// The host's route prefix, as `host.json` has it.
 const PREFIX: &str = "/api";
@@ -189,11 +189,21 @@ fn metered(run: Result<MeteringReport, LedgerError>) -> Response<Bytes> {
     }))
 }
 
-fn compared(run: Result<Comparison, LedgerError>) -> Response<Bytes> {
-    ran(run.map(|done| {
-        let Comparison { equal, differences, unanswered } = done;
-        let end = if unanswered { ", and Microsoft's books could not be read" } else { "" };
-        format!("{equal} days of usage agree, {} differ{end}", differences.len())
+fn compared(run: Result<Reconciled, LedgerError>) -> Response<Bytes> {
+    ran(run.map(|Reconciled { run, books }| {
+        let purchases = run.map_or_else(
+            || "no run".to_owned(),
+            |run| {
+                let end = if run.ended.is_some() { "" } else { ", cut short" };
+                let compared = run.counts.purchases;
+                format!("{} open findings, {} put right, {compared} purchases compared{end}", run.open, run.healed)
+            },
+        );
+        let books = books.map(|Comparison { equal, differences, unanswered }| {
+            let end = if unanswered { ", and Microsoft's books could not be read" } else { "" };
+            format!("; {equal} days of usage agree, {} differ{end}", differences.len())
+        });
+        format!("{purchases}{}", books.unwrap_or_default())
     }))
 }
 

@@ -11,7 +11,8 @@ use tradepost::disposition::{Dispose, Disposition};
 use tradepost::entitlement::Entitlement;
 use tradepost::ledger::Provider;
 use tradepost::marketplace::{
-    Acknowledged, Booked, Marketplace, MarketplaceError, MeterError, Metered, Standing, UsageRecord,
+    Acknowledged, Booked, Listed, ListedPage, Marketplace, MarketplaceError, MeterError, Metered, Standing, Told,
+    UsageRecord,
 };
 use tradepost::notice::{Notice, Subject, Word};
 use tradepost::subscription::{EndReason, Sign, Subscription, SubscriptionKey, Terms};
@@ -175,6 +176,33 @@ fn completed(notice: Notice, now: &MarketplaceSubscription) -> Notice {
     Notice { subject, ..notice }
 }
 
+/// Who and what a subscription is about.
+fn subject(one: &MarketplaceSubscription, product: &str) -> Subject {
+    Subject::Subscription {
+        key: SubscriptionKey::Azure { id: one.id.to_string() },
+        product: product.to_owned(),
+        account: account(one),
+        licence_arn: None,
+        free_trial: one.is_free_trial,
+    }
+}
+
+fn told(one: &MarketplaceSubscription) -> Told {
+    Told { standing: standing(&one.status), terms: Some(terms(one)), begins: None }
+}
+
+fn listed(one: &MarketplaceSubscription) -> Listed {
+    Listed {
+        key: Some(SubscriptionKey::Azure { id: one.id.to_string() }),
+        product: one.offer.clone(),
+        account: account(one),
+        licence_arn: None,
+        free_trial: one.is_free_trial,
+        began_as: None,
+        told: told(one),
+    }
+}
+
 impl Marketplace for AzureMarketplace {
     fn provider(&self) -> Provider {
         Provider::Azure
@@ -187,6 +215,44 @@ impl Marketplace for AzureMarketplace {
 
     async fn standing(&self, subscription: &Subscription) -> Result<Standing, MarketplaceError> {
         Ok(standing(&self.fulfillment.subscription(id(&subscription.key)?).await?.status))
+    }
+
+    async fn told(&self, subscription: &Subscription) -> Result<Told, MarketplaceError> {
+        Ok(told(&self.fulfillment.subscription(id(&subscription.key)?).await?))
+    }
+
+    /// Microsoft keeps what is over on its list for ever; it is left out here.
+    async fn purchases(&self, page: Option<&str>) -> Result<Option<ListedPage>, MarketplaceError> {
+        let from = page.map(|link| self.fulfillment.continuation(link)).transpose()?;
+        let page = self.fulfillment.subscriptions(from.as_ref()).await?;
+        let open = page.subscriptions.iter().filter(|one| one.status != SaasStatus::Unsubscribed);
+        Ok(Some(ListedPage {
+            purchases: open.map(listed).collect(),
+            unreadable: u32::try_from(page.unreadable).unwrap_or(u32::MAX),
+            next: page.next.map(|next| next.as_str().to_owned()),
+        }))
+    }
+
+    async fn waiting(&self, subscription: &Subscription) -> Result<Vec<Notice>, MarketplaceError> {
+        let which = id(&subscription.key)?;
+        let open: Vec<Operation> =
+            self.fulfillment.operations(which).await?.into_iter().filter(Operation::waits).collect();
+        if open.is_empty() {
+            return Ok(Vec::new());
+        }
+        let now = self.fulfillment.subscription(which).await?;
+        let told = |operation: &Operation| {
+            let notice = Notice {
+                subject: subject(&now, &subscription.product),
+                word: asked(operation, &now)?,
+                operation: Some(operation.id.to_string()),
+                terms: Some(terms(&now)),
+                at: operation.at,
+                kind: "operation found waiting".to_owned(),
+            };
+            Some(notice)
+        };
+        Ok(open.iter().filter_map(told).collect())
     }
 
     async fn terms(&self, subscription: &Subscription) -> Result<Option<Terms>, MarketplaceError> {

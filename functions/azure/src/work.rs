@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
@@ -12,8 +13,9 @@ use tradepost::disposition::chain;
 use tradepost::ledger::{Key, Ledger, LedgerError, Provider};
 use tradepost::marketplace::Marketplace;
 use tradepost::policy::Policy;
+use tradepost::reconcile::Run;
 use tradepost::retry::later;
-use tradepost::sweeper::{Rails, Report, Span, SweepError, asked};
+use tradepost::sweeper::{Rails, Report, Span, SweepError, asked, reconciled};
 use tradepost::usage::reconcile::{Comparison, reconcile};
 use tradepost::usage::run::{MeteringReport, metering};
 use tradepost::work::{Outlets, Worker};
@@ -26,6 +28,8 @@ use crate::renewing::Clock;
 const AT_ONCE: usize = 10;
 /// How long a request is held up by them: longer than one call may take, or a late answer would leave its row leased.
 const PATIENCE: Duration = Duration::from_secs(9);
+/// The hour of the day, UTC, at which Microsoft's books of usage are read: those of a day lag six hours.
+const BOOKS_AT: i8 = 6;
 /// How long a timer's run may last; the host ends it after five minutes.
 const RUN: SignedDuration = SignedDuration::from_secs(270);
 
@@ -97,19 +101,39 @@ impl Work {
         metering(&worker, span(clock), || clock(), &()).await
     }
 
-    /// The timer `reconcile`: Microsoft's books are compared with what it accepted.
+    /// The timer `reconcile`, every hour: what Microsoft says of every purchase is compared with the ledger and with what
+    /// the vendor runs; a run that is cut short goes on with the other timers. Once a day Microsoft's books of usage are
+    /// compared with what it accepted.
     ///
     /// # Errors
     /// The ledger's.
-    pub async fn reconcile(&self, clock: &Clock) -> Result<Comparison, LedgerError> {
+    pub async fn reconcile(&self, clock: &Clock) -> Result<Reconciled, LedgerError> {
         let rails = Rails::none();
-        reconcile(&self.within(&rails), span(clock), || clock()).await
+        let worker = Worker { outlets: Some(&self.outlets), ..self.within(&rails) };
+        let span = span(clock);
+        let books = civil_hour(clock()) == BOOKS_AT;
+        let run = reconciled(&worker, span, || clock()).await?;
+        let books = if books { Some(reconcile(&worker, span, || clock()).await?) } else { None };
+        Ok(Reconciled { run, books })
     }
 
     async fn sweep_within(&self, rails: &Rails, event: &Value, clock: &Clock) -> Result<Report, SweepError> {
         let worker = Worker { outlets: Some(&self.outlets), ..self.within(rails) };
         asked(&worker, span(clock), event, || clock()).await
     }
+}
+
+/// What the timer `reconcile` did.
+#[derive(Debug)]
+pub struct Reconciled {
+    /// How far the comparison of purchases has come.
+    pub run: Option<Run>,
+    /// The comparison of usage, at its hour.
+    pub books: Option<Comparison>,
+}
+
+fn civil_hour(at: Timestamp) -> i8 {
+    at.to_zoned(TimeZone::UTC).hour()
 }
 
 /// A timer's run from now on.

@@ -76,7 +76,7 @@ impl Timer {
             timer("worker", 1, None),
             timer("sweeper", 5, None),
             timer("metering", 10, Some(SignedDuration::from_secs(330))),
-            timer("reconcile", 24 * 60, Some(minutes(6 * 60 + 30))),
+            timer("reconcile", 60, Some(minutes(30))),
         ]
     }
 

@@ -3,6 +3,7 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::item::{Item, decode, due_shard, key_of, listing_shard};
 use super::table::{DUE_INDEX, LISTING_INDEX};
@@ -38,6 +39,12 @@ impl Found {
         let kind = item.get("kind").and_then(|value| value.as_s().ok()).cloned();
         let kind = kind.ok_or_else(|| LedgerError::Corrupt { key: key.to_string(), what: "no kind" })?;
         Ok(Self { key, kind, item })
+    }
+
+    /// Since when there is work to do on it, as the item itself says.
+    pub fn due_at(&self) -> Option<Timestamp> {
+        let at = self.item.get("due_at")?.as_n().ok()?;
+        Timestamp::from_millisecond(at.parse().ok()?).ok()
     }
 
     /// Whose functions see to it when it is due; none if nothing is due.
@@ -90,36 +97,43 @@ impl Ledger {
         after: Option<Cursor>,
         limit: i32,
     ) -> Result<(Vec<Row<T>>, Option<Cursor>), LedgerError> {
-        let (keys, next) = self.listed_keys(T::KIND, state, shard, after, limit).await?;
+        let (keys, next) = self.listed_keys(T::KIND, state, shard, None, after, limit).await?;
         let mut rows = Vec::new();
-        for key in keys {
+        for (key, _) in keys {
             rows.extend(self.get(&key).await?);
         }
         Ok((rows, next))
     }
 
-    /// The same, only the keys. One Query.
+    /// The same, keys only, each with the cursor behind it; those listed before `since` are left out. One Query.
     pub async fn listed_keys(
         &self,
         kind: &str,
         state: &str,
         shard: u8,
+        since: Option<Timestamp>,
         after: Option<Cursor>,
         limit: i32,
-    ) -> Result<(Vec<Key>, Option<Cursor>), LedgerError> {
-        let answer = self
+    ) -> Result<(Vec<(Key, Cursor)>, Option<Cursor>), LedgerError> {
+        let request = self
             .client
             .query()
             .table_name(&self.table)
             .index_name(LISTING_INDEX)
-            .key_condition_expression("listing_shard = :shard")
             .expression_attribute_values(":shard", AttributeValue::S(listing_shard(kind, state, shard)))
             .set_exclusive_start_key(after.map(|cursor| cursor.0))
-            .limit(limit)
-            .send()
-            .await
-            .map_err(LedgerError::from_sdk)?;
-        let keys = answer.items.unwrap_or_default().iter().map(key_of).collect::<Result<Vec<_>, _>>()?;
+            .limit(limit);
+        let request = match since {
+            None => request.key_condition_expression("listing_shard = :shard"),
+            Some(since) => request
+                .key_condition_expression("listing_shard = :shard AND listed_at >= :since")
+                .expression_attribute_values(":since", AttributeValue::N(since.as_millisecond().to_string())),
+        };
+        let answer = request.send().await.map_err(LedgerError::from_sdk)?;
+        let mut keys = Vec::new();
+        for item in answer.items.unwrap_or_default() {
+            keys.push((key_of(&item)?, Cursor::of(&item)));
+        }
         Ok((keys, answer.last_evaluated_key.map(Cursor)))
     }
 
@@ -145,7 +159,44 @@ impl Ledger {
 #[derive(Clone, Debug)]
 pub struct Cursor(Item);
 
+/// Where a page of a listing ended, as a row can keep it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    pk: String,
+    sk: String,
+    shard: String,
+    at: String,
+}
+
+impl From<Place> for Cursor {
+    fn from(place: Place) -> Self {
+        let mut item = Key::new(place.pk, place.sk).attributes();
+        item.insert("listing_shard".to_owned(), AttributeValue::S(place.shard));
+        item.insert("listed_at".to_owned(), AttributeValue::N(place.at));
+        Self(item)
+    }
+}
+
 impl Cursor {
+    /// Behind an item of the listing index, which has more than a cursor may name.
+    fn of(item: &Item) -> Self {
+        let named = ["pk", "sk", "listing_shard", "listed_at"];
+        Self(
+            item.iter()
+                .filter(|(name, _)| named.contains(&name.as_str()))
+                .map(|(n, v)| (n.clone(), v.clone()))
+                .collect(),
+        )
+    }
+
+    /// The same for a row to keep; none of a cursor of the due index.
+    pub fn place(&self) -> Option<Place> {
+        let key = key_of(&self.0).ok()?;
+        let shard = self.0.get("listing_shard")?.as_s().ok()?.clone();
+        let at = self.0.get("listed_at")?.as_n().ok()?.clone();
+        Some(Place { pk: key.pk, sk: key.sk, shard, at })
+    }
+
     /// Behind a document in the list of its state, and in which shard of it; none if it is in no list.
     pub fn behind<T: Document>(doc: &T) -> Option<(u8, Self)> {
         let (state, since) = doc.listing()?;

@@ -45,6 +45,8 @@ pub enum Lane {
     Metering,
     /// The last usage of subscriptions that end; nothing else waits there, so that it can go first.
     FinalUsage,
+    /// Runs that compare everything with everything; they come last, in what time is left.
+    Reconciliation,
 }
 
 impl Lane {
@@ -52,7 +54,7 @@ impl Lane {
     pub fn shards(self) -> u8 {
         match self {
             Self::Work | Self::Metering => DUE_SHARDS,
-            Self::FinalUsage => 1,
+            Self::FinalUsage | Self::Reconciliation => 1,
         }
     }
 }
@@ -161,6 +163,7 @@ pub(super) fn due_shard(provider: Provider, lane: Lane, shard: u8) -> String {
         Lane::Work => format!("{provider}#{shard}"),
         Lane::Metering => format!("{provider}-metering#{shard}"),
         Lane::FinalUsage => format!("{provider}-final-usage#{shard}"),
+        Lane::Reconciliation => format!("{provider}-reconciliation#{shard}"),
     }
 }
 

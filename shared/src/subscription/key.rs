@@ -38,12 +38,15 @@ pub enum SubscriptionKey {
 pub struct NotASubscriptionKey;
 
 impl SubscriptionKey {
+    /// What the partitions of Azure's subscriptions start with, and no other's.
+    pub(crate) const AZURE: &'static str = "AZURE#";
+
     /// The partition its rows live in.
     pub fn partition(&self) -> String {
         match self {
             Self::AwsLicence { agreement, .. } => agreement_partition(agreement),
             Self::AwsLegacy { product, customer } => format!("CUSTOMER#{product}|{customer}"),
-            Self::Azure { id } => format!("AZURE#{id}"),
+            Self::Azure { id } => format!("{}{id}", Self::AZURE),
         }
     }
 

@@ -3,8 +3,9 @@
 //! Servers ask with a signed POST (`signature`) whose body names operation and target (`call`): how an organization is
 //! billed, what became of its links, how a subscription stands, which events were told, a status token. A page on the
 //! vendor's own domain asks `GET /v1/status` with such a token. Nothing here changes anything but that an event is told
-//! once more (`events`), that rows which wait for an operator are replayed or dismissed (`parked`), and that usage is
-//! counted (`usage`), which a program may also report and read with a token (`bearer`).
+//! once more (`events`), that rows which wait for an operator are replayed or dismissed (`parked`), that marketplace, ledger
+//! and product are compared (`reconciliation`), and that usage is counted (`usage`), which a program may also report and read
+//! with a token (`bearer`).
 //!
 //! Every answer is JSON; one that refuses has `code` for programs and `text` for whoever reads the log.
 
@@ -14,6 +15,7 @@ mod call;
 mod events;
 mod links;
 mod parked;
+mod reconciliation;
 mod signature;
 mod status;
 mod status_token;
@@ -51,6 +53,8 @@ enum Operation {
     GetParked,
     ReplayParked,
     DismissParked,
+    GetReconciliation,
+    StartReconciliation,
 }
 
 impl Operation {
@@ -71,6 +75,8 @@ impl Operation {
             "/v1/parked/show" => Some(Self::GetParked),
             "/v1/parked/replay" => Some(Self::ReplayParked),
             "/v1/parked/dismiss" => Some(Self::DismissParked),
+            "/v1/reconciliation" => Some(Self::GetReconciliation),
+            "/v1/reconciliation/start" => Some(Self::StartReconciliation),
             _ => None,
         }
     }
@@ -92,6 +98,8 @@ impl Operation {
             Self::GetParked => "get_parked",
             Self::ReplayParked => "replay_parked",
             Self::DismissParked => "dismiss_parked",
+            Self::GetReconciliation => "get_reconciliation",
+            Self::StartReconciliation => "start_reconciliation",
         }
     }
 }
@@ -151,6 +159,8 @@ pub async fn answer(app: &App, request: &Request<Bytes>, path: &str, now: Timest
         Operation::GetParked => parked::get_parked(app, body).await,
         Operation::ReplayParked => parked::replay_parked(app, body, now).await,
         Operation::DismissParked => parked::dismiss_parked(app, body, now).await,
+        Operation::GetReconciliation => reconciliation::get_reconciliation(app, body).await,
+        Operation::StartReconciliation => reconciliation::start_reconciliation(app, body, now).await,
     }
 }
 

@@ -1,0 +1,168 @@
+//! One link: does it agree with the organization's place, with its purchase, and with what pages show? Several rows are
+//! read one after the other, so a difference counts only if nothing has moved meanwhile.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::What;
+use super::finding::Finding;
+use super::product;
+use super::run::Run;
+use crate::home::Home;
+use crate::ledger::{Document as _, Key, LedgerError, Row, Write};
+use crate::link::{Link, LinkState, Slot, UnlinkCause};
+use crate::marketplace::Marketplace;
+use crate::retry::later;
+use crate::status::Status;
+use crate::subscription::{State, Subscription};
+use crate::work::{WorkError, Worker};
+
+/// How long a superseded purchase may keep its link: the one that carries it on is told of soon, or found here.
+const CARRIED_ON_WITHIN: SignedDuration = SignedDuration::from_hours(24);
+
+/// How often rows that differ are read again while they move.
+const LOOKS: u32 = 4;
+
+/// Compares the link at `key`.
+pub(super) async fn compare<M: Marketplace>(
+    worker: &Worker<'_, M>,
+    run: &mut Run,
+    key: &Key,
+    now: Timestamp,
+) -> Result<(), WorkError> {
+    let mut last: Option<Rows> = None;
+    for _ in 0..LOOKS {
+        let Some(rows) = Rows::read(worker, key).await? else { return Ok(()) };
+        let found = rows.differences(now);
+        if found.is_empty() || last.as_ref().is_some_and(|last| last.same(&rows)) {
+            run.counts.links = run.counts.links.saturating_add(1);
+            for (what, detail) in found {
+                run.found(Finding::open(what, &rows.link.doc.subscription, detail).of(&rows.link.doc.organization));
+            }
+            shown(worker, run, &rows, now).await?;
+            return product::compare(worker, run, &rows.link, &rows.slot, now).await;
+        }
+        last = Some(rows);
+    }
+    // It moves all the time, so somebody sees to it.
+    Ok(())
+}
+
+/// A link with all that must agree with it.
+struct Rows {
+    link: Row<Link>,
+    subscription: Option<Row<Subscription>>,
+    slot: Option<Row<Slot>>,
+    status: Option<Row<Status>>,
+}
+
+impl Rows {
+    async fn read<M: Marketplace>(worker: &Worker<'_, M>, key: &Key) -> Result<Option<Self>, LedgerError> {
+        let home = Home::read(worker.ledger, &key.pk).await?;
+        let Some(link) = home.links.iter().find(|row| row.doc.key() == *key).cloned() else { return Ok(None) };
+        let subscription = home.subscription(&link.doc.subscription).cloned();
+        let slot = worker.ledger.get(&Slot::row_key(&link.doc.organization)).await?;
+        let status = worker.ledger.get(&Status::row_key(&link.doc.organization)).await?;
+        Ok(Some(Self { link, subscription, slot, status }))
+    }
+
+    /// Whether nothing has moved since.
+    fn same(&self, other: &Self) -> bool {
+        let slot = |rows: &Self| rows.slot.as_ref().map(|row| row.version);
+        let subscription = |rows: &Self| rows.subscription.as_ref().map(|row| row.version);
+        self.link.version == other.link.version
+            && slot(self) == slot(other)
+            && subscription(self) == subscription(other)
+    }
+
+    /// Whether the organization's place is this link's.
+    fn holds_its_place(&self) -> bool {
+        let link = &self.link.doc;
+        self.slot.as_ref().is_some_and(|slot| {
+            let named = slot.doc.active.as_ref();
+            slot.doc.generation == link.generation
+                && slot.version == link.slot_version
+                && named.is_some_and(|active| active.link == link.id && active.subscription == link.subscription)
+        })
+    }
+
+    fn differences(&self, now: Timestamp) -> Vec<(What, String)> {
+        let link = &self.link.doc;
+        let named = self.slot.as_ref().and_then(|slot| slot.doc.active.as_ref());
+        if !link.state.is_active() {
+            let held = named.is_some_and(|active| active.link == link.id && active.subscription == link.subscription);
+            return held
+                .then(|| (What::SlotDiffers, "the link is over and still holds its place".to_owned()))
+                .into_iter()
+                .collect();
+        }
+        let mut found = Vec::new();
+        if !self.holds_its_place() {
+            found.push((What::SlotDiffers, "the link is in force and does not hold its place".to_owned()));
+        }
+        match self.subscription.as_ref().map(|row| &row.doc.state) {
+            None => found.push((What::LinkOverEnded, "the link's purchase is not known".to_owned())),
+            Some(State::Ended { at, .. }) => found.push((What::LinkOverEnded, format!("the purchase ended at {at}"))),
+            Some(State::Failed { .. }) if matches!(link.state, LinkState::Linked { .. }) => {
+                found.push((What::LinkOverEnded, "the purchase was not paid".to_owned()));
+            }
+            Some(State::Superseded { at, .. }) if later(*at, CARRIED_ON_WITHIN) < now => {
+                found.push((What::LinkOverEnded, format!("superseded since {at}, and nothing carries it on")));
+            }
+            Some(
+                State::Announced
+                | State::Active { .. }
+                | State::Suspended { .. }
+                | State::Ending { .. }
+                | State::Failed { .. }
+                | State::Superseded { .. },
+            ) => {}
+        }
+        found
+    }
+}
+
+/// What pages show of the organization is derived, so it is simply written anew where it differs.
+async fn shown<M: Marketplace>(
+    worker: &Worker<'_, M>,
+    run: &mut Run,
+    rows: &Rows,
+    now: Timestamp,
+) -> Result<(), LedgerError> {
+    let (link, Some(subscription), Some(slot)) = (&rows.link, &rows.subscription, &rows.slot) else { return Ok(()) };
+    // A later link, or none that holds the place, shows itself.
+    let shows = match &link.doc.state {
+        LinkState::Unlinked { cause: UnlinkCause::CarriedOn { .. } | UnlinkCause::Moved { .. }, .. } => false,
+        LinkState::Unlinked { .. } => link.doc.generation == slot.doc.generation && slot.doc.active.is_none(),
+        LinkState::Syncing | LinkState::Linked { .. } => rows.holds_its_place(),
+    };
+    let written = rows.status.as_ref().map_or(now, |row| row.doc.updated_at);
+    let status = Status::of(worker.policy, &link.doc, &subscription.doc, written);
+    // What becomes of a purchase once its link is over is not shown.
+    let alike = |shown: &Status| match link.doc.state.is_active() {
+        true => *shown == status,
+        false => (shown.sync, shown.may_run) == (status.sync, status.may_run),
+    };
+    if !shows || rows.status.as_ref().is_some_and(|row| alike(&row.doc)) {
+        return Ok(());
+    }
+    let status = Status { updated_at: now, ..status };
+    let checks = [
+        Write::check(Some(link), link.doc.key()),
+        Write::check(Some(subscription), subscription.doc.key()),
+        Write::check(Some(slot), slot.doc.key()),
+    ];
+    match worker.ledger.transact(checks.into_iter().chain([Write::project(&status)]).collect()).await {
+        Ok(()) => {
+            let told = format!(
+                "{} -> {}",
+                rows.status.as_ref().map_or("nothing", |row| row.doc.sync.name()),
+                status.sync.name()
+            );
+            run.found(Finding::healed(What::StatusDiffers, &link.doc.subscription, told).of(&link.doc.organization));
+            Ok(())
+        }
+        // It moves by itself.
+        Err(LedgerError::Conflict) => Ok(()),
+        Err(error) => Err(error),
+    }
+}

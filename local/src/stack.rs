@@ -19,6 +19,7 @@ use keeper::{Keeper, Keeping};
 use kept::{kept, restore};
 use metering::{ClockPace, next_metering};
 pub use microsoft::Microsoft;
+use kept::Kept;
 use microsoft::{Party, TIMERS, Timer, azure_config};
 pub use parties::{Addresses, loopback_client};
 use parties::{aws_config, issuers, on_this_machine, sdk_config, sign_in, sqs, vendor_config};

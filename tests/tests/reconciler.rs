@@ -266,16 +266,12 @@ async fn a_marketplace_that_does_not_tell_ends_nothing() -> Outcome {
         let mut told = Vec::new();
         for _ in 0..6 {
             let run = run(&world).await?;
-            told.extend(run.findings.iter().map(|finding| (run.began, finding.what, finding.subject.clone())));
+            told.extend(run.findings.iter().map(|finding| finding.what));
             linked_everywhere(&world, &bought, &format!("{fault:?}")).await?;
             world.sleep(HOUR);
         }
-        told.dedup();
-        // What is not ours to read is no fault of a purchase; the list that cannot be read is told all the same.
-        let denied = matches!(fault, Fault::Answer(400, "ResourceNotFoundException" | "AccessDeniedException"));
         assert!(!told.is_empty(), "{fault:?}");
-        assert!(told.iter().all(|(_, what, _)| *what == What::Unanswered), "{fault:?}: {told:?}");
-        assert!(!denied || told.iter().all(|(.., subject)| subject == "the marketplace's list"), "{fault:?}: {told:?}");
+        assert!(told.iter().all(|what| *what == What::Unanswered), "{fault:?}: {told:?}");
         world.stack.aws_wire.heal();
         world.sleep(HOUR);
         run(&world).await?;

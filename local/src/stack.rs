@@ -16,7 +16,7 @@ mod waiting;
 pub use inside::Inside;
 pub use journal::{About, Happening, Journal, Kind};
 use keeper::{Keeper, Keeping};
-use kept::{kept, restore};
+use kept::{Kept, kept, restore};
 use metering::{ClockPace, next_metering};
 pub use microsoft::Microsoft;
 use kept::Kept;

@@ -19,7 +19,6 @@ use keeper::{Keeper, Keeping};
 use kept::{Kept, kept, restore};
 use metering::{ClockPace, next_metering};
 pub use microsoft::Microsoft;
-use kept::Kept;
 use microsoft::{Party, TIMERS, Timer, azure_config};
 pub use parties::{Addresses, loopback_client};
 use parties::{aws_config, issuers, on_this_machine, sdk_config, sign_in, sqs, vendor_config};

@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use system_tests::world::{ACCOUNT, Bought, DAY, EMQX, HOUR, World};
 use tradepost::deployment::DeploymentState;
+use tradepost::ledger::Provider;
 use tradepost::entitlement::Entitlement;
 use tradepost::landing::{Resolved, register};
 use tradepost::ledger::Document;

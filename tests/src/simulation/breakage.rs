@@ -88,12 +88,14 @@ impl Breakage {
     /// Bends what is written to the ledger.
     pub fn into_the_ledger(self, wire: &Wire) {
         wire.bend(
-            move |operation, body| match self {
-                Self::RetentionUnread => {
+            move |operation, body| {
+                if self == Self::RetentionUnread {
                     edited(&body, |request| request.pointer_mut("/Item").into_iter().for_each(unkept))
+                } else if operation.ends_with("TransactWriteItems") {
+                    edited(&body, |request| self.transaction(request))
+                } else {
+                    body
                 }
-                _ if operation.ends_with("TransactWriteItems") => edited(&body, |request| self.transaction(request)),
-                _ => body,
             },
             |_, body| body,
         );
@@ -121,14 +123,16 @@ impl Breakage {
     pub fn into_the_vendor(self, wire: &Wire) {
         wire.bend(
             |_, body| body,
-            move |operation, body| match self {
-                Self::TrialsUnseen if operation.ends_with("/list-deployments") => {
+            move |operation, body| {
+                if self == Self::TrialsUnseen && operation.ends_with("/list-deployments") {
                     edited(&body, |answer| each(answer, "deployments", |one| drop(one.remove("trial_ends_at"))))
+                } else if self == Self::RolesUnread && operation.ends_with("/list-organizations") {
+                    edited(&body, |answer| {
+                        each(answer, "organizations", |one| drop(one.insert("role".to_owned(), "owner".into())));
+                    })
+                } else {
+                    body
                 }
-                Self::RolesUnread if operation.ends_with("/list-organizations") => edited(&body, |answer| {
-                    each(answer, "organizations", |one| drop(one.insert("role".to_owned(), "owner".into())));
-                }),
-                _ => body,
             },
         );
     }

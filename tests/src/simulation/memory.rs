@@ -142,7 +142,7 @@ impl Memory {
     pub fn last_fate(&self, purchase: &Purchase) -> Fate {
         match purchase.fate {
             Fate::Superseded { by } => self.purchases.get(by).map_or(purchase.fate, |next| self.last_fate(next)),
-            fate => fate,
+            fate @ (Fate::Going | Fate::Unpaid | Fate::Ended(_)) => fate,
         }
     }
 

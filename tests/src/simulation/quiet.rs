@@ -336,11 +336,11 @@ fn places_agree(snapshot: &Snapshot) -> Verdict {
         }
         let Some(link) = link else { continue };
         let state = subscriptions.iter().find(|one| one.key == link.subscription).map(|one| &one.state);
-        let fits = match (&link.state, state) {
-            (LinkState::Linked { .. }, Some(State::Active { .. } | State::Suspended { .. })) => true,
-            (LinkState::Syncing, Some(State::Announced)) => true,
-            _ => false,
-        };
+        let fits = matches!(
+            (&link.state, state),
+            (LinkState::Linked { .. }, Some(State::Active { .. } | State::Suspended { .. }))
+                | (LinkState::Syncing, Some(State::Announced))
+        );
         if !fits {
             let what = format!(
                 "{} is {} with {}, which is {:?}",

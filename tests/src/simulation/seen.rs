@@ -110,6 +110,6 @@ fn plain(value: &AttributeValue) -> Value {
             Value::Object(map.iter().map(|(name, value)| (name.clone(), plain(value))).collect::<Map<_, _>>())
         }
         AttributeValue::SS(set) => Value::Array(set.iter().cloned().map(Value::String).collect()),
-        _ => Value::Null,
+        AttributeValue::NULL(_) | AttributeValue::B(_) | AttributeValue::NS(_) | AttributeValue::BS(_) => Value::Null,
     }
 }

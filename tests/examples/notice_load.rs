@@ -221,6 +221,10 @@ impl Microsoft {
 }
 
 impl Marketplace for Microsoft {
+    fn provider(&self) -> Provider {
+        Provider::Azure
+    }
+
     async fn entitlements(&self, _: &Subscription) -> Result<Vec<Entitlement>, MarketplaceError> {
         Ok(Vec::new())
     }

@@ -193,40 +193,56 @@ impl Play {
 
     /// What somebody asks for: mostly what they may, now and then somebody else's landing, or an organization of which
     /// they are nobody, or only a member.
-    ///
-    /// With `rival` it is a wish that only one of the two can have: the same organization, or the same purchase.
-    fn wish(&self, dice: &mut Dice, rival: Option<&Wish>) -> Option<(String, String)> {
+    fn wish(&self, dice: &mut Dice) -> Option<Wish> {
         let landings = self.look(|memory| memory.landings.clone());
-        let at = usize::try_from(dice.below(landings.len().max(1) as u64)).ok()?;
+        let any = usize::try_from(dice.below(landings.len().max(1) as u64)).ok()?;
         // The newest landings are the likely ones.
-        let at = if dice.once_in(2) { landings.len().checked_sub(1)? } else { at };
-        let of_rival = |memory: &super::memory::Memory| {
-            let purchase = memory.landings.get(rival?.landing)?.purchase;
-            memory.landings.iter().rposition(|landing| landing.purchase == purchase)
-        };
-        let at = if dice.once_in(2) { self.look(of_rival).unwrap_or(at) } else { at };
-        let landing = landings.get(at)?;
-        let buyer = if dice.once_in(6) { somebody(dice).0 } else { landing.buyer };
+        let landing = if dice.once_in(2) { landings.len().checked_sub(1)? } else { any };
+        let stranger = somebody(dice);
+        let buyer = if dice.once_in(6) { stranger.0 } else { landings.get(landing)?.buyer };
         let person = BUYERS.get(buyer)?;
-        let stranger = somebody(dice).1;
         let organization = match dice.below(8) {
-            0 => *dice.pick(stranger.may_link).unwrap_or(&"org-clean"),
+            0 => *dice.pick(stranger.1.may_link).unwrap_or(&"org-clean"),
             1 | 2 if !person.sees.is_empty() => *dice.pick(person.sees)?,
             _ => *dice.pick(person.may_link).or_else(|| person.sees.first())?,
         };
-        let theirs = rival.map(|rival| rival.organization).filter(|theirs| person.may_link.contains(theirs));
-        let organization = if dice.once_in(2) { theirs.unwrap_or(organization) } else { organization };
+        Some(Wish { landing, buyer, organization })
+    }
+
+    /// A wish beside another one of which only one can be granted: another purchase for the same organization, or another
+    /// organization for the same purchase. Any other wish if there is no such.
+    fn rival(&self, dice: &mut Dice, first: &Wish) -> Option<Wish> {
+        let landings = self.look(|memory| memory.landings.clone());
+        let purchase = landings.get(first.landing)?.purchase;
+        let person = BUYERS.get(first.buyer)?;
+        let same_organization = dice.once_in(2);
+        let fits = |at: &usize| {
+            let Some(landing) = landings.get(*at) else { return false };
+            let may = BUYERS.get(landing.buyer).is_some_and(|buyer| buyer.may_link.contains(&first.organization));
+            if same_organization { may && landing.purchase != purchase } else { landing.purchase == purchase }
+        };
+        let fitting: Vec<usize> = (0..landings.len()).filter(fits).collect();
+        let Some(landing) = dice.pick(&fitting).copied() else { return self.wish(dice) };
+        let buyer = landings.get(landing)?.buyer;
+        let other = *dice.pick(person.may_link).unwrap_or(&first.organization);
+        Some(Wish { landing, buyer, organization: if same_organization { first.organization } else { other } })
+    }
+
+    /// Remembers a wish by the id its link would get.
+    fn wished(&self, dice: &mut Dice, wish: Wish) -> (String, String) {
         let link_id = format!("link-{:016x}", dice.draw());
-        let said = format!("{} asks to link {organization}", person.name);
-        self.remember(|memory| memory.wishes.insert(link_id.clone(), Wish { landing: at, buyer, organization }));
-        Some((link_id, said))
+        let name = BUYERS.get(wish.buyer).map_or("nobody", |buyer| buyer.name);
+        let said = format!("{name} asks to link {}", wish.organization);
+        self.remember(|memory| memory.wishes.insert(link_id.clone(), wish));
+        (link_id, said)
     }
 
     async fn somebody_links(&self, dice: &mut Dice) -> anyhow::Result<String> {
-        let Some((first, said)) = self.wish(dice, None) else { return Ok("nothing to link".to_owned()) };
+        let Some(wish) = self.wish(dice) else { return Ok("nothing to link".to_owned()) };
         // Two at once, in any order: exactly one may win where both want the same.
-        let rival = self.look(|memory| memory.wishes.get(&first).cloned());
-        let second = if dice.once_in(2) { self.wish(dice, rival.as_ref()) } else { None };
+        let second = if dice.once_in(2) { self.rival(dice, &wish) } else { None };
+        let (first, said) = self.wished(dice, wish);
+        let second = second.map(|wish| self.wished(dice, wish));
         let (death, other_death) = (self.death(dice, 8), self.death(dice, 8));
         let mut processes = vec![Process::new(death, self.link(&first))];
         if let Some((link_id, _)) = &second {

@@ -8,9 +8,9 @@
 //! our links (`link`: do slot, link, purchase and status agree?) with what the vendor runs for them (`product`), and what
 //! nobody has worked on (`waiting`).
 //!
-//! What is found is healed by the very decisions a notice would have led to ([`crate::lifecycle`]), or by writing once more
-//! the task such a decision wrote. A marketplace that is silent, denies, or does not know a purchase heals and ends
-//! nothing. Whatever could hurt (ending a link in force, deleting, starting) is only told, with what to do.
+//! What is found is healed by the very decisions a notice would have led to ([`crate::lifecycle`]). A marketplace that is
+//! silent, denies, or does not know a purchase heals and ends nothing. Whatever could hurt (ending a link in force, stopping,
+//! deleting, starting, another plan) is only told, with what to do.
 //! `docs/reconciliation.md` lists every finding. Usage is compared in [`crate::usage::reconcile`].
 
 mod finding;

@@ -41,7 +41,10 @@ pub async fn subscription(
         State::Ending { .. } => match successor(ledger, &home, before).await? {
             Some(next) => {
                 if let Some(old) = link {
-                    changes.and(next.carries_on(occasion, old));
+                    let carried = next.carries_on(occasion, old);
+                    let elsewhere =
+                        if carried.writes.is_empty() { next.went_elsewhere(occasion, before, old) } else { None };
+                    changes.and(elsewhere.unwrap_or(carried));
                 }
                 changes.and(superseded(occasion, &home, &before.key, &next.subscription.doc.key));
                 ledger.transact(changes.writes).await?;
@@ -132,7 +135,7 @@ impl Successor {
 
     /// The successor is linked with another organization: the link before is over, and as after any move nothing is stopped.
     fn went_elsewhere(&self, occasion: Occasion<'_>, before: &Subscription, old: &Row<Link>) -> Option<Changes> {
-        let own = self.own.as_ref().filter(|own| own.doc.state.is_active())?;
+        let own = self.own.as_ref().filter(|own| own.doc.state.is_active() && old.doc.state.is_active())?;
         let cause = UnlinkCause::Moved { to: own.doc.organization.clone() };
         let over = old.doc.in_state(LinkState::Unlinked { at: occasion.now, cause });
         let mut changes = freed(occasion, old, over.clone(), before, None);

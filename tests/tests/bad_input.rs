@@ -29,6 +29,29 @@ async fn send(
 }
 
 #[tokio::test]
+async fn a_token_with_markup_is_shown_by_no_page() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let token: String = url::form_urlencoded::byte_serialize(br#""><script>alert(1)</script>"#).collect();
+    let body = format!("x-amzn-marketplace-token={token}");
+    for accept in ["text/html", "application/json"] {
+        let headers = json!({"content-type": "application/x-www-form-urlencoded", "accept": accept});
+        let (status, page) = post(&world, "/aws/landing", headers.clone(), &body).await?;
+        assert_eq!(status.as_u16(), 400, "{page}");
+        assert!(!page.contains("<script>alert") && !page.contains("alert(1)"), "{page}");
+        // The page with "Try again", where the token waits.
+        world.aws("switches", json!({"throttle": 1})).await?;
+        let (_, page) = post(&world, "/aws/landing", headers, &body).await?;
+        assert!(!page.contains("<script>alert") && !page.contains("alert(1)"), "{page}");
+        world.aws("switches", json!({"throttle": 0})).await?;
+    }
+    let mut browser = tradepost_local::demo::Browser::new()?;
+    browser.open(&format!("{}/azure/landing?token={token}", world.at.tradepost_azure)).await?;
+    assert!(!browser.html.contains("<script>alert") && !browser.html.contains("alert(1)"), "{}", browser.html);
+    assert!(!browser.url.as_str().contains("alert"), "{}", browser.url);
+    Ok(())
+}
+
+#[tokio::test]
 async fn landings_of_every_kind_are_answered() -> anyhow::Result<()> {
     let world = World::new().await?;
     let form = json!({"content-type": "application/x-www-form-urlencoded"});

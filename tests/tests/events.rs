@@ -73,6 +73,40 @@ async fn a_link_is_told_with_all_that_the_vendor_needs() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn a_link_over_a_purchase_that_is_in_force_already_is_told_too() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let bought = world.buy().await?;
+    world.pass(120).await?;
+    let mut browser = world.ready(&bought.token, "clean").await?;
+    browser.submit("form#link-form", &[]).await?;
+    world.pass(60).await?;
+    assert_eq!(kinds(&world).await?.get("link.synced"), Some(&1));
+    let status = world.status(ORG).await?.unwrap();
+    assert_eq!(status.payment_method.as_deref(), Some("AWS Marketplace Subscription"));
+    assert_eq!(world.stack.mailbox.mails().len(), 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn nothing_is_told_of_a_change_that_was_not_written() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let (bought, _) = world.syncing("clean").await?;
+    world.stack.dynamo.wire().inject(|call| {
+        let transaction = call.operation.ends_with("TransactWriteItems");
+        transaction.then_some(Fault::Unreachable)
+    });
+    world.pass(90).await?;
+    let subscription = world.subscription(&bought).await?.unwrap();
+    assert_eq!(subscription.state.name(), "announced");
+    assert!(taken(&world).await?.is_empty());
+    assert!(world.stack.mailbox.mails().is_empty());
+    world.stack.dynamo.wire().heal();
+    world.pass(HOUR).await?;
+    assert_eq!(kinds(&world).await?, counted(&[("link.synced", 1), ("subscription.activated", 1)]));
+    Ok(())
+}
+
+#[tokio::test]
 async fn an_end_is_told_step_by_step_and_each_step_once() -> anyhow::Result<()> {
     let world = World::new().await?;
     world.aws("switches", json!({"duplicate": true, "reorder": true})).await?;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use system_tests::world::{ACCOUNT, DAY, EMQX, HOUR, World};
 use tradepost::agreement::Agreement;
 use tradepost::ledger::Key;
-use tradepost::link::LinkState;
+use tradepost::link::{LinkState, Slot};
 use tradepost::notice::{NoticeState, RawNotice};
 use tradepost::subscription::State;
 use tradepost_local::connector::Fault;
@@ -146,6 +146,34 @@ async fn two_licences_of_one_account_live_and_die_apart() -> anyhow::Result<()> 
     assert!(matches!(alive.state, State::Active { .. }), "{alive:?}");
     world.pass(5 * DAY).await?;
     assert_eq!(world.deployment("web").await?.as_deref(), Some("running"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn of_two_organizations_of_one_account_a_renewal_concerns_only_its_own() -> anyhow::Result<()> {
+    let orders = [["ended", "created", "updated"], ["created", "updated", "ended"], ["updated", "ended", "created"]];
+    for order in orders {
+        let world = World::new().await?;
+        let (one, _) = world.linked("clean").await?;
+        let two = world.buy().await?;
+        let mut browser = world.ready(&two.token, "second").await?;
+        browser.submit("form#link-form", &[]).await?;
+        world.pass(120).await?;
+        for (renewed, theirs, others) in [(&two, "org-second", "org-clean"), (&one, "org-clean", "org-second")] {
+            let before = world.ledger().get::<Slot>(&Slot::row_key(others)).await?.expect("a slot");
+            let new =
+                world.renew(json!({"agreement": renewed.agreement, "order": order, "deprovision_old": true})).await?;
+            world.pass(3 * HOUR).await?;
+            let slot = world.slot(theirs).await?.expect("a slot");
+            assert_eq!(slot.active.map(|active| active.subscription), Some(new.key()), "{order:?} {theirs}");
+            let after = world.ledger().get::<Slot>(&Slot::row_key(others)).await?.expect("a slot");
+            assert_eq!(before, after, "{order:?}: {others} was touched");
+        }
+        world.pass(5 * DAY).await?;
+        for name in ["orders-prod", "web"] {
+            assert_eq!(world.deployment(name).await?.as_deref(), Some("running"), "{order:?}: {name}");
+        }
+    }
     Ok(())
 }
 

@@ -22,7 +22,8 @@ fn on_one_thread<T>(work: impl Future<Output = anyhow::Result<T>>) -> T {
     runtime.block_on(work).unwrap()
 }
 
-/// Plays until a rule is broken, on every core; the first seed that breaks one, and what came of it.
+/// Plays until a rule is broken, on every core; a seed that breaks one, and what came of it. Of a product that is broken on
+/// purpose only its own rule counts: much else may go wrong with it.
 fn played(seeds: impl Iterator<Item = u64>, breakage: Option<Breakage>) -> Option<(u64, Outcome)> {
     let seeds: Vec<u64> = seeds.collect();
     let (next, broken) = (AtomicU64::new(0), std::sync::Mutex::new(None));
@@ -33,7 +34,8 @@ fn played(seeds: impl Iterator<Item = u64>, breakage: Option<Breakage>) -> Optio
                     let at = usize::try_from(next.fetch_add(1, Ordering::Relaxed)).unwrap();
                     let Some(seed) = seeds.get(at).copied() else { return };
                     let outcome = on_one_thread(play(seed, STEPS, breakage));
-                    if outcome.broken.is_some() {
+                    let rule = outcome.broken.as_ref().map(|broken| broken.rule);
+                    if rule.is_some_and(|rule| breakage.is_none_or(|breakage| breakage.breaks() == rule)) {
                         *broken.lock().unwrap() = Some((seed, outcome));
                     }
                 }
@@ -76,8 +78,6 @@ fn a_seed_is_one_history() {
 fn every_rule_can_be_seen_to_fail() {
     assert_eq!(Breakage::ALL.map(Breakage::breaks), Rule::ALL);
     for breakage in Breakage::ALL {
-        let (seed, outcome) = played(1..=ENOUGH, Some(breakage)).unwrap_or_else(|| panic!("{breakage:?} is not seen"));
-        let broken = outcome.broken.unwrap();
-        assert_eq!(broken.rule, breakage.breaks(), "{breakage:?}, seed {seed}: {broken}");
+        assert!(played(1..=ENOUGH, Some(breakage)).is_some(), "{breakage:?} is not seen");
     }
 }

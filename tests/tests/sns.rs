@@ -156,8 +156,10 @@ async fn a_subscription_is_confirmed_at_our_own_address_never_at_the_given_one()
     let asks = door.signed("SubscriptionConfirmation");
     assert_eq!(door.told(&asks).await, "subscription confirmed");
     let token = asks["Token"].as_str().unwrap();
-    let expected =
-        format!("/us-east-1/?Action=ConfirmSubscription&TopicArn={}&Token={token}", TOPIC.replace(':', "%3A"));
+    let expected = format!(
+        "/us-east-1/?Action=ConfirmSubscription&TopicArn={}&Token={token}&AuthenticateOnUnsubscribe=true",
+        TOPIC.replace(':', "%3A")
+    );
     assert_eq!(door.asked().last(), Some(&expected));
     assert!(door.asked().iter().all(|path| !path.contains("another")), "{:?}", door.asked());
     // What is not confirmed is asked for again.

@@ -12,6 +12,7 @@ use tradepost::ledger::{Lane, Provider, Write};
 use tradepost::subscription::{EndReason, State};
 use tradepost::usage::hour::{Hour, Stage};
 use tradepost::usage::report::{Refusal, Reported};
+use tradepost_local::connector::{Call, Fault};
 
 /// A purchase of AWS since 09:00.
 async fn aws() -> Metering {
@@ -104,6 +105,7 @@ async fn one_bad_record_among_many_is_found_and_the_others_are_billed() {
     let done = world.run().await.unwrap();
     assert_eq!((done.accepted, done.lost), (39, 1), "{done:?}");
     assert!(done.calls <= 2 + 2 * 5, "at most five halvings: {}", done.calls);
+    assert!(world.bill.bad().is_empty(), "{:?}", world.bill.bad());
     assert_eq!(world.hours(17).await.unwrap()[0].stage, Stage::Refused);
 }
 
@@ -139,6 +141,83 @@ async fn the_end_flushes_what_is_over_at_once_and_the_last_hour_when_the_product
     }
 }
 
+#[tokio::test]
+async fn the_first_sign_of_the_end_flushes_too_and_the_second_sends_nothing_twice() {
+    let start = t("2026-11-10T09:00:00Z");
+    let mut world = aws().await;
+    world.report(&[event("a", 1, "calls", "5", start)]).await.unwrap();
+    world.pass(minutes(62));
+    let ended = world.now;
+    let deadline = ended.checked_add(hours(1)).unwrap();
+    world.becomes(1, State::Ending { since: ended, deadline }).await.unwrap();
+    world.run().await.unwrap();
+    assert_eq!(world.bill.hours(&world.key(1), "calls"), [(start, units("5"))]);
+    world.pass(minutes(5));
+    let events = [event("last", 1, "calls", "2", ended), event("beyond", 1, "calls", "4", world.now)];
+    let said = world.report(&events).await.unwrap();
+    assert!(matches!(said[0], Reported::Accepted { .. }), "{said:?}");
+    assert_eq!(said[1], Reported::Refused { reason: Refusal::AfterTheEnd });
+    world.pass(minutes(11));
+    world.run().await.unwrap();
+    assert_eq!(world.bill.total(&world.key(1), "calls"), units("7"));
+    world.becomes(1, State::Ended { at: ended, reason: EndReason::Cancelled }).await.unwrap();
+    world.pass(minutes(2));
+    world.run().await.unwrap();
+    assert_eq!(world.bill.total(&world.key(1), "calls"), units("7"));
+}
+
+#[tokio::test]
+async fn a_run_goes_on_behind_the_first_page_of_every_shard() {
+    let (start, purchases, open) = (t("2026-11-10T00:00:00Z"), 100, 19);
+    let mut world = Metering::new(Provider::Aws, false, start).await.unwrap();
+    for number in 0..purchases {
+        world.buy(number).await.unwrap();
+        let hour = |ahead: i64| {
+            let hour = start.checked_add(hours(ahead)).unwrap();
+            let open = Hour::open(&world.key(number), PRODUCT, "gb", hour, &Metering::organization(number));
+            Write::create(&Hour { amount: units("1"), events: 1, ..open })
+        };
+        world.looking.transact((0..=open).map(hour).collect()).await.unwrap();
+    }
+    world.pass(minutes(20 * 60 + 10));
+    let done = world.run().await.unwrap();
+    assert_eq!((done.hours, done.accepted), (2000, 2000), "{done:?}");
+    assert!(world.bill.bad().is_empty(), "{:?}", world.bill.bad());
+    assert_eq!(world.run().await.unwrap().hours, 0);
+}
+
+#[tokio::test]
+async fn without_its_lease_nothing_is_sent() {
+    let start = t("2026-11-10T09:00:00Z");
+    let mut world = aws().await;
+    world.report(&[event("a", 1, "gb", "5", start)]).await.unwrap();
+    world.pass(minutes(65));
+    // Neither the freezing, which leases, nor a lease by itself can be written.
+    let unwritten = |call: &Call| match call.operation.rsplit('.').next() {
+        Some("TransactWriteItems") => Some(Fault::TransactionConflict),
+        Some("PutItem") => Some(Fault::Answer(400, "ConditionalCheckFailedException")),
+        _ => None,
+    };
+    world.wire().inject(unwritten);
+    let _ = world.run().await;
+    assert_eq!(world.bill.calls(), 0);
+    world.wire().heal();
+    world.pass(hours(1));
+    world.bill.trouble([Some(Trouble::AnswerLost), Some(Trouble::AnswerLost), Some(Trouble::AnswerLost)]);
+    world.run().await.unwrap();
+    let calls = world.bill.calls();
+    assert!(calls > 0);
+    // Frozen before, and leased by nobody.
+    world.pass(hours(1));
+    world.wire().inject(unwritten);
+    let _ = world.run().await;
+    assert_eq!(world.bill.calls(), calls);
+    world.wire().heal();
+    world.pass(hours(1));
+    world.run().await.unwrap();
+    assert_eq!(world.bill.total(&world.key(1), "gb"), units("5"));
+}
+
 /// What was asked of the ledger since the last time: calls by operation, and the keys they read by.
 fn asked(world: &Metering) -> (BTreeMap<String, usize>, usize) {
     let (mut calls, mut keys) = (BTreeMap::new(), 0);
@@ -172,6 +251,8 @@ async fn a_run_reads_what_is_due_and_nothing_else_however_much_is_open() {
     asked(&world);
     let done = world.run().await.unwrap();
     assert_eq!((done.hours, done.accepted), (100, 100), "of three thousand that are open: {done:?}");
+    assert_eq!(done.calls, 4, "of 25 records each");
+    assert!(world.bill.bad().is_empty(), "{:?}", world.bill.bad());
     let (calls, keys) = asked(&world);
     // Each hour with its purchase and its account; nothing of the 2900 that are not due.
     assert_eq!(keys, 3 * purchases, "{calls:?}");

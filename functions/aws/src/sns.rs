@@ -206,6 +206,10 @@ impl Sns {
             return Err(NotTaken::Stale);
         }
         let place = self.authority.place(&message.certificate_url).ok_or(NotTaken::NotAmazon)?;
+        // Of the topic's own Region: `sns.s3-….amazonaws.com` would be somebody's bucket.
+        if place.region() != message.topic.region {
+            return Err(NotTaken::NotAmazon);
+        }
         let key = self.certificates.key(&place, &self.outbound, now).await.map_err(|error| match error {
             NoCertificate::Refused(_) => NotTaken::NotAmazon,
             NoCertificate::Unavailable(_) | NoCertificate::TooMany => NotTaken::Uncertified(error),
@@ -220,6 +224,8 @@ impl Sns {
         let token = message.get().token.as_deref().ok_or(NotTaken::Unread)?;
         let query = url::form_urlencoded::Serializer::new(String::new())
             .extend_pairs([("Action", "ConfirmSubscription"), ("TopicArn", arn), ("Token", token)])
+            // Or anybody who sees a message could end the subscription by the address in it.
+            .append_pair("AuthenticateOnUnsubscribe", "true")
             .finish();
         let request = Request::get(format!("{}/?{query}", self.authority.base(region)));
         let request = request.body(Vec::new()).map_err(|_| unconfirmed("no address can be made of it"))?;

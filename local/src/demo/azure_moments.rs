@@ -47,20 +47,19 @@ pub(super) async fn twice<B: Browse>(play: &mut Play) -> anyhow::Result<()> {
     all_are(play, "now they are deleted, once", &RUNNING, None).await
 }
 
-/// A cancellation that is told an hour late: nothing stops before it is heard of, and the three days count from then.
-pub(super) async fn an_hour_late<B: Browse>(play: &mut Play) -> anyhow::Result<()> {
+/// A cancellation that is told two hours late: the hourly comparison with Microsoft finds it before, and the late webhook
+/// changes nothing.
+pub(super) async fn hours_late<B: Browse>(play: &mut Play) -> anyhow::Result<()> {
     let mut browser = B::fresh().await?;
     linked(play, &mut browser, "clean").await?;
-    play.bench.azure("switches", json!({"delay_seconds": HOUR})).await?;
+    play.bench.azure("switches", json!({"delay_seconds": 2 * HOUR})).await?;
     ask_to_cancel(play, &mut browser).await?;
-    play.push(HOUR - 60, "Almost an hour passes").await?;
-    all_are(play, "Nobody has heard of it, everything runs", &RUNNING, Some("running")).await?;
-    play.push(300, "The webhook has come").await?;
+    play.push(HOUR + 60, "An hour passes, and Microsoft's list is compared").await?;
     all_are(play, "The running deployments are stopped", &RUNNING, Some("stopped")).await?;
     payment_method(play, &browser, "The Payment Method is empty", "").await?;
-    play.push(3 * DAY - 600, "Almost three days later").await?;
+    play.push(3 * DAY - 2 * HOUR, "The webhook has come, and almost three days have passed").await?;
     all_are(play, "the stopped deployments are still there", &RUNNING, Some("stopped")).await?;
-    play.push(HOUR, "More than three days after the stop").await?;
+    play.push(3 * HOUR, "More than three days after the stop").await?;
     all_are(play, "now they are deleted", &RUNNING, None).await
 }
 

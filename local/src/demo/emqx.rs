@@ -54,7 +54,7 @@ fn of_azure<B: Browse + 'static>() -> Vec<(&'static str, Part)> {
         ("refused on AWS: the account is linked here", |play| Box::pin(linked_here::<B>(play))),
         ("the webhook comes before the buyer's click", |play| Box::pin(azure::active_at_once::<B>(play))),
         ("every webhook comes twice", |play| Box::pin(azure::twice::<B>(play))),
-        ("the webhooks come an hour late", |play| Box::pin(azure::an_hour_late::<B>(play))),
+        ("the webhooks come two hours late", |play| Box::pin(azure::hours_late::<B>(play))),
         ("the activation fails for a while", |play| Box::pin(azure::activation_fails::<B>(play))),
         ("recurring billing on: the renewal keeps the link", |play| Box::pin(azure::renewed::<B>(play))),
         ("recurring billing off: the end of the term", |play| Box::pin(azure::not_renewed::<B>(play))),

@@ -89,10 +89,12 @@ impl What {
             | Self::AnswerOwed
             | Self::StatusDiffers => "Nothing: it was put right as its notice would have been.",
             Self::StillRunning => {
-                "If it was not put right, see in the audit lines why the stop came to nothing, and stop it by hand."
+                "Nothing is stopped by itself: it may have been let go because something else paid, or have come after the end. \
+                 Look in the audit lines and among the parked tasks; replay the stop, or stop it by hand."
             }
             Self::PlanDiffers => {
-                "If it was not put right, the vendor's product does not keep the plan it is told: look there."
+                "Somebody may have chosen it. If not, look among the parked tasks, and whether the vendor's product keeps the \
+                 plan it is told."
             }
             Self::Unconfirmed => {
                 "Look in the marketplace's portal whether the purchase is paid. If it is, ask the marketplace to send its \

@@ -1,9 +1,9 @@
 //! What the vendor runs for an organization, against its link. Only links that came into force or ended not long ago are
 //! looked at: the vendor is asked about changes, not about every organization again and again.
 //!
-//! After an end a deployment that still runs is stopped, and an organization downgraded, by the task the end itself had
-//! written, once more; that one looks first whether anything else pays, and is void as soon as the organization is linked
-//! again. Nothing is started or deleted here.
+//! All of it is only told. The tasks that stop an organization or set its plan are written with the decision they follow
+//! from, so that none is ever missing: what runs all the same was let go because something else paid then, came later, is
+//! somebody's choice, or is with a task that was given up on. Which of these it is only a person can say.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -14,12 +14,11 @@ use crate::control_plane::{ControlPlaneError, VendorDeployment, VendorState};
 use crate::deployment::{Deployment, DeploymentState};
 use crate::disposition::Dispose as _;
 use crate::disposition::Disposition;
-use crate::ledger::{Document as _, LedgerError, Row, Write};
+use crate::ledger::Row;
 use crate::link::{Link, LinkState, Slot, UnlinkCause};
 use crate::marketplace::Marketplace;
 use crate::policy::EndFamily;
 use crate::retry::later;
-use crate::task::{Effect, Task, TaskState};
 use crate::work::{WorkError, Worker};
 
 /// How long what a decision set going may take before it counts as missing.
@@ -43,12 +42,12 @@ pub(super) async fn compare<M: Marketplace>(
     let within = |since: Timestamp, time| later(since, GRACE) <= now && now < later(since, time);
     let asked = match &link.doc.state {
         LinkState::Linked { since } if slot.doc.active.is_some() && within(*since, AFTER_LINKING) => {
-            in_force(worker, run, link, slot, now).await
+            in_force(worker, run, link, now).await
         }
         LinkState::Unlinked { at, cause: UnlinkCause::SubscriptionEnded }
             if slot.doc.active.is_none() && within(*at, AFTER_END) =>
         {
-            ended(worker, run, link, slot, *at, now).await
+            ended(worker, run, link, now).await
         }
         LinkState::Syncing | LinkState::Linked { .. } | LinkState::Unlinked { .. } => return Ok(()),
     };
@@ -72,7 +71,6 @@ async fn in_force<M: Marketplace>(
     worker: &Worker<'_, M>,
     run: &mut Run,
     link: &Row<Link>,
-    slot: &Row<Slot>,
     now: Timestamp,
 ) -> Result<(), WorkError> {
     let organization = &link.doc.organization;
@@ -81,8 +79,7 @@ async fn in_force<M: Marketplace>(
         // Any other plan is somebody's choice since.
         let before = worker.policy.link.plans.contains(&plan) || worker.policy.end.downgrade_to.as_ref() == Some(&plan);
         if plan != *wanted && before {
-            let effect = Effect::SetPlan { plan: wanted.clone() };
-            again(worker, run, link, slot, effect, (What::PlanDiffers, format!("{plan}, not {wanted}")), now).await?;
+            run.found(Finding::open(What::PlanDiffers, organization, format!("{plan}, not {wanted}")).of(organization));
         }
     }
     if link.doc.came_after.is_none() || !worker.policy.end.restart_on_return {
@@ -106,8 +103,6 @@ async fn ended<M: Marketplace>(
     worker: &Worker<'_, M>,
     run: &mut Run,
     link: &Row<Link>,
-    slot: &Row<Slot>,
-    at: Timestamp,
     now: Timestamp,
 ) -> Result<(), WorkError> {
     let organization = &link.doc.organization;
@@ -122,8 +117,7 @@ async fn ended<M: Marketplace>(
     if let Some(wanted) = end.downgrade_to.as_ref().filter(|_| end.family == EndFamily::Downgrade) {
         let plan = billing.plan.unwrap_or_default();
         if plan != *wanted {
-            let effect = Effect::Downgrade { plan: wanted.clone() };
-            again(worker, run, link, slot, effect, (What::PlanDiffers, format!("{plan}, not {wanted}")), now).await?;
+            run.found(Finding::open(What::PlanDiffers, organization, format!("{plan}, not {wanted}")).of(organization));
         }
         return Ok(());
     }
@@ -148,9 +142,8 @@ async fn ended<M: Marketplace>(
         }
     }
     if !missed.is_empty() {
-        let effect = Effect::StopOrganization { ended_at: at, page: None };
         let told = format!("{} run, {} first", missed.len(), missed.first().map_or("", String::as_str));
-        again(worker, run, link, slot, effect, (What::StillRunning, told), now).await?;
+        run.found(Finding::open(What::StillRunning, organization, told).of(organization));
     }
     Ok(())
 }
@@ -177,39 +170,4 @@ async fn deployments<M: Marketplace>(
         }
     }
     Err(ControlPlaneError::Refused("a list of deployments without an end".to_owned()).into())
-}
-
-/// Writes the task of a link's generation once more, if the organization's place is as it was read. One that is under way
-/// is waited for; one that came to nothing already is only told.
-async fn again<M: Marketplace>(
-    worker: &Worker<'_, M>,
-    run: &mut Run,
-    link: &Row<Link>,
-    slot: &Row<Slot>,
-    effect: Effect,
-    (what, detail): (What, String),
-    now: Timestamp,
-) -> Result<(), LedgerError> {
-    let (organization, provider) = (&link.doc.organization, link.doc.subscription.provider());
-    let cause = format!("reconcile:{}", link.doc.id);
-    let task = Task::new(provider, organization, link.doc.generation, effect, &cause, now);
-    match worker.ledger.get::<Task>(&task.key()).await? {
-        Some(row) if row.doc.status == TaskState::Open => return Ok(()),
-        Some(_) => {
-            run.found(Finding::open(what, organization, format!("{detail}; told once more in vain")).of(organization));
-            return Ok(());
-        }
-        None => {}
-    }
-    let writes = vec![Write::check(Some(slot), slot.doc.key()), Write::create(&task)];
-    match worker.ledger.transact(writes).await {
-        Ok(()) => {
-            run.wake.push(task.key());
-            run.found(Finding::healed(what, organization, detail).of(organization));
-            Ok(())
-        }
-        // It moves by itself.
-        Err(LedgerError::Conflict) => Ok(()),
-        Err(error) => Err(error),
-    }
 }

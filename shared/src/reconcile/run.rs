@@ -322,6 +322,9 @@ fn given_up(run: &Run, error: &MarketplaceError) -> bool {
     matches!(error, MarketplaceError::Refused(_)) || run.attempts.tries >= TRIES
 }
 
+/// Keys of one Query.
+const KEYS: i32 = 100;
+
 /// Some rows of one shard. Gives how many more there is time for.
 async fn walked<M: Marketplace>(
     worker: &Worker<'_, M>,
@@ -335,16 +338,21 @@ async fn walked<M: Marketplace>(
         return Ok(left);
     };
     let since = recent.then(|| later(now, SignedDuration::ZERO.saturating_sub(AFTER_END)));
-    let limit = i32::try_from(left).unwrap_or(1);
     let after = after.map(Into::into);
     let (keys, next) = match what {
-        Walked::Purchases => worker.ledger.listed_keys(Subscription::KIND, state, shard, since, after, limit).await?,
-        Walked::Links => worker.ledger.listed_keys(Link::KIND, state, shard, since, after, limit).await?,
+        Walked::Purchases => worker.ledger.listed_keys(Subscription::KIND, state, shard, since, after, KEYS).await?,
+        Walked::Links => worker.ledger.listed_keys(Link::KIND, state, shard, since, after, KEYS).await?,
     };
-    let mut left = left;
-    let mut silent = 0_u32;
+    let of_aws = run.marketplace == Provider::Aws;
+    // A page costs something even where all of it is the other marketplace's, or a step would never end.
+    let others = !keys.is_empty() && keys.iter().all(|(key, _)| is_aws(&key.pk) != of_aws);
+    let (mut left, mut silent, mut through) = (left.saturating_sub(usize::from(others)), 0_u32, next.is_none());
     for (key, cursor) in keys {
-        if is_aws(&key.pk) == (run.marketplace == Provider::Aws) {
+        if is_aws(&key.pk) == of_aws {
+            if left == 0 {
+                through = false;
+                break;
+            }
             left = left.saturating_sub(1);
             let done = match what {
                 Walked::Purchases if silent > 0 => Err(MarketplaceError::Unavailable(String::new()).into()),
@@ -363,7 +371,7 @@ async fn walked<M: Marketplace>(
     if silent > 0 {
         run.found(Finding::open(What::Unanswered, run.marketplace, format!("{silent} purchases were not asked about")));
     }
-    if next.is_none() {
+    if through {
         let shard = shard.saturating_add(1);
         let (walk, shard) = if shard < LISTING_SHARDS { (walk, shard) } else { (walk.saturating_add(1), 0) };
         run.stage = Stage::Walking { walk, shard, after: None };

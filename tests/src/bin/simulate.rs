@@ -105,14 +105,14 @@ struct Sum {
 }
 
 impl Sum {
-    fn add(&mut self, seed: u64, outcome: Outcome) {
+    fn add(&mut self, seed: u64, outcome: Outcome, failed: bool) {
         self.histories += 1;
         self.steps += outcome.story.len() as u64;
         self.checks += outcome.checks;
         for (what, number) in outcome.tally {
             *self.tally.entry(what).or_default() += number;
         }
-        if outcome.broken.is_some() && self.failed.is_none_or(|failed| seed < failed) {
+        if failed && self.failed.is_none_or(|failed| seed < failed) {
             self.failed = Some(seed);
         }
     }
@@ -132,9 +132,11 @@ fn many(wanted: &Wanted) -> anyhow::Result<ExitCode> {
             }
             let seed = wanted.from.wrapping_add(number);
             let outcome = runtime.block_on(play(seed, wanted.steps, wanted.breakage))?;
-            let failed = outcome.broken.is_some();
+            // Of a product that is broken on purpose only its own rule counts.
+            let rule = outcome.broken.as_ref().map(|broken| broken.rule);
+            let failed = rule.is_some_and(|rule| wanted.breakage.is_none_or(|breakage| breakage.breaks() == rule));
             let mut sum = held();
-            sum.add(seed, outcome);
+            sum.add(seed, outcome, failed);
             if failed {
                 stop.store(true, Ordering::Relaxed);
             }

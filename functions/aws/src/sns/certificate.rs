@@ -51,6 +51,13 @@ pub(super) struct Place {
     region: String,
 }
 
+impl Place {
+    /// The Region whose SNS signs with it.
+    pub fn region(&self) -> &str {
+        &self.region
+    }
+}
+
 /// The RSA key of a certificate (PKCS #1, DER).
 #[derive(Clone, Debug)]
 pub(super) struct PublicKey(Vec<u8>);
@@ -102,9 +109,11 @@ impl Authority {
     }
 }
 
-/// A Region's name: small letters, digits, hyphens.
+/// A Region's name: small letters, digits, hyphens. Names of S3 are none: below them anybody may have a bucket `sns`.
 pub(super) fn is_region(text: &str) -> bool {
-    (4..=32).contains(&text.len()) && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+    (4..=32).contains(&text.len())
+        && !text.starts_with("s3")
+        && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
 }
 
 /// The certificates that are known.
@@ -256,6 +265,8 @@ mod tests {
             "https://sns.evil.example#.amazonaws.com/SimpleNotificationService-01.pem",
             "https://sns.evil@us-east-1.amazonaws.com/SimpleNotificationService-01.pem",
             "https://sns.us-east-1.s3.amazonaws.com/SimpleNotificationService-01.pem",
+            "https://sns.s3-us-west-2.amazonaws.com/SimpleNotificationService-01.pem",
+            "https://sns.s3.amazonaws.com/SimpleNotificationService-01.pem",
             "https://evil@sns.us-east-1.amazonaws.com/SimpleNotificationService-01.pem",
             "https://sns.us-east-1.amazonaws.com:8443/SimpleNotificationService-01.pem",
             "https://sns.us-east-1.amazonaws.com/SimpleNotificationService-01.pem?x=.pem",

@@ -47,7 +47,6 @@ async fn a_token_with_markup_is_shown_by_no_page() -> anyhow::Result<()> {
     let mut browser = tradepost_local::demo::Browser::new()?;
     browser.open(&format!("{}/azure/landing?token={token}", world.at.tradepost_azure)).await?;
     assert!(!browser.html.contains("<script>alert") && !browser.html.contains("alert(1)"), "{}", browser.html);
-    assert!(!browser.url.as_str().contains("alert"), "{}", browser.url);
     Ok(())
 }
 

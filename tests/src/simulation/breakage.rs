@@ -4,6 +4,7 @@
 use std::str::FromStr;
 
 use bytes::Bytes;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use tradepost_local::connector::{Call, Fault, Wire};
 
@@ -89,7 +90,7 @@ impl Breakage {
     pub fn into_the_ledger(self, wire: &Wire) {
         wire.bend(
             move |operation, body| {
-                if self == Self::RetentionUnread {
+                if self == Self::RetentionUnread && operation.ends_with(".PutItem") {
                     edited(&body, |request| request.pointer_mut("/Item").into_iter().for_each(unkept))
                 } else if operation.ends_with("TransactWriteItems") {
                     edited(&body, |request| self.transaction(request))
@@ -111,11 +112,8 @@ impl Breakage {
             Self::TasksUnwritten => items.retain(|item| !is(item, "pk", "TASK#")),
             Self::PlacesUnchecked => unconditional(items, |item| is(item, "sk", "SLOT") || is(item, "sk", "LINK")),
             Self::KeysUnchecked => unconditional(items, |item| is(item, "pk", "USAGE-KEY#")),
-            Self::RetentionUnread
-            | Self::TrialsUnseen
-            | Self::ReasonsUnread
-            | Self::NoticesUnkept
-            | Self::RolesUnread => {}
+            Self::RetentionUnread => items.iter_mut().filter_map(|item| item.pointer_mut("/Put/Item")).for_each(unkept),
+            Self::TrialsUnseen | Self::ReasonsUnread | Self::NoticesUnkept | Self::RolesUnread => {}
         }
     }
 
@@ -147,16 +145,21 @@ impl FromStr for Breakage {
     }
 }
 
-/// A deployment's row that is written as if nothing were kept.
+/// A deployment's row that is written as if it had been stopped four days before.
 fn unkept(item: &mut Value) {
-    let Some(since) = item.pointer("/doc/M/since").cloned() else { return };
-    for name in ["warn_at", "keep_until"] {
-        if let Some(at) = item.pointer_mut(&format!("/doc/M/{name}")) {
-            *at = since.clone();
+    let since = item.pointer("/doc/M/since/S").and_then(Value::as_str).and_then(|at| at.parse::<Timestamp>().ok());
+    let is_stop = item.pointer("/doc/M/keep_until").is_some();
+    let Some(before) = since.filter(|_| is_stop).and_then(|at| at.checked_sub(SignedDuration::from_hours(96)).ok())
+    else {
+        return;
+    };
+    for name in ["since", "warn_at", "keep_until"] {
+        if let Some(at) = item.pointer_mut(&format!("/doc/M/{name}/S")) {
+            *at = before.to_string().into();
         }
     }
-    if let Some(due) = item.pointer_mut("/due_at") {
-        *due = serde_json::json!({"N": "0"});
+    if let Some(due) = item.pointer_mut("/due_at/N") {
+        *due = before.as_millisecond().to_string().into();
     }
 }
 

@@ -182,23 +182,16 @@ enum Rules {
     },
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+/// For each thread, in bytes: every part of the system answers within one request here, and unoptimized code has large frames.
+const STACK: usize = 8 * 1024 * 1024;
+
+fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let terminal = if arguments.json { Terminal::json() } else { Terminal::new() };
     log(&arguments, terminal);
-    let done = match &arguments.command {
-        Some(Command::Demo { list: true, .. }) => {
-            SCENARIOS.iter().for_each(|scenario| terminal.scenario(scenario));
-            Ok(true)
-        }
-        Some(Command::Demo { scenario, all, .. }) => demo(scenario.as_deref(), *all, terminal).await,
-        Some(Command::Policy { command: Rules::Check { file } }) => check::check(file, terminal),
-        Some(Command::Usage { command }) => usage(command, terminal).await,
-        Some(Command::Parked { command }) => parked(command, terminal).await,
-        Some(Command::Reconcile { to, wait, last }) => compare(to, *wait, *last, terminal).await,
-        None => run::run(&arguments, terminal).await.map(|()| true),
-    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().thread_stack_size(STACK).enable_all().build();
+    let done =
+        runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(carry_out(&arguments, terminal)));
     match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -210,6 +203,21 @@ async fn main() -> ExitCode {
             }
             ExitCode::FAILURE
         }
+    }
+}
+
+async fn carry_out(arguments: &Arguments, terminal: Terminal) -> anyhow::Result<bool> {
+    match &arguments.command {
+        Some(Command::Demo { list: true, .. }) => {
+            SCENARIOS.iter().for_each(|scenario| terminal.scenario(scenario));
+            Ok(true)
+        }
+        Some(Command::Demo { scenario, all, .. }) => demo(scenario.as_deref(), *all, terminal).await,
+        Some(Command::Policy { command: Rules::Check { file } }) => check::check(file, terminal),
+        Some(Command::Usage { command }) => usage(command, terminal).await,
+        Some(Command::Parked { command }) => parked(command, terminal).await,
+        Some(Command::Reconcile { to, wait, last }) => compare(to, *wait, *last, terminal).await,
+        None => run::run(arguments, terminal).await.map(|()| true),
     }
 }
 

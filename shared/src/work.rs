@@ -203,7 +203,7 @@ impl<M: Marketplace> Worker<'_, M> {
         let mut followed = Followed { left: keys, failed: Vec::new() };
         for _ in 0..most {
             let Some(key) = self.next_of(&mut followed.left) else { break };
-            let ran = self.run(&key, now).await?;
+            let ran = Box::pin(self.run(&key, now)).await?;
             match ran.failed {
                 Some(Disposition::Page | Disposition::Reject) => {
                     tracing::error!(row = %key, kind = %ran.kind, outcome = %ran.outcome, "work");

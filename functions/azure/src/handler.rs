@@ -88,8 +88,9 @@ impl Handler {
     /// Answers one request as the host hands it over, proxied or forwarded. Never fails.
     pub async fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
         match outside(request.uri()) {
-            Some(path) => self.public(request, path).await,
-            None => self.host_call(&request).await,
+            // Boxed: whoever calls this would carry on its stack whatever a request or a timer may set going.
+            Some(path) => Box::pin(self.public(request, path)).await,
+            None => Box::pin(self.host_call(&request)).await,
         }
     }
 

@@ -133,7 +133,8 @@ impl Play {
             let done = u64::try_from(now.duration_since(start).as_secs()).unwrap_or(0);
             terminal.bar(what, done, all);
         };
-        let pushed = stack.push(SignedDuration::from_secs(seconds), bar).await;
+        // Boxed: everything the system does happens in here, and every scenario would carry it on its stack.
+        let pushed = Box::pin(stack.push(SignedDuration::from_secs(seconds), bar)).await;
         self.holds(what, pushed.map(|()| true))
     }
 

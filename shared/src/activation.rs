@@ -9,11 +9,11 @@ use jiff::Timestamp;
 
 use crate::home::Home;
 use crate::ledger::{LedgerError, Row, Write};
-use crate::lifecycle::{followed, stands};
+use crate::lifecycle::{followed, stands, stepped};
 use crate::link::Link;
 use crate::marketplace::{Acknowledged, Marketplace, MarketplaceError, Standing};
 use crate::settle::{Changes, Occasion, subscription_becomes};
-use crate::subscription::{State, Subscription, SubscriptionKey, Terms};
+use crate::subscription::{Sign, State, Subscription, SubscriptionKey, Terms};
 use crate::task::{Effect, Task};
 use crate::work::{Ran, WorkError, Worker};
 
@@ -95,9 +95,13 @@ pub async fn acknowledge<M: Marketplace>(
 /// What holds after an answer, and what happened in words.
 fn held(before: &Subscription, owed: Owed<'_>, answered: Acknowledged, now: Timestamp) -> (Subscription, &'static str) {
     match (answered, owed.wanted) {
-        (Acknowledged::AsAnswered, Some(wanted)) if owed.accept => (changed(before, wanted), "change accepted"),
+        (Acknowledged::AsAnswered, Some(wanted)) if owed.accept => {
+            (Subscription { answered_at: Some(now), ..changed(before, wanted) }, "change accepted")
+        }
         (Acknowledged::AsAnswered, Some(_)) => (before.clone(), "change refused"),
-        (Acknowledged::AsAnswered, None) => (before.clone(), "the buyer is taken back"),
+        (Acknowledged::AsAnswered, None) => {
+            (stepped(before, &Sign::Reinstated, None, None, now).0, "the buyer is taken back")
+        }
         (Acknowledged::Otherwise { standing, terms }, wanted) => {
             let took_place = wanted.is_some_and(|one| (&terms.plan, terms.quantity) == (&one.plan, one.quantity));
             let after = stands(before, standing, Some(&terms), now);

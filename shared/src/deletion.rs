@@ -236,6 +236,7 @@ pub async fn warn<M: Marketplace>(
         let released = DeploymentState::Released { why: why.to_owned() };
         return write_alone(worker, row, released, "kept: no warning is due", now).await;
     }
+    let stop = stop.warned(now);
     let subject = format!("organization {}", row.doc.organization);
     let cause = format!("warn:{}:{}", row.doc.id, row.doc.generation);
     let line = AuditLine::new(
@@ -244,7 +245,7 @@ pub async fn warn<M: Marketplace>(
         cause,
         format!("deployment {} will be deleted after {}", row.doc.id, stop.keep_until),
     );
-    let warned = row.doc.becomes(DeploymentState::Stopped(Stop { warned: true, ..stop }), now);
+    let warned = row.doc.becomes(DeploymentState::Stopped(stop), now);
     let check = Write::check(Some(&slot), Slot::row_key(&row.doc.organization));
     let events = deployment_events(Some(&row.doc), &warned, slot.doc.ended.as_ref(), now);
     let mut writes = vec![check, Write::replace(row, &warned), Write::create(&line)];

@@ -44,6 +44,15 @@ impl Stop {
         let warn_at = later(since, retention.saturating_sub(warning));
         Self { since, vendor_since, adopted, warn_at, keep_until, warned: false }
     }
+
+    /// The last warning goes out now. One that comes so late that less than half of what was promised is left puts the
+    /// deletion off.
+    pub fn warned(self, now: Timestamp) -> Self {
+        let promised = self.keep_until.duration_since(self.warn_at);
+        let late = self.keep_until.duration_since(now).saturating_mul(2) < promised;
+        let keep_until = if late { self.keep_until.max(later(now, promised)) } else { self.keep_until };
+        Self { warned: true, keep_until, ..self }
+    }
 }
 
 /// What becomes of a deployment.

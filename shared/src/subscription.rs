@@ -186,6 +186,9 @@ pub struct Subscription {
     /// Plan, seats and term, where the marketplace tells them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub terms: Option<Terms>,
+    /// When the marketplace took our last answer to a change it had asked about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered_at: Option<Timestamp>,
     /// When to look at it again by itself: the deadline of an ending, or the next expiry of an entitlement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub review: Option<Attempts>,
@@ -221,6 +224,7 @@ impl Subscription {
             entitlements: Vec::new(),
             lapsed: Vec::new(),
             terms: None,
+            answered_at: None,
             review: None,
             created_at: now,
         }

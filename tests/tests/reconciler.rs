@@ -187,6 +187,8 @@ async fn a_renewal_of_which_notices_are_lost_is_carried_on() -> Outcome {
             let text = |name: &str| answer[name].as_str().expect("told").to_owned();
             let new = Bought { agreement: text("agreement"), licence: text("licence"), token: text("token") };
             assert_eq!(lose(&world, 120, lost).await?, lost.len(), "{case}");
+            // By then it would have been rolled back if it were not paid.
+            world.sleep(HOUR);
             let run = run(&world).await?;
             assert_eq!(run.open, 0, "{case}: {:?}", run.findings);
             linked_everywhere(&world, &new, &case).await?;
@@ -208,6 +210,12 @@ async fn a_whole_chain_of_renewals_may_be_lost() -> Outcome {
     lose(&world, 120, &all).await?;
     let third = world.renew(json!({"agreement": second.agreement})).await?;
     lose(&world, 120, &all).await?;
+    run(&world).await?;
+    let early = world.subscription(&third).await?;
+    assert!(early.is_none(), "nothing proves yet that it is paid: {early:?}");
+    let shown = world.status("org-clean").await?.expect("a status").sync;
+    assert_eq!(shown, SyncState::Linked, "it waits for the renewal");
+    world.sleep(HOUR);
     let run = run(&world).await?;
     assert_eq!(run.open, 0, "{:?}", run.findings);
     linked_everywhere(&world, &third, "two renewals").await?;

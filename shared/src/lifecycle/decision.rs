@@ -75,6 +75,8 @@ fn about_subscription(
     };
     let (mut after, outcome) = match &notice.word {
         Word::Sign(sign) => stepped(&before, sign, notice.at, known.entitlements.as_deref(), occasion.now),
+        // It was decided with its answer; heard of once more, it says nothing new about the state.
+        Word::ReinstatementAsked if known.answer.is_some() => (before.clone(), "answered already".to_owned()),
         Word::ReinstatementAsked => stepped(&before, &Sign::Reinstated, notice.at, None, occasion.now),
         Word::ChangeAsked { wanted } => {
             return match (&notice.operation, &known.answer) {

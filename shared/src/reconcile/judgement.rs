@@ -7,6 +7,7 @@
 //! * An agreement in force does not prove that it is paid (AWS tells of a failed payment by telling nothing). It does an
 //!   hour after it began, if AWS has told us of the agreement by itself; a contract is proven by what it entitles to.
 //! * An ending is settled at its deadline ([`crate::review`]), unless the marketplace says how it ended.
+//! * What Microsoft told or took minutes ago is newer than its answer may be.
 //! * What has ended stays so, and a contract that entitles to nothing while its agreement is in force is not ended here.
 
 use jiff::{SignedDuration, Timestamp};
@@ -19,8 +20,10 @@ use crate::marketplace::{Standing, Told};
 use crate::retry::later;
 use crate::subscription::{Sign, State, Subscription, Terms};
 
+/// How long what Microsoft answers may lag behind what it told and took; it promises nothing, so this is generous.
+const SETTLES_WITHIN: SignedDuration = SignedDuration::from_mins(15);
 /// How long after it began a purchase that was not paid is known as such.
-const PAID_BY: SignedDuration = SignedDuration::from_hours(1);
+pub(super) const PAID_BY: SignedDuration = SignedDuration::from_hours(1);
 
 /// Everything the marketplace was asked about one purchase.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +52,9 @@ pub enum Judgement {
 /// Compares.
 pub fn judge(before: &Subscription, word: Word<'_>, now: Timestamp) -> Judgement {
     let (state, standing) = (&before.state, word.told.standing);
+    if just_settled(before, now) {
+        return Judgement::Agrees;
+    }
     if matches!(standing, Standing::Ended(_)) && never_paid(before, word) {
         return match state {
             State::Announced => changed(before, stepped(before, &Sign::PaymentFailed, None, None, now).0),
@@ -90,6 +96,17 @@ pub fn judge(before: &Subscription, word: Word<'_>, now: Timestamp) -> Judgement
         (_, Standing::Pending) => Judgement::Agrees,
         (_, Standing::Unknown) => entitled(before, word, now),
     }
+}
+
+/// Whether what Microsoft told us, or took from us, is so new that what it answers when it is asked may be older. The next
+/// run asks again.
+fn just_settled(before: &Subscription, now: Timestamp) -> bool {
+    let changed = match &before.state {
+        State::Active { since: at } | State::Suspended { since: at } | State::Ended { at, .. } => Some(*at),
+        State::Announced | State::Ending { .. } | State::Failed { .. } | State::Superseded { .. } => None,
+    };
+    let last = changed.max(before.answered_at);
+    before.key.provider() == Provider::Azure && last.is_some_and(|at| now < later(at, SETTLES_WITHIN))
 }
 
 /// Whether a purchase that is over was never in force: AWS rolls back what is not paid, and tells nothing of it. Its link

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use super::What;
 use super::finding::Finding;
+use super::judgement::PAID_BY;
 use super::purchase::compare;
 use super::run::Run;
 use crate::agreement::agreement_partition;
@@ -19,6 +20,7 @@ use crate::ledger::{Key, LedgerError};
 use crate::lifecycle::found_out;
 use crate::marketplace::{Listed, Marketplace, MarketplaceError, Standing};
 use crate::notice::{Notice, Subject, Word};
+use crate::retry::later;
 use crate::subscription::{Sign, State, Subscription, SubscriptionKey};
 use crate::work::{WorkError, Worker};
 
@@ -37,7 +39,10 @@ pub(super) async fn page<M: Marketplace>(
     let known = worker.ledger.get_many::<Subscription>(&keys).await?;
     let known: BTreeMap<SubscriptionKey, State> =
         known.into_iter().map(|row| (row.doc.key.clone(), row.doc.state)).collect();
-    for one in &page.purchases {
+    // A renewal comes after what it continues, in whatever order they are listed.
+    let mut purchases: Vec<&Listed> = page.purchases.iter().collect();
+    purchases.sort_by_key(|one| one.told.begins);
+    for one in purchases {
         let state = one.key.as_ref().and_then(|key| known.get(key));
         match purchase(worker, run, one, state, now).await {
             // It will not tell of this one; the others are looked at all the same.
@@ -126,8 +131,7 @@ async fn chained<M: Marketplace>(
     let SubscriptionKey::AwsLicence { agreement, .. } = key else { return Ok(()) };
     let home = Home::read(worker.ledger, &agreement_partition(agreement)).await?;
     let continues = home.agreement.as_ref().and_then(|row| row.doc.continues.clone());
-    let waits = state.is_none_or(|state| matches!(state, State::Announced | State::Failed { .. }));
-    if !waits && continues.is_some() {
+    if state.is_some() && continues.is_some() {
         return Ok(());
     }
     let Some((previous, before)) = previous(worker, first, agreement).await? else {
@@ -144,7 +148,9 @@ async fn chained<M: Marketplace>(
         let notice = Notice { subject, word, operation: None, terms: None, at, kind: kind.to_owned() };
         news |= taken(worker, run, notice, &format!("{cause}:began"), now).await?;
     }
-    if waits && one.told.standing == Standing::Live && at.is_none_or(|begins| begins <= now) {
+    // One we hold already is asked about by itself. What is not paid is rolled back within the hour.
+    let paid = at.is_some_and(|begins| later(begins, PAID_BY) <= now);
+    if state.is_none() && one.told.standing == Standing::Live && paid {
         let subject = subject(one, key, &before.product);
         let word = Word::Sign(Sign::Confirmed);
         let notice = Notice { subject, word, operation: None, terms: None, at, kind: kind.to_owned() };

@@ -27,6 +27,8 @@ const GRACE: SignedDuration = SignedDuration::from_mins(15);
 const AFTER_LINKING: SignedDuration = SignedDuration::from_hours(24 * 7);
 /// How long after an end deployments are looked at: the longest links that are over are walked.
 pub(super) const AFTER_END: SignedDuration = SignedDuration::from_hours(24 * 30);
+/// After so many times without an answer the vendor's product is not asked any more in a run.
+const SILENT: u32 = 3;
 /// Pages of one organization's deployments.
 const PAGES: usize = 100;
 
@@ -39,6 +41,10 @@ pub(super) async fn compare<M: Marketplace>(
     now: Timestamp,
 ) -> Result<(), WorkError> {
     let Some(slot) = slot.as_ref().filter(|slot| slot.doc.generation == link.doc.generation) else { return Ok(()) };
+    // It is silent: whatever differs is found when it answers again.
+    if run.silences >= SILENT {
+        return Ok(());
+    }
     let within = |since: Timestamp, time| later(since, GRACE) <= now && now < later(since, time);
     let asked = match &link.doc.state {
         LinkState::Linked { since } if slot.doc.active.is_some() && within(*since, AFTER_LINKING) => {
@@ -54,11 +60,12 @@ pub(super) async fn compare<M: Marketplace>(
     run.counts.organizations = run.counts.organizations.saturating_add(1);
     match asked {
         Err(WorkError::ControlPlane(error)) if error.is_gone() => Ok(()),
+        Err(WorkError::ControlPlane(error)) if error.disposition() == Disposition::Retry => {
+            run.silences = run.silences.saturating_add(1);
+            Ok(())
+        }
         Err(WorkError::ControlPlane(error)) => {
-            let why = match error.disposition() {
-                Disposition::Retry => "no answer",
-                Disposition::Done | Disposition::Reject | Disposition::Page => "refused",
-            };
+            let why = error.to_string();
             run.found(Finding::open(What::ProductUnanswered, &link.doc.organization, why).of(&link.doc.organization));
             Ok(())
         }

@@ -22,6 +22,8 @@ const KEPT: usize = 100;
 const KEPT_FOR: SignedDuration = SignedDuration::from_hours(24 * 30);
 /// Purchases and links compared in one step.
 const STEP: usize = 25;
+/// What asking the vendor about an organization counts for beside that.
+const ORGANIZATION: usize = 4;
 /// Tries of one step, after which what does not answer is told and left out.
 const TRIES: u32 = 4;
 /// How often the marketplace's list is begun again when it does not know its own page any more.
@@ -117,6 +119,9 @@ pub struct Run {
     pub findings: Vec<Finding>,
     /// Tries of the present step.
     pub attempts: Attempts,
+    /// How often the vendor's product did not answer; after a few times it is not asked any more in this run.
+    #[serde(default)]
+    pub silences: u32,
     /// Whether another run has taken its place.
     #[serde(default)]
     pub past: bool,
@@ -137,6 +142,7 @@ impl Run {
             open: 0,
             findings: Vec::new(),
             attempts: Attempts::at(now),
+            silences: 0,
             past: false,
             wake: Vec::new(),
         }
@@ -150,6 +156,13 @@ impl Run {
     /// Where the present one is.
     pub fn row_key(marketplace: Provider) -> Key {
         Key::new(Self::partition(marketplace), "RUN")
+    }
+
+    /// What is begun again is counted again; what was put right stays told, as it will not be found once more.
+    fn begun_again(&mut self, before: &Self) {
+        let healed = self.findings.split_off(before.findings.len().min(self.findings.len()));
+        self.findings.extend(healed.into_iter().filter(|finding| finding.healed));
+        (self.counts, self.open) = (before.counts, before.open);
     }
 
     /// Keeps what was found, and leaves its line in the log.
@@ -257,10 +270,10 @@ pub(crate) async fn step<M: Marketplace>(
 fn told(run: &Run) {
     let Run { marketplace, healed, open, counts, .. } = run;
     let Counts { listed, purchases, links, organizations, .. } = *counts;
-    let broken_off = run.stage == Stage::BrokenOff;
-    if *open > 0 || broken_off {
-        tracing::warn!(%marketplace, open, healed, listed, purchases, links, organizations, broken_off,
-            "reconciliation: open findings");
+    if run.stage == Stage::BrokenOff {
+        tracing::error!(%marketplace, open, healed, listed, purchases, links, organizations, "reconciliation: broken off");
+    } else if *open > 0 {
+        tracing::warn!(%marketplace, open, healed, listed, purchases, links, organizations, "reconciliation: open findings");
     } else {
         tracing::info!(%marketplace, open, healed, listed, purchases, links, organizations, "reconciliation: all agrees");
     }
@@ -282,6 +295,10 @@ async fn advance<M: Marketplace>(worker: &Worker<'_, M>, run: &mut Run, now: Tim
                 left = walked(worker, run, (walk, shard, after), left, now).await?
             }
             Stage::Waiting => {
+                if run.silences > 0 {
+                    let told = format!("{} times in this run", run.silences);
+                    run.found(Finding::open(What::ProductUnanswered, "the vendor's product", told));
+                }
                 let lead = worker.policy.listings.first().map_or(run.marketplace, |listing| listing.marketplace);
                 waiting::compare(worker.ledger, run, lead, now).await?;
                 run.stage = Stage::Done;
@@ -302,7 +319,12 @@ async fn list<M: Marketplace>(
     restarts: u8,
     now: Timestamp,
 ) -> Result<Stage, WorkError> {
-    match listed::page(worker, run, page.as_deref(), now).await {
+    let before = run.clone();
+    let listed = listed::page(worker, run, page.as_deref(), now).await;
+    if listed.is_err() {
+        run.begun_again(&before);
+    }
+    match listed {
         Ok(Some(next)) => Ok(Stage::Listed { page: Some(next), restarts }),
         Ok(None) => Ok(FIRST),
         // A page of a list does not live for ever.
@@ -348,6 +370,7 @@ async fn walked<M: Marketplace>(
     let others = !keys.is_empty() && keys.iter().all(|(key, _)| is_aws(&key.pk) != of_aws);
     let (mut left, mut silent, mut through) = (left.saturating_sub(usize::from(others)), 0_u32, next.is_none());
     for (key, cursor) in keys {
+        let asked_before = run.counts.organizations;
         if is_aws(&key.pk) == of_aws {
             if left == 0 {
                 through = false;
@@ -365,6 +388,10 @@ async fn walked<M: Marketplace>(
                 Err(WorkError::Marketplace(error)) if given_up(run, &error) => silent = silent.saturating_add(1),
                 Err(error) => return Err(error),
             }
+        }
+        // The vendor may take its time, and a step has to be over before its lease.
+        if run.counts.organizations != asked_before {
+            left = left.saturating_sub(ORGANIZATION);
         }
         run.stage = Stage::Walking { walk, shard, after: cursor.place() };
     }

@@ -191,6 +191,20 @@ fn a_buyer_who_is_taken_back_goes_on_and_the_marketplace_hears_it_once() {
     assert_eq!(world.answers().len(), 1);
 }
 
+/// The marketplace lists a question for as long as it has not heard the answer; that makes nobody's trouble pass.
+#[test]
+fn a_reinstatement_that_was_answered_changes_no_state_when_it_is_heard_of_again() {
+    let later = t(ASKED) + SignedDuration::from_mins(5);
+    let mut world = bought(terms("silver", 5));
+    world.told(&told(Word::ReinstatementAsked, None), t(ASKED));
+    let suspended = Notice { at: Some(later), operation: None, ..told(Word::Sign(Sign::Suspended), None) };
+    world.told(&suspended, later);
+    let again = Notice { at: None, ..told(Word::ReinstatementAsked, None) };
+    world.told(&again, later + SignedDuration::from_mins(5));
+    assert_eq!(world.subscription(&key()).unwrap().state.name(), "suspended");
+    assert!(!world.woken.is_empty(), "the answer is still owed");
+}
+
 #[test]
 fn signs_of_payment_trouble_come_to_the_same_in_any_order() {
     let minute = |minutes| t(ASKED) + SignedDuration::from_mins(minutes);

@@ -242,3 +242,21 @@ proptest! {
         prop_assert_eq!(said(&verdict), expected);
     }
 }
+
+/// Whoever was promised a day's warning has it, however late the sweeper was.
+#[test]
+fn a_warning_that_goes_out_late_puts_the_deletion_off() {
+    let stop = Stop::new(t(ENDED), t(STOPPED), false, RETENTION, DAY);
+    let hour = SignedDuration::from_hours(1);
+    for (late_by, expected) in [
+        (SignedDuration::ZERO, stop.keep_until),
+        (hour * 12, stop.keep_until),
+        (hour * 13, stop.warn_at + hour * 13 + DAY),
+        (hour * 100, stop.warn_at + hour * 100 + DAY),
+    ] {
+        let warned = stop.clone().warned(stop.warn_at + late_by);
+        assert!(warned.warned);
+        assert_eq!(warned.keep_until, expected, "{late_by:?}");
+        assert_eq!((warned.since, warned.warn_at), (stop.since, stop.warn_at));
+    }
+}

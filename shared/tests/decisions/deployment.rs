@@ -106,7 +106,7 @@ fn each_state_is_due_in_its_time() {
     let now = t(NOW);
     let row = |state: DeploymentState| judged(&listed(VendorState::Running, None, None)).becomes(state, now);
     let stop = Stop::new(t(ENDED), t(ENDED), false, SignedDuration::from_hours(72), SignedDuration::from_hours(24));
-    let warned = Stop { warned: true, ..stop.clone() };
+    let warned = stop.clone().warned(t("2026-11-23T09:00:00Z"));
     let warning = t("2026-11-23T09:00:00Z");
     let trial = t("2026-12-01T00:00:00Z");
     for (state, expected) in [

@@ -91,6 +91,33 @@ fn every_state_and_every_standing() {
     }
 }
 
+/// Microsoft's answer to a question may be older than what it has just told us, or taken from us.
+#[test]
+fn what_was_settled_minutes_ago_is_not_taken_back_by_an_older_answer() {
+    let terms = |plan: &str| Terms { plan: plan.to_owned(), ..Terms::default() };
+    let ago = |minutes| now() - SignedDuration::from_mins(minutes);
+    for (minutes, key, expected) in [(14, azure(), "-"), (15, azure(), "differs"), (14, aws(), "differs")] {
+        let at = ago(minutes);
+        let long_ago = hours_ago(48);
+        let suspended = subscription(key.clone(), State::Suspended { since: at });
+        let active = subscription(key.clone(), State::Active { since: at });
+        let ended = subscription(key.clone(), State::Ended { at, reason: EndReason::Cancelled });
+        let changed = subscription(key.clone(), State::Active { since: long_ago }).with_terms(&terms("gold"));
+        let changed = Subscription { answered_at: Some(at), ..changed };
+        for (before, standing) in [
+            (suspended, Standing::Live),
+            (active, Standing::Suspended),
+            (ended, Standing::Live),
+            (changed, Standing::Live),
+        ] {
+            let told = Told { terms: Some(terms("silver")), ..told(standing) };
+            let judgement = judge(&before, Word { told: &told, entitlements: None, heard_of: true }, now());
+            let differs = if judgement == Judgement::Agrees { "-" } else { "differs" };
+            assert_eq!(differs, expected, "{key} {minutes} {} {standing:?}", before.state.name());
+        }
+    }
+}
+
 /// AWS tells of a failed payment by telling nothing.
 #[test]
 fn an_agreement_in_force_proves_a_payment_only_in_time_and_if_it_was_told_of() {

@@ -40,7 +40,10 @@ async fn after_an_answer_what_the_marketplace_says_holds() -> anyhow::Result<()>
         assert_eq!(ran.failed, None, "{ran:?}");
         let after = subscription(&world).await?;
         assert_eq!(after.terms.as_ref(), holds, "{accept}, {answered:?}: {ran:?}");
-        assert_eq!(Subscription { terms: was.terms.clone(), ..after }, was, "nothing else has changed");
+        let took = accept && matches!(answered, Acknowledged::AsAnswered);
+        assert_eq!(after.answered_at.is_some(), took, "{accept}, {answered:?}");
+        let rest = Subscription { terms: was.terms.clone(), answered_at: None, ..after };
+        assert_eq!(rest, was, "nothing else has changed");
         assert_eq!(read::<Task>(&world, &task.key()).await?.status, TaskState::Done);
         run(&world, &marketplace, &task.key()).await?;
         assert_eq!(marketplace.asked(), 1);

@@ -14,6 +14,9 @@ use tradepost::sweeper::{Span, reconciled};
 use super::Outcome;
 use super::market::{Azure, overlaid};
 
+/// Seconds after which what Microsoft answers is surely no older than what it has told.
+const SETTLED: i64 = 15 * 60;
+
 /// Microsoft believes that every webhook that is due arrived. Gives how many were lost.
 fn lose(azure: &Azure) -> usize {
     let calls = azure.market.take_due();
@@ -52,6 +55,7 @@ async fn every_webhook_may_be_lost() -> Outcome {
     for (how, more, expected) in cases {
         let azure = Azure::new("").await?;
         let id = azure.linked("clean").await?;
+        azure.world.sleep(SETTLED);
         // The term's dates are noted: no webhook tells them.
         quiet(&azure, "just linked").await?;
         azure.sim(how, overlaid(json!({"subscription": id}), more)).await?;
@@ -93,6 +97,7 @@ async fn lost_seats_are_found() -> Outcome {
     let azure = Azure::new("").await?;
     let (id, token) = azure.bought(json!({"offer": "emqx-cloud", "plan": "team", "quantity": 20})).await?;
     azure.link(&token, "clean").await?;
+    azure.world.sleep(SETTLED);
     azure.sim("change-quantity", json!({"subscription": id, "quantity": 31})).await?;
     ensure!(lose(&azure) == 1);
     azure.world.sleep(20);
@@ -110,7 +115,7 @@ async fn a_lost_reinstatement_is_followed_or_answered() -> Outcome {
         let id = azure.linked("clean").await?;
         azure.sim("suspend", json!({"subscription": id})).await?;
         azure.settle().await?;
-        azure.world.sleep(60);
+        azure.world.sleep(SETTLED);
         azure.sim("reinstate", json!({"subscription": id})).await?;
         for call in azure.market.take_due() {
             azure.market.answered(&call.id, believed.then_some(200));

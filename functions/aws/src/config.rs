@@ -7,11 +7,15 @@
 //! | `TRADEPOST_WORK_QUEUE_URL` | the SQS queue that wakes the worker |
 //! | `TRADEPOST_SNS_TOPICS` | topics of older listings that post to `/aws/sns`, ARNs separated by commas; none, and that door is closed |
 //! | `TRADEPOST_METERING_QUEUE_URL` | the SQS queue that calls `metering` again; that function alone needs it |
+//! | `TRADEPOST_SELLER_ROLE` | a role of the account that sells, if that is another; AWS Marketplace is then asked as that role |
+//! | `TRADEPOST_SELLER_EXTERNAL_ID` | the external id that role asks for |
 
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use aws_config::SdkConfig;
+use aws_config::sts::AssumeRoleProvider;
+use aws_sdk_dynamodb::config::SharedCredentialsProvider;
 use tradepost::ledger::{Ledger, Provider};
 use tradepost::outbound::Outbound;
 use tradepost::settings::{Secrets, SettingsError, needed};
@@ -34,6 +38,17 @@ pub struct Settings {
     pub work_queue_url: String,
     /// Topics that may post to `/aws/sns`.
     pub sns_topics: Vec<Topic>,
+    /// As whom AWS Marketplace is asked; without it as the function itself.
+    pub seller: Option<Seller>,
+}
+
+/// A role of the account that sells, for a stack that lives in another.
+#[derive(Clone, Debug)]
+pub struct Seller {
+    /// The role's ARN.
+    pub role: String,
+    /// What the role asks for, so that nobody else has it assumed (IAM User Guide, "The confused deputy problem").
+    pub external_id: String,
 }
 
 impl Settings {
@@ -49,6 +64,10 @@ impl Settings {
             sns_topics: Topic::list(&get("TRADEPOST_SNS_TOPICS").unwrap_or_default()).map_err(|_| {
                 SettingsError::Wrong { name: "TRADEPOST_SNS_TOPICS", expected: "a list of topics' ARNs" }
             })?,
+            seller: match get("TRADEPOST_SELLER_ROLE").filter(|text| !text.is_empty()) {
+                Some(role) => Some(Seller { role, external_id: needed(&get, "TRADEPOST_SELLER_EXTERNAL_ID")? }),
+                None => None,
+            },
         })
     }
 }
@@ -64,6 +83,19 @@ pub async fn secrets(config: &SdkConfig, id: &str) -> anyhow::Result<Secrets> {
 /// The ledger.
 pub fn ledger(config: &SdkConfig, settings: &Settings) -> Ledger {
     Ledger::new(aws_sdk_dynamodb::Client::new(config), settings.core.table.clone())
+}
+
+/// The configuration for calls to AWS Marketplace. ResolveCustomer answers only the account that published the product
+/// (API reference, ResolveCustomer), so a stack elsewhere asks as a role of that account.
+pub async fn seller(config: &SdkConfig, settings: &Settings) -> SdkConfig {
+    let Some(seller) = &settings.seller else { return config.clone() };
+    let role = AssumeRoleProvider::builder(&seller.role)
+        .external_id(&seller.external_id)
+        .session_name("tradepost")
+        .configure(config)
+        .build()
+        .await;
+    config.to_builder().credentials_provider(SharedCredentialsProvider::new(role)).build()
 }
 
 /// The queue that wakes the worker.
@@ -87,7 +119,7 @@ pub async fn landing(sdk: &SdkConfig, settings: &Settings) -> anyhow::Result<Lan
     Ok(Landing {
         app: settings.core.app(Provider::Aws, &secrets, ledger(sdk, settings), Arc::clone(&outbound), random)?,
         sns: Sns::new(settings.sns_topics.clone(), outbound),
-        metering: aws_sdk_marketplacemetering::Client::new(sdk),
+        metering: aws_sdk_marketplacemetering::Client::new(&seller(sdk, settings).await),
         queue: work_queue(sdk, settings),
     })
 }
@@ -100,7 +132,7 @@ pub async fn work(sdk: &SdkConfig, settings: &Settings) -> anyhow::Result<Work<A
         ledger: ledger(sdk, settings),
         policy: Arc::clone(&settings.core.policy),
         control_plane: Arc::new(settings.core.control_plane(&secrets, Arc::clone(&outbound), random)?),
-        marketplace: AwsMarketplace::new(sdk),
+        marketplace: AwsMarketplace::new(&seller(sdk, settings).await),
         outlets: settings.core.outlets(&secrets, outbound, || Some(Box::new(Ses::new(sdk))))?,
         queue: work_queue(sdk, settings),
     })

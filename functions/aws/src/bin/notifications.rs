@@ -19,7 +19,7 @@ async fn main() -> Result<(), Error> {
     let notifications = Notifications {
         ledger: config::ledger(&sdk, &settings),
         policy: Arc::clone(&settings.core.policy),
-        marketplace: AwsMarketplace::new(&sdk),
+        marketplace: AwsMarketplace::new(&config::seller(&sdk, &settings).await),
         queue: config::work_queue(&sdk, &settings),
     };
     let notifications = &notifications;

@@ -57,7 +57,7 @@ var alarms = [
     every: 'PT1H'
     window: 'PT6H'
     fewer: true
-    query: '${lines} | where said startswith "reconciliation: "'
+    query: '${lines} | where said == "reconciliation: all agrees" or said == "reconciliation: open findings"'
     text: 'No comparison of marketplace, ledger and product has come to its end for six hours. docs/runbook.md#azurereconciliationmissing'
   }
   {
@@ -66,7 +66,7 @@ var alarms = [
     every: 'PT1H'
     window: 'PT1H'
     fewer: false
-    query: '${lines} | where said == "reconciliation: open findings"'
+    query: '${lines} | where said == "reconciliation: open findings" or said == "reconciliation: broken off"'
     text: 'Marketplace, ledger and product differ in something that is not put right by itself. docs/runbook.md#azureopenfindings'
   }
   {

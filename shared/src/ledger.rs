@@ -16,7 +16,7 @@ mod write;
 
 pub use error::LedgerError;
 pub use index::{Cursor, DUE_SHARDS, Found, LISTING_SHARDS, Page, Place};
-pub use item::{Document, Key, Lane, Provider, Row};
+pub use item::{Document, Key, Lane, Provider, Row, SCHEMA};
 pub use table::{DUE_INDEX, LISTING_INDEX};
 pub use write::Write;
 

@@ -32,6 +32,7 @@ use crate::message::smtp::{self, Smtp};
 use crate::outbound::Outbound;
 use crate::policy::{Policy, PolicyError};
 use crate::web::App;
+use crate::web::health::Health;
 use crate::web::limits::Limits;
 use crate::web::session::Sessions;
 use crate::web::sign_in::{Method, SignIn};
@@ -307,6 +308,7 @@ impl Settings {
             sessions,
             vendor_key,
             limits: Limits::new(self.limits),
+            health: Health::default(),
             public_url: self.public_url.clone(),
             random,
         })

@@ -9,6 +9,7 @@
 pub mod billing;
 pub mod buyer;
 pub mod connecting;
+pub mod health;
 pub mod index;
 pub mod limits;
 pub mod link_form;
@@ -35,6 +36,7 @@ use crate::link::connect::ConnectError;
 use crate::policy::Policy;
 use crate::usage::reading;
 
+use self::health::Health;
 use self::limits::{Limits, Source};
 use self::page::Answer;
 use self::session::{Session, Sessions};
@@ -65,6 +67,8 @@ pub struct App {
     pub vendor_key: Option<VendorKey>,
     /// How often one source may try in vain.
     pub limits: Limits,
+    /// What `GET /health` found last.
+    pub health: Health,
     /// Where the pages are served, without a trailing slash.
     pub public_url: String,
     /// Fresh randomness.

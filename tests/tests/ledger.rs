@@ -1,8 +1,10 @@
 //! The ledger on the embedded DynamoDB: conditions, paging, indexes, and what each failure is taken for.
 
+use anyhow::Context as _;
+use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::{SignedDuration, Timestamp};
 use tradepost::disposition::{Dispose, Disposition};
-use tradepost::ledger::{Created, DUE_SHARDS, Document, Lane, Ledger, LedgerError, Provider, Row, Write};
+use tradepost::ledger::{Created, DUE_SHARDS, Document, Lane, Ledger, LedgerError, Provider, Row, SCHEMA, Write};
 use tradepost::link::Slot;
 use tradepost::subscription::{State, Subscription, SubscriptionKey};
 use tradepost::task::{Effect, Task};
@@ -115,6 +117,42 @@ async fn a_row_of_another_kind_is_damage_and_not_a_guess() -> anyhow::Result<()>
     ledger.create(one.clone()).await?;
     let read = ledger.get::<Slot>(&one.key()).await;
     assert!(matches!(&read, Err(error) if error.disposition() == Disposition::Page), "{read:?}");
+    Ok(())
+}
+
+/// While a deployment goes on, functions of the version before may meet rows of the new one: writing them again would drop
+/// what they do not know.
+#[tokio::test]
+async fn a_row_of_a_newer_version_is_left_alone() -> anyhow::Result<()> {
+    for (schema, reads) in [(None, true), (Some(SCHEMA), true), (Some(SCHEMA + 1), false)] {
+        let (dynamo, ledger) = empty().await?;
+        let one = subscription(1);
+        ledger.create(one.clone()).await?;
+        let key = one.key();
+        let update = dynamo.client().update_item().table_name("tradepost");
+        let update = update
+            .key("pk", AttributeValue::S(key.pk.clone()))
+            .key("sk", AttributeValue::S(key.sk.clone()))
+            .expression_attribute_names("#schema", "schema");
+        let update = match schema {
+            Some(schema) => update
+                .update_expression("SET #schema = :schema")
+                .expression_attribute_values(":schema", AttributeValue::N(schema.to_string())),
+            None => update.update_expression("REMOVE #schema"),
+        };
+        update.send().await?;
+        match ledger.get::<Subscription>(&key).await {
+            Ok(Some(row)) => {
+                anyhow::ensure!(reads && row.doc == one, "{schema:?}: {row:?}");
+                ledger.replace(&row, one.clone()).await?;
+            }
+            Err(error @ LedgerError::Newer { .. }) => {
+                anyhow::ensure!(!reads && error.disposition() == Disposition::Retry, "{schema:?}: {error}");
+                anyhow::ensure!(ledger.find(&key).await?.context("there")?.read::<Subscription>().is_err());
+            }
+            other => anyhow::bail!("{schema:?}: {other:?}"),
+        }
+    }
     Ok(())
 }
 

@@ -19,7 +19,7 @@ use tradepost::web::text::Message;
 use tradepost::web::waiting::{forgotten, place_kept, too_many_tokens};
 use tradepost::web::{App, Reply, Visit, genuine, oversized, told_path};
 
-use crate::marketplace::{ResolveError, resolve};
+use crate::marketplace::{ResolveError, reach, resolve};
 use crate::queue::WorkQueue;
 use crate::sns::Sns;
 
@@ -67,6 +67,10 @@ impl Landing {
             return self.app.reply(&visit, answer);
         }
         match (visit.path.trim_end_matches('/'), posted) {
+            ("/health", false) => {
+                let answer = self.app.health.answer(&self.app.ledger, reach(&self.metering), now).await;
+                self.app.reply(&visit, answer)
+            }
             ("/aws/landing", false) => self.app.reply(&visit, Answer::message(Message::OpenFromMarketplace)),
             ("/aws/landing", true) => {
                 let answer = self.arrive(request, &visit).await;

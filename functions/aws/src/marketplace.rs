@@ -4,9 +4,11 @@
 
 use aws_sdk_marketplaceagreement::types::{AgreementStatus, AgreementViewSummary, Filter};
 use aws_sdk_marketplaceentitlement::types::{EntitlementValue, GetEntitlementFilterName};
+use aws_sdk_marketplacemetering::operation::resolve_customer::ResolveCustomerError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use jiff::Timestamp;
+use tradepost::disposition::chain;
 use tradepost::entitlement::Entitlement;
 use tradepost::landing::Resolved;
 use tradepost::ledger::Provider;
@@ -15,6 +17,7 @@ use tradepost::marketplace::{
 };
 use tradepost::policy::{Notices, Policy};
 use tradepost::subscription::{EndReason, Subscription, SubscriptionKey};
+use tradepost::web::health::Reach;
 
 /// Pages of entitlements we are ready to read; a list without an end must not hold us for ever.
 const PAGES: usize = 400;
@@ -64,6 +67,32 @@ pub enum ResolveError {
     Refused(String),
 }
 
+fn unresolved(error: SdkError<ResolveCustomerError>) -> ResolveError {
+    match error.as_service_error().and_then(|inner| inner.meta().code()) {
+        Some("ExpiredTokenException") => ResolveError::Expired,
+        Some("InvalidTokenException" | "ValidationException") => ResolveError::Invalid,
+        code => match passing(&error, code) {
+            true => ResolveError::Unavailable(code.unwrap_or("no answer").to_owned()),
+            false => ResolveError::Refused(code.unwrap_or("unknown").to_owned()),
+        },
+    }
+}
+
+/// Whether AWS Marketplace answers us: it says of a token that is none that it is not valid. Changes nothing.
+pub async fn reach(client: &aws_sdk_marketplacemetering::Client) -> Reach {
+    match client.resolve_customer().registration_token("health").send().await.map_err(unresolved) {
+        Ok(_) | Err(ResolveError::Expired | ResolveError::Invalid | ResolveError::ProductUnknown(_)) => Reach::Answers,
+        Err(error @ ResolveError::Unavailable(_)) => {
+            tracing::warn!(error = %chain(&error), "AWS Marketplace does not answer");
+            Reach::Silent
+        }
+        Err(error @ ResolveError::Refused(_)) => {
+            tracing::error!(error = %chain(&error), "AWS Marketplace refuses us");
+            Reach::Refuses
+        }
+    }
+}
+
 /// Asks who stands behind a token. The token is never logged.
 pub async fn resolve(
     client: &aws_sdk_marketplacemetering::Client,
@@ -71,16 +100,7 @@ pub async fn resolve(
     token: &str,
     free_trial: bool,
 ) -> Result<Resolved, ResolveError> {
-    let answer = client.resolve_customer().registration_token(token).send().await.map_err(|error| {
-        match error.as_service_error().and_then(|inner| inner.meta().code()) {
-            Some("ExpiredTokenException") => ResolveError::Expired,
-            Some("InvalidTokenException" | "ValidationException") => ResolveError::Invalid,
-            code => match passing(&error, code) {
-                true => ResolveError::Unavailable(code.unwrap_or("no answer").to_owned()),
-                false => ResolveError::Refused(code.unwrap_or("unknown").to_owned()),
-            },
-        }
-    })?;
+    let answer = client.resolve_customer().registration_token(token).send().await.map_err(unresolved)?;
     let product = answer.product_code().unwrap_or_default().to_owned();
     let Some(listing) = policy.listing(Provider::Aws, &product) else {
         return Err(ResolveError::ProductUnknown(product));

@@ -27,7 +27,7 @@ use tradepost::web::{Reply, told_path};
 use crate::buyer::BuyerSignIn;
 use crate::config::{Secrets, Settings, random};
 use crate::landing::Landing;
-use crate::marketplace::AzureMarketplace;
+use crate::marketplace::{AzureMarketplace, reach};
 use crate::renewing::Clock;
 use crate::secret::Secret;
 use crate::webhook::webhook;
@@ -106,6 +106,11 @@ impl Handler {
             request.extensions_mut().insert(source);
         }
         let visit = app.visit(&request, now);
+        if matches!(*request.method(), Method::GET | Method::HEAD) && visit.path.trim_end_matches('/') == "/health" {
+            let reach = reach(&self.work.marketplace.fulfillment);
+            let answer = app.health.answer(&app.ledger, reach, now).await;
+            return app.reply(&visit, answer).response;
+        }
         let reply = match self.landing.answer(&self.work.marketplace.fulfillment, &request, &visit).await {
             Some(answer) => app.reply(&visit, answer),
             None => app.handle(&request, now).await,

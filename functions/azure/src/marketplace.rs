@@ -7,7 +7,7 @@
 //! leaves most out; what an operation asks that still waits is then read from the operation.
 
 use jiff::civil::Date;
-use tradepost::disposition::{Dispose, Disposition};
+use tradepost::disposition::{Dispose, Disposition, chain};
 use tradepost::entitlement::Entitlement;
 use tradepost::ledger::Provider;
 use tradepost::marketplace::{
@@ -16,14 +16,16 @@ use tradepost::marketplace::{
 };
 use tradepost::notice::{Notice, Subject, Word};
 use tradepost::subscription::{EndReason, Sign, Subscription, SubscriptionKey, Terms};
+use tradepost::web::health::Reach;
 
 use crate::fulfillment::Fulfillment;
 use crate::fulfillment::activation::Activation;
-use crate::fulfillment::error::FulfillmentError;
+use crate::fulfillment::error::{FulfillmentError, ResolveError};
 use crate::fulfillment::operation::{Action, Operation, OperationId, OperationStatus};
 use crate::fulfillment::subscription::{MarketplaceSubscription, SaasStatus, SubscriptionId};
 use crate::metering;
 use crate::notice::{account, terms, wanted};
+use crate::secret::Secret;
 
 /// The Microsoft marketplace.
 #[derive(Debug)]
@@ -49,6 +51,24 @@ fn id(key: &SubscriptionKey) -> Result<SubscriptionId, MarketplaceError> {
         SubscriptionKey::AwsLicence { .. } | SubscriptionKey::AwsLegacy { .. } => {
             Err(MarketplaceError::Refused("a purchase of another marketplace".to_owned()))
         }
+    }
+}
+
+/// Whether Microsoft answers us: it says of a landing token that is none that it is not valid, and of a stranger that it is
+/// a stranger. Changes nothing.
+pub async fn reach(fulfillment: &Fulfillment) -> Reach {
+    match fulfillment.resolve(&Secret::new("health".to_owned())).await {
+        Ok(_) | Err(ResolveError::NotAToken | ResolveError::NotValid) => Reach::Answers,
+        Err(ResolveError::Failed(error)) => match error.disposition() {
+            Disposition::Retry => {
+                tracing::warn!(error = %chain(&error), "Microsoft does not answer");
+                Reach::Silent
+            }
+            Disposition::Done | Disposition::Reject | Disposition::Page => {
+                tracing::error!(error = %chain(&error), "Microsoft refuses us");
+                Reach::Refuses
+            }
+        },
     }
 }
 

@@ -39,6 +39,14 @@ pub enum LedgerError {
         /// Why not.
         source: serde_dynamo::Error,
     },
+    /// A row that a newer version of Tradepost has written. Whatever is still running of this one must leave it alone.
+    #[error("the row {key} has schema {schema}, which is newer than this version of Tradepost")]
+    Newer {
+        /// The row's key.
+        key: String,
+        /// Its schema.
+        schema: u64,
+    },
     /// A document that cannot be written.
     #[error("a {kind} cannot be written")]
     Encode {
@@ -113,7 +121,8 @@ pub(super) fn existing(error: &SdkError<PutItemError>) -> Option<Item> {
 impl Dispose for LedgerError {
     fn disposition(&self) -> Disposition {
         match self {
-            Self::Conflict | Self::Unavailable(_) => Disposition::Retry,
+            // While a deployment goes on, the newer functions take over.
+            Self::Conflict | Self::Unavailable(_) | Self::Newer { .. } => Disposition::Retry,
             Self::Refused(_) | Self::Corrupt { .. } | Self::Decode { .. } | Self::Encode { .. } | Self::Build(_) => {
                 Disposition::Page
             }

@@ -135,11 +135,16 @@ pub struct Row<T> {
     pub doc: T,
 }
 
+/// The shape of the items this version writes. It grows only where a version before could do harm with what this one wrote
+/// (it would drop what it does not know when it writes the row again); a new field that may be missing needs no new number.
+pub const SCHEMA: u32 = 1;
+
 pub(super) fn encode<T: Document>(doc: &T, version: u64) -> Result<Item, LedgerError> {
     let key = doc.key();
     let mut item = key.attributes();
     item.insert("kind".to_owned(), AttributeValue::S(T::KIND.to_owned()));
     item.insert("version".to_owned(), AttributeValue::N(version.to_string()));
+    item.insert("schema".to_owned(), AttributeValue::N(SCHEMA.to_string()));
     let body = serde_dynamo::to_attribute_value(doc).map_err(|source| LedgerError::Encode { kind: T::KIND, source })?;
     item.insert("doc".to_owned(), body);
     if let Some((provider, at)) = doc.due() {
@@ -178,11 +183,16 @@ pub(super) fn decode<T: Document>(item: Item) -> Result<Row<T>, LedgerError> {
     if kind != T::KIND {
         return Err(corrupt("another kind than expected"));
     }
-    let version = item
-        .get("version")
-        .and_then(|value| value.as_n().ok())
-        .and_then(|number| number.parse().ok())
-        .ok_or_else(|| corrupt("no version"))?;
+    let number = |name: &str| item.get(name).and_then(|value| value.as_n().ok()).map(|text| text.parse::<u64>());
+    let version = number("version").and_then(Result::ok).ok_or_else(|| corrupt("no version"))?;
+    // The first items had none.
+    match number("schema") {
+        Some(Ok(schema)) if schema > u64::from(SCHEMA) => {
+            return Err(LedgerError::Newer { key: key.to_string(), schema });
+        }
+        Some(Err(_)) => return Err(corrupt("no schema")),
+        Some(Ok(_)) | None => {}
+    }
     let body = item.get("doc").cloned().ok_or_else(|| corrupt("no document"))?;
     let doc = serde_dynamo::from_attribute_value(body).map_err(|source| LedgerError::Decode {
         key: key.to_string(),

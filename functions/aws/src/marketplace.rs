@@ -67,7 +67,7 @@ pub enum ResolveError {
     Refused(String),
 }
 
-fn unresolved(error: SdkError<ResolveCustomerError>) -> ResolveError {
+fn unresolved(error: SdkError<ResolveCustomerError, HttpResponse>) -> ResolveError {
     match error.as_service_error().and_then(|inner| inner.meta().code()) {
         Some("ExpiredTokenException") => ResolveError::Expired,
         Some("InvalidTokenException" | "ValidationException") => ResolveError::Invalid,

@@ -24,8 +24,12 @@ mod link;
 mod messages;
 #[path = "decisions/order.rs"]
 mod order;
+#[path = "decisions/outcome.rs"]
+mod outcome;
 #[path = "decisions/rows.rs"]
 mod rows;
+#[path = "decisions/sealing.rs"]
+mod sealing;
 #[path = "decisions/subscription.rs"]
 mod subscription;
 #[path = "decisions/time.rs"]

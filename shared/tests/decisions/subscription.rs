@@ -272,6 +272,22 @@ fn an_expiry_is_looked_at_by_itself_but_never_before_a_deadline_of_an_ending() {
 }
 
 #[test]
+fn what_has_run_out_has_been_looked_at() {
+    let second = SignedDuration::from_secs(1);
+    let of = |expires| Entitlement { dimension: "d".to_owned(), value: "1".to_owned(), expires: Some(expires) };
+    let list = vec![of(t(NOW) - second), of(t(NOW)), of(t(NOW) + second), of(t(NOW) + second * 2)];
+    let active = subscription(licence(), State::Active { since: t(BEGAN) }).entitled(list);
+    for (now, next) in [
+        (t(NOW) - second * 2, Some(t(NOW) - second)), // not due yet
+        (t(NOW) - second, Some(t(NOW))),
+        (t(NOW), Some(t(NOW) + second)),
+        (t(NOW) + second * 2, None),
+    ] {
+        assert_eq!(active.reviewed(now).review.map(|review| review.not_before), next, "{now}");
+    }
+}
+
+#[test]
 fn keys_survive_their_text() {
     for key in [licence(), legacy(), azure()] {
         let text = key.to_string();

@@ -6,9 +6,14 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 use tradepost::event::Event;
 use tradepost::ledger::{Document, Row};
+use tradepost::link::connect::Place;
+use tradepost::link::history::LinkRecord;
+use tradepost::link::moving::{InForce, moved};
 use tradepost::link::{ActiveLink, EndedLink, Link, LinkState, Slot, UnlinkCause};
 use tradepost::message::{About, Message};
 use tradepost::notice::{Notice, Subject, Word};
+use tradepost::organization::{BillingFacts, Organization};
+use tradepost::person::Person;
 use tradepost::policy::Policy;
 use tradepost::settle::{Occasion, carried_on};
 use tradepost::subscription::{EndReason, Sign, State, Subscription, SubscriptionKey};
@@ -201,5 +206,53 @@ fn only_a_link_in_force_is_carried_on_and_only_to_a_purchase_without_one() {
         let own = own.map(row);
         let changes = carried_on(occasion, &row(old), &new, own.as_ref());
         assert_eq!(!changes.writes.is_empty(), carried, "{old:?} {own:?}");
+    }
+}
+
+#[test]
+fn a_link_moves_into_the_next_generation_of_the_other_organization() {
+    let policy = policy();
+    let occasion = Occasion { policy: &policy, now: at(5), cause: "move:1" };
+    let to =
+        Organization { id: "org-2".to_owned(), name: "Two".to_owned(), role: None, billing: BillingFacts::default() };
+    let mover = Person { issuer: "i".to_owned(), subject: "mover".to_owned(), email: None, name: None };
+    let known = Slot { organization: to.id.clone(), generation: 3, active: None, ended: Some(ended_before()) };
+    for (there, generation, came_after) in [(None, 1, None), (Some(known), 4, Some(ended_before()))] {
+        let mut world = waiting(policy.clone());
+        world.told(&told(Sign::Confirmed, 1), at(2));
+        let held = InForce {
+            slot: world.slot(),
+            link: world.all::<Link>().pop().unwrap(),
+            subscription: world.all::<Subscription>().pop().unwrap(),
+        };
+        if let Some(there) = &there {
+            world.put(there);
+        }
+        let slot = there.is_some().then(|| world.slot());
+        let place = Place { slot, gives_way: None, taken: false };
+        world.written(moved(occasion, &held, &place, &to, &mover, "link-2"));
+        // The slot that is looked at is the other organization's.
+        world.check();
+        let link = world.link(&key()).unwrap();
+        let before = &held.link.doc;
+        assert_eq!(
+            (link.id.as_str(), link.organization.as_str(), link.organization_name.as_str()),
+            ("link-2", "org-2", "Two")
+        );
+        assert_eq!((link.generation, &link.came_after), (generation, &came_after));
+        assert_eq!((&link.state, link.created_at), (&LinkState::Linked { since: at(5) }, at(5)));
+        assert_eq!((&link.person, &link.contact), (&mover.id(), &before.contact), "who moved it answers for it");
+        assert_eq!(world.slot().doc.ended, came_after);
+        let left = world.all::<Slot>().remove(0).doc;
+        assert_eq!(
+            (left.organization.as_str(), left.active, left.ended),
+            ("org-1", None, None),
+            "nothing is to be stopped"
+        );
+        let kept = |id: &str| world.rows::<LinkRecord>().into_iter().find(|one| one.link.id == id).unwrap().link;
+        let over = LinkState::Unlinked { at: at(5), cause: UnlinkCause::Moved { to: to.id.clone() } };
+        assert_eq!((kept("link-1").state, kept("link-2").state), (over, link.state));
+        assert_eq!(resumed(&world), usize::from(came_after.is_some()), "what had been stopped there is started again");
+        assert_eq!(world.stops(), vec![]);
     }
 }

@@ -25,7 +25,7 @@ use tradepost::link::{ActiveLink, Contact, Link, LinkState, Slot, UnlinkCause};
 use tradepost::notice::{Notice, Subject, Word};
 use tradepost::person::PersonId;
 use tradepost::policy::Policy;
-use tradepost::settle::Occasion;
+use tradepost::settle::{Changes, Occasion};
 use tradepost::subscription::{Sign, Subscription, SubscriptionKey};
 use tradepost::task::{Effect, Task};
 
@@ -240,6 +240,11 @@ impl World {
         self.apply(vec![Write::save(before.as_ref(), doc)]);
     }
 
+    /// A decision is written as it is.
+    pub fn written(&mut self, changes: Changes) {
+        self.apply(changes.writes);
+    }
+
     /// The marketplace has taken every answer.
     pub fn answers_given(&mut self) {
         let done = self.all::<Task>().into_iter().map(|row| Write::replace(&row, &row.doc.done())).collect();
@@ -277,7 +282,8 @@ impl World {
         }
     }
 
-    fn all<T: Document>(&self) -> Vec<Row<T>> {
+    /// Every row of a kind with its version.
+    pub fn all<T: Document>(&self) -> Vec<Row<T>> {
         self.items.values().filter(|item| is_a::<T>(item)).map(read).collect()
     }
 

@@ -7,7 +7,7 @@ use tradepost::agreement::Agreement;
 use tradepost::audit::AuditLine;
 use tradepost::deployment::Deployment;
 use tradepost::event::Event;
-use tradepost::ledger::{Document, Lane};
+use tradepost::ledger::{Document, Key, Lane};
 use tradepost::link::history::LinkRecord;
 use tradepost::link::{Link, RefusedLink, Slot};
 use tradepost::message::Message;
@@ -253,6 +253,9 @@ fn hours_of_usage_are_due_until_they_are_final_and_listed_where_money_is_in_ques
             format!("{key}; {expected}; until 2027-12-26T09:00")
         );
     }
+    let key_of = |sk: &str| Key::new("USAGE#aws|agmt-1|l-1", sk);
+    assert_eq!(Hour::begins(&key_of("HOUR#001795251600#d")).to_string(), NOW);
+    assert_eq!(Hour::begins(&key_of("METER#d")), jiff::Timestamp::MIN);
     // Microsoft's books can be compared with, once.
     let azure = with(&hour, json!({"subscription": AZURE, "stage": "accepted"}));
     let key = "USAGE#azure|guid-1 HOUR#001795251600#d";

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use tradepost::entitlement::Entitlement;
 use tradepost::policy::Policy;
+use tradepost::retry::LEASE;
 use tradepost::subscription::{EndReason, State, Subscription, SubscriptionKey, Terms};
 use tradepost::usage::Quantity;
 use tradepost::usage::hour::{Hour, Part, Stage};
@@ -145,6 +146,12 @@ fn an_hour_of_a_purchase_that_is_over() {
         ] {
             assert_eq!(Case::of(hour, state.clone()).fate(now), expected, "{} {hour} at {now}", state.name());
         }
+        // Usage at the very instant of the end is in time.
+        let mut sharp = state.clone();
+        if let State::Ended { at: end, .. } | State::Ending { since: end, .. } = &mut sharp {
+            *end = at("12:00");
+        }
+        assert_eq!(Case::of("12:00", sharp).fate("13:00"), "bills 3");
         // Once its last usage is sent, the hour of the end does not wait for itself.
         let last = Case { last: Some(ended), ..Case::of("12:00", state.clone()) };
         assert_eq!(last.fate("13:00"), "bills 3");
@@ -166,11 +173,23 @@ fn what_was_used_after_a_renewal_is_the_successors() {
         ] {
             assert_eq!(Case::of(hour, state.clone()).fate(now), expected, "{state:?} {hour} at {now}");
         }
+        let sharp = State::Superseded { at: at("13:00"), by: state_by(&state) };
+        assert_eq!(
+            Case::of("13:00", sharp.clone()).fate("14:00"),
+            "bills 3",
+            "at the very instant it is not yet theirs"
+        );
+        let last = Case { last: Some(at("13:00")), ..Case::of("13:00", sharp) };
+        assert_eq!(last.fate("13:30"), "bills 3");
         for (hour, expected) in [("13:00", moved), ("12:00", "bills 3")] {
             let last = Case { last: Some(at("12:30")), ..Case::of(hour, state.clone()) };
             assert_eq!(last.fate("13:00"), expected, "{state:?} {hour} with its last usage");
         }
     }
+}
+
+fn state_by(state: &State) -> Option<SubscriptionKey> {
+    if let State::Superseded { by, .. } = state { by.clone() } else { None }
 }
 
 #[test]
@@ -212,6 +231,7 @@ fn whole_units_go_to_aws_and_fractions_to_microsoft() {
         let (hour, meter) = case.sealed("11:05");
         assert_eq!((hour.billed(), meter.carried), (units(billed), units(left)), "{key} {carried} + {used}");
         let sent = hour.stage == Stage::Sealed;
+        assert_eq!((hour.attempts.tries, hour.attempts.not_before), (1, at("11:05") + LEASE), "it is sent at once");
         assert_eq!(sent, billed != "0", "an hour with nothing to bill is over at once");
         let sealed = hour.sealed.unwrap();
         assert_eq!((sealed.carried_in, sealed.carried_out), (units(carried), units(left)));
@@ -396,7 +416,31 @@ fn the_account_says_what_became_of_every_unit() {
     let mut account = Meter { carried: units("0.5"), ..meter };
     let moved = carry(&hour, &mut account, at("11:06"), "too old");
     assert_eq!((account.carried, account.terms[0].pending), (units("3.5"), Quantity::ZERO));
+    assert_eq!(moved.billed(), Quantity::ZERO, "it is worth something in the later hour only");
     assert_eq!((moved.stage, moved.sealed.unwrap().carried_out), (Stage::Moved, units("3")));
+}
+
+#[test]
+fn what_was_summed_before_a_term_had_a_name_is_the_first_terms() {
+    let (first, second) = (t("2026-12-01T00:00:00Z"), t("2027-01-01T00:00:00Z"));
+    let mut meter = Meter::of(&azure(), "session_hours");
+    let add =
+        |meter: &mut Meter, ends_at| meter.in_term(ends_at, |term| term.used = term.used.saturating_plus(units("1")));
+    let sums = |meter: &Meter| meter.terms.iter().map(|term| (term.ends_at, term.used)).collect::<Vec<_>>();
+    add(&mut meter, None);
+    assert_eq!(meter.known_as(None), None);
+    assert_eq!(sums(&meter), [(None, units("1"))]);
+    assert_eq!(meter.known_as(Some(first)), Some(first));
+    assert_eq!(sums(&meter), [(Some(first), units("1"))]);
+    // An hour that was sealed before is settled now.
+    add(&mut meter, None);
+    add(&mut meter, Some(second));
+    assert_eq!(sums(&meter), [(Some(first), units("2")), (Some(second), units("1"))]);
+    assert_eq!(meter.known_as(Some(second)), Some(second));
+    assert_eq!(meter.known_as(None), None);
+    add(&mut meter, None);
+    assert_eq!(sums(&meter), [(Some(first), units("3")), (Some(second), units("1"))], "names do not change");
+    assert_eq!((meter.used_in(Some(second)), meter.used_in(None)), (units("1"), Quantity::ZERO));
 }
 
 #[test]

@@ -10,16 +10,26 @@ mod change;
 mod deletion;
 #[path = "decisions/deployment.rs"]
 mod deployment;
+#[path = "decisions/effects.rs"]
+mod effects;
 #[path = "decisions/events.rs"]
 mod events;
 #[path = "decisions/judgement.rs"]
 mod judgement;
+#[path = "decisions/known.rs"]
+mod known;
 #[path = "decisions/link.rs"]
 mod link;
 #[path = "decisions/messages.rs"]
 mod messages;
 #[path = "decisions/order.rs"]
 mod order;
+#[path = "decisions/outcome.rs"]
+mod outcome;
+#[path = "decisions/rows.rs"]
+mod rows;
+#[path = "decisions/sealing.rs"]
+mod sealing;
 #[path = "decisions/subscription.rs"]
 mod subscription;
 #[path = "decisions/time.rs"]

@@ -181,7 +181,8 @@ pub(super) fn still_owed(answer: &Task) -> Changes {
     Changes { wake: wake.into_iter().collect(), ..Changes::default() }
 }
 
-/// The subscription after a sign, with what a contract entitles to, and what happened in words.
+/// The subscription after a sign, and what happened in words. With what a contract entitles to, which is asked for where it
+/// is confirmed or changes, that decides and not the sign.
 pub(crate) fn stepped(
     before: &Subscription,
     sign: &Sign,
@@ -190,7 +191,7 @@ pub(crate) fn stepped(
     now: Timestamp,
 ) -> (Subscription, String) {
     let (before, sign) = match entitlements {
-        Some(list) => contract_sign(before.entitled(list.to_vec()), sign, now),
+        Some(list) => contract_sign(before.entitled(list.to_vec()), now),
         None => (before.clone(), Some(sign.clone())),
     };
     let Some(sign) = sign else { return (before, "entitlements noted".to_owned()) };
@@ -208,7 +209,7 @@ pub(crate) fn stepped(
 }
 
 /// For a contract the entitlements decide: with any of them valid it is confirmed, with none it is not, or ending.
-fn contract_sign(subscription: Subscription, sign: &Sign, now: Timestamp) -> (Subscription, Option<Sign>) {
+fn contract_sign(subscription: Subscription, now: Timestamp) -> (Subscription, Option<Sign>) {
     let entitled = valid(&subscription.entitlements, now).next().is_some();
     match (&subscription.state, entitled) {
         (State::Active { .. } | State::Suspended { .. }, true) => (subscription, None),
@@ -219,9 +220,7 @@ fn contract_sign(subscription: Subscription, sign: &Sign, now: Timestamp) -> (Su
             let review = Some(Attempts::at(later(now, jiff::SignedDuration::from_mins(5))));
             (Subscription { review, ..subscription }, None)
         }
-        (_, false) => {
-            (subscription, (*sign != Sign::Confirmed && *sign != Sign::EntitlementsChanged).then(|| sign.clone()))
-        }
+        (_, false) => (subscription, None),
     }
 }
 

@@ -122,7 +122,7 @@ pub async fn move_link(hand: Hand<'_>, from: &str, to: &str, now: Timestamp) -> 
             return Ok(Moved::Refused { organization: target.clone(), reasons });
         }
         let cause = format!("move:{}", hand.fresh_id);
-        let changes = moved(Occasion { policy, now, cause: &cause }, &held, &place, target, hand);
+        let changes = moved(Occasion { policy, now, cause: &cause }, &held, &place, target, hand.person, hand.fresh_id);
         match ledger.transact(changes.writes).await {
             Ok(()) => return Ok(Moved::Done { wake: changes.wake }),
             Err(LedgerError::Conflict) => {}
@@ -132,19 +132,26 @@ pub async fn move_link(hand: Hand<'_>, from: &str, to: &str, now: Timestamp) -> 
     Err(LedgerError::Conflict.into())
 }
 
-/// The writes of a move. Pure.
-fn moved(occasion: Occasion<'_>, held: &InForce, place: &Place, to: &Organization, hand: Hand<'_>) -> Changes {
+/// The writes of a move by `person`, which makes the link `fresh_id`. Pure.
+pub fn moved(
+    occasion: Occasion<'_>,
+    held: &InForce,
+    place: &Place,
+    to: &Organization,
+    person: &Person,
+    fresh_id: &str,
+) -> Changes {
     let (now, before, subscription) = (occasion.now, &held.link.doc, &held.subscription.doc);
     let over = before.in_state(LinkState::Unlinked { at: now, cause: UnlinkCause::Moved { to: to.id.clone() } });
     let came_after = came_after(place, now);
     let link = Link {
-        id: hand.fresh_id.to_owned(),
+        id: fresh_id.to_owned(),
         organization: to.id.clone(),
         organization_name: to.name.clone(),
         generation: place.slot.as_ref().map_or(0, |row| row.doc.generation).saturating_add(1),
         slot_version: place.slot.as_ref().map_or(0, |row| row.version).saturating_add(1),
         state: LinkState::Linked { since: now },
-        person: hand.person.id(),
+        person: person.id(),
         came_after: came_after.clone(),
         created_at: now,
         ..before.clone()

@@ -112,6 +112,8 @@ mod tests {
             (Provider::Azure, "2026-10-31T10:00:00Z", "2026-11-01T10:00:00Z"),
         ] {
             assert_eq!(edge(provider, t(hour)), t(until), "{provider} {hour}");
+            assert_eq!(t(until).duration_since(last_call(provider, t(hour))), HOUR * 2, "time to send it");
+            assert_eq!(t(until).duration_since(last_try(provider, t(hour))).as_mins(), 20);
         }
     }
 
@@ -136,7 +138,9 @@ mod tests {
         assert_eq!(end("2026-12-31T00:00:00Z", "2026-11-30T05:00:00Z"), t("2026-12-01T00:00:00Z"));
         // The renewal has not been heard of.
         assert_eq!(end("2026-11-30T00:00:00Z", "2026-12-01T00:00:00Z"), t("2027-01-01T00:00:00Z"));
+        assert_eq!(end("2026-11-30T00:00:00Z", "2027-01-01T00:00:00Z"), t("2027-02-01T00:00:00Z"), "the next begins");
         // It has been heard of, and the hour is of the term before.
+        assert_eq!(end("2026-11-30T00:00:00Z", "2026-11-01T00:00:00Z"), t("2026-12-01T00:00:00Z"), "or this one");
         assert_eq!(end("2026-11-30T00:00:00Z", "2026-10-31T23:00:00Z"), t("2026-11-01T00:00:00Z"));
         // Reckoned from the anchor each time, so that a short month shortens no later term.
         assert_eq!(end("2026-01-30T00:00:00Z", "2026-03-05T00:00:00Z"), t("2026-03-31T00:00:00Z"));

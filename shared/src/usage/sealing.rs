@@ -107,7 +107,6 @@ pub fn fate(counted: Counted<'_>, now: Timestamp) -> Fate {
             return Fate::Wait("its last usage is sent with the end");
         }
         match (too_old, before_it_began) {
-            (true, _) if hour.hour == last => lost(counted, Stage::Expired, "too old before it was sent", now),
             (true, _) | (_, true) if hour.hour < last && now < edge(provider, last) => Fate::Move(Onto::Last(last)),
             (true, _) => lost(counted, Stage::Expired, "too old before it was sent", now),
             (false, _) => sealed(counted, now),

@@ -5,6 +5,7 @@ use tradepost::control_plane::{StopReason, VendorDeployment, VendorState};
 use tradepost::deployment::{Deployment, DeploymentState, Stop};
 use tradepost::ending::{concerned, confirmed_stop};
 use tradepost::ledger::{Document, Provider};
+use tradepost::policy::Trials;
 use tradepost::retry::Attempts;
 use tradepost::task::{Effect, Task};
 
@@ -78,6 +79,25 @@ fn running_ones_stop_trials_go_on_and_stopped_ones_are_adopted() {
         ("stopped, nobody knows since when", listed(Stopped, None, None), stopping()),
     ] {
         assert_eq!(judged(&listed).state, expected, "{name}");
+    }
+}
+
+#[test]
+fn a_policy_may_leave_trials_alone_for_good_and_only_those_that_go_on() {
+    let mut policy = policy();
+    policy.end.trials = Trials::LeftAlone;
+    let effect = Effect::StopOrganization { ended_at: t(ENDED), page: None };
+    let task = Task::new(Provider::Aws, "org-1", 3, effect, "eb:1", t(ENDED));
+    for (ends, left_alone) in [
+        (Some(t("2026-12-01T00:00:00Z")), true),
+        (Some(t(NOW) + MILLI), true),
+        (Some(t(NOW)), false),
+        (Some(t(BEFORE)), false),
+        (None, false),
+    ] {
+        let row = concerned(&policy, &task, t(ENDED), &listed(VendorState::Running, ends, None), t(NOW));
+        let released = matches!(row.state, DeploymentState::Released { .. });
+        assert_eq!((released, row.state == stopping()), (left_alone, !left_alone), "{ends:?}");
     }
 }
 

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use tradepost::link::{Candidate, Contact, Link, LinkState, Refusal, refusals};
+use tradepost::ledger::Document;
+use tradepost::link::{Candidate, Contact, Link, LinkState, Refusal, UnlinkCause, refusals};
 use tradepost::organization::{BillingFacts, Organization, Role};
 use tradepost::person::PersonId;
 use tradepost::policy::{Policy, RefusalRule};
+use tradepost::retry::Attempts;
 use tradepost::subscription::{EndReason, FINAL_USAGE, State, SubscriptionKey};
 use tradepost::web::text::english::ENGLISH;
 
@@ -240,5 +242,37 @@ fn a_contact_is_an_address_and_nothing_else() {
         let parsed = Contact::parse(text);
         assert_eq!(parsed.as_ref().map(Contact::as_str), good.then(|| text.trim()), "{text:?}");
         assert!(!format!("{parsed:?}").contains("example"), "Debug shows no address");
+    }
+}
+
+#[test]
+fn states_and_causes_are_named_as_they_are_stored() {
+    let at = t(NOW);
+    let by = SubscriptionKey::Azure { id: "g2".to_owned() };
+    for cause in [
+        UnlinkCause::SubscriptionEnded,
+        UnlinkCause::PurchaseFailed,
+        UnlinkCause::ReplacedByAnother,
+        UnlinkCause::CarriedOn { by },
+        UnlinkCause::Moved { to: "org-2".to_owned() },
+        UnlinkCause::TakenOff,
+    ] {
+        let state = LinkState::Unlinked { at, cause: cause.clone() };
+        let stored = serde_json::to_value(&state).unwrap();
+        assert_eq!((&stored["cause"], &stored["state"]), (&cause.code().into(), &state.name().into()));
+    }
+    for state in [LinkState::Syncing, LinkState::Linked { since: at }] {
+        assert_eq!(serde_json::to_value(&state).unwrap()["state"], state.name());
+    }
+}
+
+#[test]
+fn only_a_link_that_waits_for_its_confirmation_can_miss_it() {
+    let syncing = Link { state: LinkState::Syncing, confirm_by: Some(Attempts::at(t(NOW))), ..link_of("org-1") };
+    assert_eq!(syncing.in_state(LinkState::Syncing).due(), syncing.due());
+    assert!(syncing.due().is_some());
+    let over = LinkState::Unlinked { at: t(NOW), cause: UnlinkCause::TakenOff };
+    for state in [LinkState::Linked { since: t(NOW) }, over] {
+        assert_eq!(syncing.in_state(state.clone()).due(), None, "{}", state.name());
     }
 }

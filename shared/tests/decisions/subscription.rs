@@ -272,6 +272,22 @@ fn an_expiry_is_looked_at_by_itself_but_never_before_a_deadline_of_an_ending() {
 }
 
 #[test]
+fn what_has_run_out_has_been_looked_at() {
+    let second = SignedDuration::from_secs(1);
+    let of = |expires| Entitlement { dimension: "d".to_owned(), value: "1".to_owned(), expires: Some(expires) };
+    let list = vec![of(t(NOW) - second), of(t(NOW)), of(t(NOW) + second), of(t(NOW) + second * 2)];
+    let active = subscription(licence(), State::Active { since: t(BEGAN) }).entitled(list);
+    for (now, next) in [
+        (t(NOW) - second * 2, Some(t(NOW) - second)), // not due yet
+        (t(NOW) - second, Some(t(NOW))),
+        (t(NOW), Some(t(NOW) + second)),
+        (t(NOW) + second * 2, None),
+    ] {
+        assert_eq!(active.reviewed(now).review.map(|review| review.not_before), next, "{now}");
+    }
+}
+
+#[test]
 fn keys_survive_their_text() {
     for key in [licence(), legacy(), azure()] {
         let text = key.to_string();
@@ -279,5 +295,126 @@ fn keys_survive_their_text() {
     }
     for bad in ["", "aws", "aws|a", "gcp|a|b", "azure|a|b", "azure"] {
         assert!(SubscriptionKey::try_from(bad.to_owned()).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn what_is_told_again_is_no_news() {
+    for (state, sign) in [
+        (State::Active { since: t(LAST) }, Sign::Confirmed),
+        (State::Active { since: t(LAST) }, Sign::Reinstated),
+        (State::Suspended { since: t(LAST) }, Sign::Suspended),
+        (State::Ending { since: t(LAST), deadline: t(LAST) + FINAL_USAGE }, Sign::Ending),
+    ] {
+        let before = subscription(licence(), state.clone());
+        for at in [Some(t(LAST)), None] {
+            assert!(matches!(before.after(&sign, at, t(NOW)), Step::Stay(_)), "{} {sign:?} {at:?}", state.name());
+        }
+        assert_eq!(before.after(&sign, Some(t(NEWER)), t(NOW)), Step::Move(state, 1), "the newest to say so counts");
+    }
+}
+
+#[test]
+fn a_confirmation_newer_than_the_last_sign_counts_after_an_end_that_only_a_deadline_told() {
+    let before_the_end = "2026-11-20T09:30:00Z";
+    let at = t("2026-11-20T10:00:00Z");
+    let over = |reason| subscription(legacy(), State::Ended { at, reason });
+    for (confirmed, opens) in [(OLDER, false), (LAST, false), (NEWER, true), (before_the_end, true)] {
+        let next = over(EndReason::DeadlinePassed).after(&Sign::Confirmed, Some(t(confirmed)), t(NOW));
+        let expected = Step::Move(State::Active { since: t(confirmed) }, 2);
+        assert_eq!(next == expected, opens, "{confirmed}: {next:?}");
+        for reason in [EndReason::Cancelled, EndReason::Expired, EndReason::Terminated] {
+            let next = over(reason).after(&Sign::Confirmed, Some(t(confirmed)), t(NOW));
+            assert!(
+                matches!(next, Step::Stay(_)),
+                "the marketplace itself gave the end's time: {reason:?} {confirmed}"
+            );
+        }
+    }
+    let silent = Subscription { last_sign_at: None, ..over(EndReason::DeadlinePassed) };
+    assert!(matches!(silent.after(&Sign::Confirmed, Some(t(OLDER)), t(NOW)), Step::Move(_, 2)));
+}
+
+#[test]
+fn only_a_confirmation_remembered_after_the_end_makes_a_landing_a_purchase_in_force() {
+    let ended = subscription(legacy(), State::Ended { at: t(LAST), reason: EndReason::Cancelled });
+    for (remembered, reopened) in
+        [(OLDER, State::Announced), (LAST, State::Announced), (NEWER, State::Active { since: t(NEWER) })]
+    {
+        let known = Subscription { unproven_confirmation: Some(t(remembered)), ..ended.clone() };
+        assert_eq!(known.reopened_by_landing(t(NOW)), Some(reopened), "{remembered}");
+    }
+}
+
+#[test]
+fn a_purchase_opened_by_a_landing_is_not_ended_by_the_end_before_it() {
+    let ended = subscription(legacy(), State::Ended { at: t(NEWER), reason: EndReason::Cancelled });
+    let opened = ended.moved(State::Announced, 2, None);
+    assert_eq!(opened.last_sign_at, Some(t(NEWER) + SignedDuration::from_millis(1)));
+    for late in [LAST, NEWER] {
+        assert_eq!(told(&opened, &Sign::Ended(EndReason::Cancelled), Some(t(late)), t(NOW)), opened, "{late}");
+    }
+    // A sign that is newer than the end stays the newest.
+    let signed = Subscription { last_sign_at: Some(t(NOW)), ..ended.clone() };
+    assert_eq!(signed.moved(State::Announced, 2, None).last_sign_at, Some(t(NOW)));
+    // Within one purchase nothing but a sign moves the marketplace's clock.
+    assert_eq!(ended.moved(ended.state.clone(), 1, None).last_sign_at, Some(t(LAST)));
+}
+
+#[test]
+fn a_purchase_is_in_force_since_its_first_confirmation() {
+    let announced = subscription(legacy(), State::Announced);
+    assert_eq!(announced.in_force_since, None);
+    let active = told(&announced, &Sign::Confirmed, Some(t(LAST)), t(NOW));
+    assert_eq!(active.in_force_since, Some(t(LAST)));
+    let mut now = t(LAST);
+    let mut found = active;
+    for sign in [Sign::Suspended, Sign::Reinstated, Sign::Ending, Sign::Confirmed] {
+        now += SignedDuration::from_mins(1);
+        found = told(&found, &sign, Some(now), now);
+        assert_eq!(found.in_force_since, Some(t(LAST)), "after {sign:?} it is the same purchase");
+    }
+    let ended = told(&found, &Sign::Ended(EndReason::Cancelled), Some(now), now);
+    assert_eq!(ended.in_force_since, Some(t(LAST)));
+    let next = now + SignedDuration::from_mins(1);
+    assert_eq!(told(&ended, &Sign::Confirmed, Some(next), next).in_force_since, Some(next));
+    assert_eq!(ended.moved(State::Announced, 2, None).in_force_since, None, "not paid yet");
+}
+
+#[test]
+fn what_the_marketplace_lists_no_more_is_remembered_with_its_expiry() {
+    let of = |dimension: &str, expires: Option<&str>| Entitlement {
+        dimension: dimension.to_owned(),
+        value: "1".to_owned(),
+        expires: expires.map(t),
+    };
+    let (a, b) = (of("a", Some(LAST)), of("b", Some(LAST)));
+    let before = subscription(licence(), State::Active { since: t(BEGAN) }).entitled(vec![a.clone(), b.clone()]);
+    assert_eq!(before.lapsed, vec![]);
+    // The same dimension until another day is another entitlement; another value until the same day is not.
+    let (renewed, raised) = (of("a", Some(NEWER)), Entitlement { value: "2".to_owned(), ..b.clone() });
+    let after = before.entitled(vec![renewed.clone(), raised.clone()]);
+    assert_eq!((&after.entitlements, &after.lapsed), (&vec![renewed.clone(), raised.clone()], &vec![a.clone()]));
+    let gone = after.entitled(vec![]);
+    assert_eq!(gone.lapsed, vec![a.clone(), renewed, raised]);
+    // What is listed once more has not lapsed.
+    assert!(!gone.entitled(vec![a.clone()]).lapsed.contains(&a));
+    // What never runs out cannot have lapsed.
+    let endless = subscription(licence(), State::Announced).entitled(vec![of("c", None)]);
+    assert_eq!(endless.entitled(vec![]).lapsed, vec![]);
+    // As many as a few years need, the newest of them.
+    let mut many = subscription(licence(), State::Announced);
+    for number in 0..30 {
+        many = many.entitled(vec![of(&format!("d{number:02}"), Some(LAST))]);
+    }
+    let kept: Vec<&str> = many.lapsed.iter().map(|lapsed| lapsed.dimension.as_str()).collect();
+    assert_eq!((kept.len(), kept.first(), kept.last()), (20, Some(&"d09"), Some(&"d28")));
+}
+
+#[test]
+fn states_are_named_as_they_are_stored() {
+    for (state, live) in all_states().into_iter().zip([false, true, true, false, false, false, false]) {
+        assert_eq!(serde_json::to_value(&state).unwrap()["state"], state.name());
+        assert_eq!(state.is_live(), live, "{}", state.name());
     }
 }

@@ -16,15 +16,16 @@ use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
 use jiff::Timestamp;
 use tradepost::agreement::{Agreement, agreement_partition};
 use tradepost::audit::AuditLine;
+use tradepost::entitlement::Entitlement;
 use tradepost::event::Event;
 use tradepost::home::Home;
 use tradepost::ledger::{Document, Key, Ledger, Row, Write};
 use tradepost::lifecycle::{Known, answer_key, decide};
-use tradepost::link::{ActiveLink, Contact, Link, LinkState, Slot};
+use tradepost::link::{ActiveLink, Contact, Link, LinkState, Slot, UnlinkCause};
 use tradepost::notice::{Notice, Subject, Word};
 use tradepost::person::PersonId;
 use tradepost::policy::Policy;
-use tradepost::settle::Occasion;
+use tradepost::settle::{Changes, Occasion};
 use tradepost::subscription::{Sign, Subscription, SubscriptionKey};
 use tradepost::task::{Effect, Task};
 
@@ -72,6 +73,8 @@ pub struct World {
     notices: u32,
     /// What the last notice woke.
     pub woken: Vec<Key>,
+    /// What the marketplace says that a contract entitles to; none for what is no contract.
+    pub entitlements: Option<Vec<Entitlement>>,
 }
 
 impl World {
@@ -79,7 +82,15 @@ impl World {
         // One client a thread: building it costs far more than a decision.
         thread_local!(static TAPPED: (Tap, Ledger) = tapped());
         let (tap, ledger) = TAPPED.with(Clone::clone);
-        Self { policy: super::policy(), tap, ledger, items: BTreeMap::new(), notices: 0, woken: Vec::new() }
+        Self {
+            policy: super::policy(),
+            tap,
+            ledger,
+            items: BTreeMap::new(),
+            notices: 0,
+            woken: Vec::new(),
+            entitlements: None,
+        }
     }
 
     /// A buyer's landing: makes the row where there is none, keeps it where there is.
@@ -132,8 +143,8 @@ impl World {
         let before = continues.map(|agreement| self.home(&agreement_partition(&agreement)));
         let known = Known {
             before,
-            slot: None,
-            entitlements: None,
+            slot: home.links.iter().any(|row| has_failed(&row.doc)).then(|| self.slot()),
+            entitlements: self.entitlements.clone(),
             answer: answer_key(notice).and_then(|key| self.items.get(&key)).map(|item| read::<Task>(item).doc),
         };
         let policy = self.policy.clone();
@@ -213,6 +224,27 @@ impl World {
         count
     }
 
+    /// Every effect that was ever to be done.
+    pub fn effects(&self) -> Vec<Effect> {
+        self.all::<Task>().into_iter().map(|row| row.doc.effect).collect()
+    }
+
+    /// Every row of a kind.
+    pub fn rows<T: Document>(&self) -> Vec<T> {
+        self.all().into_iter().map(|row| row.doc).collect()
+    }
+
+    /// Somebody else writes a row, whatever it was before.
+    pub fn put<T: Document>(&mut self, doc: &T) {
+        let before = self.items.get(&doc.key()).map(read::<T>);
+        self.apply(vec![Write::save(before.as_ref(), doc)]);
+    }
+
+    /// A decision is written as it is.
+    pub fn written(&mut self, changes: Changes) {
+        self.apply(changes.writes);
+    }
+
     /// The marketplace has taken every answer.
     pub fn answers_given(&mut self) {
         let done = self.all::<Task>().into_iter().map(|row| Write::replace(&row, &row.doc.done())).collect();
@@ -250,7 +282,8 @@ impl World {
         }
     }
 
-    fn all<T: Document>(&self) -> Vec<Row<T>> {
+    /// Every row of a kind with its version.
+    pub fn all<T: Document>(&self) -> Vec<Row<T>> {
         self.items.values().filter(|item| is_a::<T>(item)).map(read).collect()
     }
 
@@ -312,6 +345,11 @@ impl World {
         }
         panic!("a write this world does not know: {item:?}")
     }
+}
+
+/// Whether it would take its place again.
+fn has_failed(link: &Link) -> bool {
+    matches!(link.state, LinkState::Unlinked { cause: UnlinkCause::PurchaseFailed, .. })
 }
 
 fn continued(home: &Home) -> Option<String> {

@@ -50,8 +50,10 @@ impl Stop {
     pub fn warned(self, now: Timestamp) -> Self {
         let promised = self.keep_until.duration_since(self.warn_at);
         let late = self.keep_until.duration_since(now).saturating_mul(2) < promised;
-        let keep_until = if late { self.keep_until.max(later(now, promised)) } else { self.keep_until };
-        Self { warned: true, keep_until, ..self }
+        if !late {
+            return Self { warned: true, ..self };
+        }
+        Self { warned: true, warn_at: now, keep_until: later(now, promised), ..self }
     }
 }
 

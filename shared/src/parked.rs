@@ -14,12 +14,12 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::audit::AuditLine;
-use crate::deployment::{Deployment, DeploymentState, Stop};
+use crate::deployment::Deployment;
 use crate::event::{Event, EventState};
 use crate::ledger::{Cursor, Document, Found, Key, LISTING_SHARDS, Ledger, LedgerError, Provider, Row, Write};
 use crate::message::{Message, MessageState};
 use crate::notice::{NoticeState, RawNotice};
-use crate::retry::{Attempts, DISMISSED, Dismissed, later};
+use crate::retry::{Attempts, DISMISSED, Dismissed};
 use crate::task::{Effect, Task, TaskState};
 use crate::usage::ending::{FinalState, FinalUsage};
 
@@ -241,7 +241,7 @@ impl Parked {
                 Write::replace(row, &RawNotice { state: NoticeState::Received, attempts, ..row.doc.clone() })
             }
             Self::Task(row) => Write::replace(row, &task_again(&row.doc, attempts, now)),
-            Self::Deployment(row) => Write::replace(row, &deployment_again(&row.doc, attempts, now)),
+            Self::Deployment(row) => Write::replace(row, &Deployment { attempts, parked: false, ..row.doc.clone() }),
             // The waits of an event go by its tries: it gets all of them anew.
             Self::Event(row) => {
                 let attempts = Attempts::at(now);
@@ -291,25 +291,6 @@ fn task_again(task: &Task, attempts: Attempts, now: Timestamp) -> Task {
         | Effect::Acknowledge { .. } => task.created_at,
     };
     Task { status: TaskState::Open, attempts, created_at, ..task.clone() }
-}
-
-/// A deployment to be seen to once more. One whose last warning never went out is kept for as long as the warning runs
-/// ahead, from now on.
-fn deployment_again(deployment: &Deployment, attempts: Attempts, now: Timestamp) -> Deployment {
-    let state = match &deployment.state {
-        DeploymentState::Stopped(stop) if !stop.warned => {
-            let ahead = stop.keep_until.duration_since(stop.warn_at);
-            DeploymentState::Stopped(Stop { keep_until: stop.keep_until.max(later(now, ahead)), ..stop.clone() })
-        }
-        DeploymentState::Stopped(_)
-        | DeploymentState::Running { .. }
-        | DeploymentState::Stopping { .. }
-        | DeploymentState::Deleting(_)
-        | DeploymentState::Deleted { .. }
-        | DeploymentState::Resuming
-        | DeploymentState::Released { .. } => deployment.state.clone(),
-    };
-    Deployment { state, attempts, parked: false, ..deployment.clone() }
 }
 
 /// The row of that name; none if there is none that waits for an operator or was dismissed by one. One GetItem.
@@ -491,38 +472,6 @@ mod tests {
         for wrong in ["", "notice", "notice.4", "none.0", "notice.0.x.a b", "notice.0.1", &other] {
             assert!(Place::parse(wrong, false).is_none(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn who_was_never_warned_is_kept_for_the_whole_warning() {
-        let stop = Stop {
-            since: t("2026-11-01T00:00:00Z"),
-            vendor_since: t("2026-11-01T00:00:00Z"),
-            adopted: false,
-            warn_at: t("2026-11-03T00:00:00Z"),
-            keep_until: t("2026-11-04T00:00:00Z"),
-            warned: false,
-        };
-        let now = t("2026-11-21T09:00:00Z");
-        let deployment = Deployment {
-            organization: "o".to_owned(),
-            id: "d".to_owned(),
-            name: "d".to_owned(),
-            provider: Provider::Aws,
-            generation: 1,
-            ended_at: stop.since,
-            state: DeploymentState::Stopped(stop.clone()),
-            attempts: Attempts { tries: 9, refused: 8, ..Attempts::at(now) },
-            held: None,
-            parked: true,
-        };
-        let again = deployment_again(&deployment, deployment.attempts.again(now), now);
-        let DeploymentState::Stopped(kept) = &again.state else { panic!("{again:?}") };
-        assert_eq!(kept.keep_until, t("2026-11-22T09:00:00Z"));
-        assert_eq!((again.parked, again.attempts.tries, again.attempts.refused), (false, 9, 0));
-        // Warned long ago, it is due; its deletion goes through every check.
-        let warned = Deployment { state: DeploymentState::Stopped(Stop { warned: true, ..stop }), ..deployment };
-        assert_eq!(deployment_again(&warned, Attempts::at(now), now).state, warned.state);
     }
 
     #[test]

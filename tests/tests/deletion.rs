@@ -11,9 +11,17 @@ use tradepost_local::connector::Fault;
 const ORG: &str = "org-clean";
 const PROD: &str = "dep-clean-orders-prod";
 const THREE_DAYS: SignedDuration = SignedDuration::from_hours(72);
+/// Just after the last warning is due.
+const WARNED: SignedDuration = SignedDuration::from_hours(49);
 
-/// One sweep at exactly `at`, with everybody's clock there.
+/// One sweep at exactly `at`, with everybody's clock there. The sweeper has been there a day before as well, so that the last
+/// warning went out in time: a late one would put deletions off.
 async fn sweep_at(world: &World, at: Timestamp, rails: &Rails) -> anyhow::Result<Report> {
+    let day_before = at - SignedDuration::from_hours(24);
+    if world.now() < day_before {
+        world.stack.clock.advance_to(day_before);
+        world.stack.work.sweep(&json!({}), &Rails::new(false, 0), Timestamp::MAX, || day_before).await?;
+    }
     world.stack.clock.advance_to(at);
     Ok(world.stack.work.sweep(&json!({}), rails, Timestamp::MAX, || at).await?)
 }
@@ -60,6 +68,7 @@ async fn linked_again_a_second_before_keeps_everything() -> anyhow::Result<()> {
     let world = World::new().await?;
     let (_, since) = stopped(&world).await?;
     let again = world.buy().await?;
+    sweep_at(&world, since + WARNED, &Rails::new(true, 100)).await?;
     world.stack.clock.advance_to(since + THREE_DAYS - SignedDuration::from_secs(100));
     world.stack.settle().await?;
     let mut browser = world.fresh_landing(&again, "clean").await?;
@@ -159,7 +168,6 @@ async fn cap_kill_switch_and_dry_run_hold() -> anyhow::Result<()> {
     let world = World::new().await?;
     let (_, since) = stopped(&world).await?;
     let ripe = since + THREE_DAYS + SignedDuration::from_secs(90);
-    world.stack.clock.advance_to(ripe);
     sweep_at(&world, ripe, &Rails::new(false, 100)).await?;
     assert_eq!(left(&world).await?, 3, "deleted though switched off");
     let dry =
@@ -209,6 +217,7 @@ async fn a_relink_voids_an_attempt_that_was_not_sent() -> anyhow::Result<()> {
     let (_, since) = stopped(&world).await?;
     let again = world.buy().await?;
     let ripe = since + THREE_DAYS + SignedDuration::from_secs(100);
+    sweep_at(&world, since + WARNED, &Rails::new(true, 100)).await?;
     world.stack.clock.advance_to(ripe);
     // The attempt is written, then the process dies: the delete call is never sent.
     world.stack.dynamo.wire().inject(|call| {

@@ -25,7 +25,13 @@ const PROD: &str = "dep-clean-orders-prod";
 const TRIAL: &str = "dep-clean-trial-sandbox";
 const THREE_DAYS: SignedDuration = SignedDuration::from_hours(72);
 
+/// One sweep at exactly `at`. The sweeper has been there a day before as well, in time for the last warning.
 async fn sweep_at(world: &World, at: Timestamp, rails: &Rails) -> anyhow::Result<Report> {
+    let day_before = at - SignedDuration::from_hours(24);
+    if world.now() < day_before {
+        world.stack.clock.advance_to(day_before);
+        world.stack.work.sweep(&json!({}), &Rails::new(false, 0), Timestamp::MAX, || day_before).await?;
+    }
     world.stack.clock.advance_to(at);
     Ok(world.stack.work.sweep(&json!({}), rails, Timestamp::MAX, || at).await?)
 }

@@ -257,6 +257,8 @@ fn a_warning_that_goes_out_late_puts_the_deletion_off() {
         let warned = stop.clone().warned(stop.warn_at + late_by);
         assert!(warned.warned);
         assert_eq!(warned.keep_until, expected, "{late_by:?}");
-        assert_eq!((warned.since, warned.warn_at), (stop.since, stop.warn_at));
+        assert_eq!(warned.keep_until - warned.warn_at, DAY, "{late_by:?}");
+        assert_eq!(warned.since, stop.since);
+        assert_eq!(warned.clone().warned(warned.warn_at), warned, "once is enough");
     }
 }

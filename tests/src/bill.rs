@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use tradepost::entitlement::Entitlement;
 use tradepost::ledger::Provider;
 use tradepost::marketplace::{Booked, Marketplace, MarketplaceError, MeterError, Metered, Standing, UsageRecord};
-use tradepost::subscription::{Subscription, SubscriptionKey};
+use tradepost::subscription::{Subscription, SubscriptionKey, Terms};
 use tradepost::usage::Quantity;
 
 /// What goes wrong with one call.
@@ -50,6 +50,7 @@ struct Inner {
     calls: usize,
     bad: Vec<String>,
     unknown_dimensions: Vec<String>,
+    terms: Option<Terms>,
 }
 
 /// A marketplace's bill.
@@ -74,6 +75,7 @@ impl Bill {
             calls: 0,
             bad: Vec::new(),
             unknown_dimensions: Vec::new(),
+            terms: None,
         }))
     }
 
@@ -119,6 +121,11 @@ impl Bill {
         let inner = self.inner();
         let theirs = inner.billed.iter().filter(|((one, name, _), _)| one == key && name == dimension);
         theirs.map(|((_, _, hour), (quantity, _))| (*hour, *quantity)).collect()
+    }
+
+    /// What the marketplace tells of every purchase's plan and term from now on.
+    pub fn tells(&self, terms: Terms) {
+        self.inner().terms = Some(terms);
     }
 
     /// The listing lacks these dimensions from now on.
@@ -229,6 +236,10 @@ impl Marketplace for Bill {
 
     async fn standing(&self, _: &Subscription) -> Result<Standing, MarketplaceError> {
         Ok(Standing::Unknown)
+    }
+
+    async fn terms(&self, _: &Subscription) -> Result<Option<Terms>, MarketplaceError> {
+        Ok(self.inner().terms.clone())
     }
 
     async fn books(&self, day: Date) -> Result<Option<Vec<Booked>>, MarketplaceError> {

@@ -291,3 +291,77 @@ fn size(record: &UsageRecord) -> usize {
 fn number(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::marketplace::Allocation;
+    use crate::usage::Quantity;
+
+    /// A record with so many sets of tags, of `longest` characters each.
+    fn sent(sets: usize, longest: usize) -> Sent {
+        let subscription = SubscriptionKey::AwsLicence { agreement: "agmt-1".to_owned(), licence: "l-1".to_owned() };
+        let row = Row { version: 1, doc: Hour::open(&subscription, "p", "gb", Timestamp::UNIX_EPOCH, "org-1") };
+        let tags = |set: usize| BTreeMap::from([("k".repeat(longest), format!("{set:0longest$}"))]);
+        let allocation = |set| Allocation { quantity: Quantity::from_micros(1_000_000), tags: tags(set) };
+        let record = UsageRecord {
+            subscription,
+            product: "p".to_owned(),
+            account: "210987654321".to_owned(),
+            licence_arn: Some("arn:aws:license-manager::294406891311:license:l-abcdef0123456789".to_owned()),
+            plan: None,
+            dimension: "gigabytes_processed".to_owned(),
+            at: Timestamp::UNIX_EPOCH,
+            quantity: Quantity::from_micros(2_147_483_647_000_000),
+            allocations: (0..sets).map(allocation).collect(),
+        };
+        Sent { row, record, fresh: true }
+    }
+
+    /// The record as the SDK writes it (AWS Marketplace Metering API reference, UsageRecord).
+    fn on_the_wire(record: &UsageRecord) -> usize {
+        let tags = |tags: &BTreeMap<String, String>| -> Value {
+            tags.iter().map(|(key, value)| json!({"Key": key, "Value": value})).collect()
+        };
+        let allocations: Vec<Value> = record
+            .allocations
+            .iter()
+            .map(|one| json!({"AllocatedUsageQuantity": 2_147_483_647, "Tags": tags(&one.tags)}))
+            .collect();
+        let body = json!({
+            "Timestamp": 1_795_255_200, "CustomerIdentifier": "", "CustomerAWSAccountId": record.account,
+            "LicenseArn": record.licence_arn, "Dimension": record.dimension, "Quantity": 2_147_483_647,
+            "UsageAllocations": allocations,
+        });
+        body.to_string().len() + 1
+    }
+
+    #[test]
+    fn a_call_holds_as_many_records_as_fit_by_number_and_by_bytes() {
+        for (sets, longest, calls) in [(0, 1, 2), (1, 5, 2), (900, 100, 30), (2500, 12, 15)] {
+            let sending: Vec<Sent> = (0..30).map(|_| sent(sets, longest)).collect();
+            let indices: Vec<usize> = (0..sending.len()).collect();
+            let chunks = chunks(&indices, &sending);
+            assert_eq!(chunks.concat(), indices, "each goes out once, in order");
+            assert!(chunks.len() <= calls, "{sets} sets: {} calls", chunks.len());
+            for chunk in chunks {
+                let bytes: usize = chunk.iter().map(|index| on_the_wire(&sending[*index].record)).sum();
+                assert!(chunk.len() <= 25 && bytes < 1_000_000, "{} records of {bytes} bytes", chunk.len());
+            }
+        }
+    }
+
+    #[test]
+    fn a_record_is_never_larger_than_it_is_taken_for() {
+        for sets in [0, 1, 7, 2500] {
+            for longest in [1, 20, 256] {
+                let record = sent(sets, longest).record;
+                assert!(on_the_wire(&record) <= size(&record), "{sets} sets of {longest}");
+            }
+        }
+    }
+}

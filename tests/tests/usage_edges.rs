@@ -1,0 +1,136 @@
+//! Hours that cannot be billed as what they are: what takes them, and what is lost.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use jiff::Timestamp;
+use system_tests::metered::{Metering, PRODUCT, event, hours, minutes, t, units};
+use tradepost::agreement::Agreement;
+use tradepost::ledger::Provider;
+use tradepost::subscription::{EndReason, State, Subscription, SubscriptionKey, Terms};
+use tradepost::usage::hour::{Hour, Stage};
+use tradepost::usage::report::Reported;
+
+const START: &str = "2026-11-10T09:00:00Z";
+
+/// A purchase, in the first hour of which that much was used.
+async fn used(provider: Provider, amount: &str) -> Metering {
+    let world = Metering::new(provider, false, t(START)).await.unwrap();
+    world.buy(1).await.unwrap();
+    let said = world.report(&[event("a", 1, "gb", amount, t(START))]).await.unwrap();
+    assert!(matches!(said.as_slice(), [Reported::Accepted { .. }]), "{said:?}");
+    world
+}
+
+async fn first_hour(world: &Metering) -> Hour {
+    world.hours(1).await.unwrap().into_iter().find(|hour| hour.hour == t(START)).unwrap()
+}
+
+fn hour_in(world: &Metering, key: &SubscriptionKey, at: Timestamp, stage: Stage) -> Hour {
+    assert_eq!(world.provider, Provider::Aws);
+    Hour { stage, ..Hour::open(key, PRODUCT, "gb", at, &Metering::organization(1)) }
+}
+
+/// Nothing was sent for a day, and then the purchase ended.
+#[tokio::test]
+async fn an_hour_too_old_by_itself_goes_into_the_last_one_only_while_that_is_open() {
+    let last = t("2026-11-11T08:00:00Z");
+    for (there, stage, billed) in [
+        (None, Stage::Moved, "5"),
+        (Some(Stage::Open), Stage::Moved, "5"),
+        (Some(Stage::Accepted), Stage::Expired, "0"),
+        (Some(Stage::Nothing), Stage::Expired, "0"),
+    ] {
+        let mut world = used(Provider::Aws, "5").await;
+        if let Some(there) = there {
+            world.looking.create(hour_in(&world, &world.key(1), last, there)).await.unwrap();
+        }
+        world.now = t("2026-11-11T08:30:00Z");
+        world.becomes(1, State::Ended { at: world.now, reason: EndReason::Cancelled }).await.unwrap();
+        world.pass(minutes(40));
+        for _ in 0..3 {
+            world.run().await.unwrap();
+            world.pass(minutes(5));
+        }
+        let first = first_hour(&world).await;
+        assert_eq!(first.stage, stage, "{there:?}: {first:?}");
+        assert_eq!(world.bill.total(&world.key(1), "gb"), units(billed), "{there:?}");
+        let expired = world.account(1, "gb").await.unwrap().terms.iter().map(|term| term.expired).sum();
+        assert_eq!(units(billed).saturating_plus(expired), units("5"), "{there:?}: nothing goes unaccounted for");
+        if stage == Stage::Expired {
+            let why = first.settled.unwrap().reason.unwrap();
+            assert!(why.contains("the last hour is closed"), "{why}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_term_includes_waits_until_microsoft_tells_when_the_term_ends() {
+    for told in [true, false] {
+        let mut world = used(Provider::Azure, "5").await;
+        let unknown = |subscription: &mut Subscription| {
+            subscription.terms = subscription.terms.clone().map(|terms| Terms { ends_at: None, ..terms });
+        };
+        world.edit(1, unknown).await.unwrap();
+        world.pass(minutes(65));
+        for _ in 0..3 {
+            let done = world.run().await.unwrap();
+            assert_eq!((done.accepted, done.held), (0, 1), "{done:?}");
+            assert_eq!(first_hour(&world).await.stage, Stage::Open);
+            world.pass(hours(1));
+        }
+        let ends_at = t("2026-11-30T00:00:00Z");
+        if told {
+            world.bill.tells(Terms {
+                plan: "team".to_owned(),
+                term_unit: Some("P1M".to_owned()),
+                ends_at: Some(ends_at),
+                ..Terms::default()
+            });
+            assert_eq!(world.run().await.unwrap().accepted, 1);
+            let row = world.looking.get::<Subscription>(&world.key(1).key()).await.unwrap().unwrap();
+            assert_eq!(row.doc.terms.unwrap().ends_at, Some(ends_at), "it is asked for once");
+        } else {
+            // It is billed before it is too old, with or without.
+            for _ in 0..24 {
+                world.run().await.unwrap();
+                world.pass(hours(1));
+            }
+        }
+        assert_eq!(world.bill.total(&world.key(1), "gb"), units("2"), "three of five are included");
+    }
+}
+
+/// AWS knows a licence and an hour, whichever agreement the licence is under: a renewal may keep it.
+#[tokio::test]
+async fn an_hour_that_was_billed_under_the_agreement_before_is_carried_and_one_that_was_not_is_not_ours() {
+    for (continues, theirs, stage, billed) in [
+        (true, Some(Stage::Accepted), Stage::Moved, "9"),
+        (true, Some(Stage::Sealed), Stage::Moved, "9"),
+        (true, Some(Stage::Refused), Stage::Refused, "4"),
+        (true, Some(Stage::Open), Stage::Refused, "4"),
+        (true, None, Stage::Refused, "4"),
+        (false, Some(Stage::Accepted), Stage::Refused, "4"),
+    ] {
+        let case = format!("{continues} {theirs:?}");
+        let mut world = used(Provider::Aws, "5").await;
+        let SubscriptionKey::AwsLicence { agreement, licence } = world.key(1) else { panic!("AWS") };
+        let before = SubscriptionKey::AwsLicence { agreement: "agmt-before".to_owned(), licence };
+        let heard = Agreement::heard_of(&agreement, world.now);
+        let continues = continues.then(|| "agmt-before".to_owned());
+        world.looking.create(Agreement { continues, ..heard }).await.unwrap();
+        if let Some(theirs) = theirs {
+            // A row of theirs is no work of this run.
+            let mut hour = hour_in(&world, &before, t(START), theirs);
+            hour.attempts.not_before = Timestamp::MAX;
+            world.looking.create(hour).await.unwrap();
+        }
+        world.bill.foreign(&world.key(1), "gb", t(START), units("4"));
+        for _ in 0..3 {
+            world.pass(minutes(65));
+            world.run().await.unwrap();
+        }
+        let first = first_hour(&world).await;
+        assert_eq!(first.stage, stage, "{case}: {first:?}");
+        assert_eq!(world.bill.total(&world.key(1), "gb"), units(billed), "{case}");
+    }
+}

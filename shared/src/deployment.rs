@@ -45,6 +45,11 @@ impl Stop {
         Self { since, vendor_since, adopted, warn_at, keep_until, warned: false }
     }
 
+    /// Whether its time is over. What was never warned of is warned of first.
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        self.warned && now > self.keep_until
+    }
+
     /// The last warning goes out now. One that comes so late that less than half of what was promised is left puts the
     /// deletion off.
     pub fn warned(self, now: Timestamp) -> Self {

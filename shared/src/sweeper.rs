@@ -340,7 +340,8 @@ async fn would_do<M: Marketplace>(
         return Ok("nothing: not due");
     }
     let ripe = match &row.doc.state {
-        DeploymentState::Stopped(stop) | DeploymentState::Deleting(stop) => now > stop.keep_until,
+        DeploymentState::Stopped(stop) => stop.is_over(now),
+        DeploymentState::Deleting(_) => true,
         DeploymentState::Running { .. } | DeploymentState::Stopping { .. } => return Ok("would stop a deployment"),
         DeploymentState::Resuming => return Ok("would start a deployment"),
         DeploymentState::Deleted { .. } | DeploymentState::Released { .. } => return Ok("nothing: over"),

@@ -265,7 +265,7 @@ impl<M: Marketplace> Worker<'_, M> {
             return Ok(Ran::done(Deployment::KIND, "not due"));
         }
         let deletes = match &row.doc.state {
-            DeploymentState::Stopped(stop) => now > stop.keep_until,
+            DeploymentState::Stopped(stop) => stop.is_over(now),
             DeploymentState::Deleting(_) => true,
             DeploymentState::Running { .. }
             | DeploymentState::Stopping { .. }

@@ -257,7 +257,10 @@ fn a_warning_that_goes_out_late_puts_the_deletion_off() {
         let warned = stop.clone().warned(stop.warn_at + late_by);
         assert!(warned.warned);
         assert_eq!(warned.keep_until, expected, "{late_by:?}");
-        assert_eq!(warned.keep_until - warned.warn_at, DAY, "{late_by:?}");
+        let milli = SignedDuration::from_millis(1);
+        assert!(!warned.is_over(expected) && warned.is_over(expected + milli), "{late_by:?}");
+        assert!(!stop.is_over(expected + milli), "it was never warned of");
+        assert_eq!(warned.keep_until.duration_since(warned.warn_at), DAY, "{late_by:?}");
         assert_eq!(warned.since, stop.since);
         assert_eq!(warned.clone().warned(warned.warn_at), warned, "once is enough");
     }

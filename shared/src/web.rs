@@ -222,6 +222,10 @@ impl App {
         if path.starts_with("/v1/") {
             return vendor_api::answer(self, request, path, visit.now).await;
         }
+        // The providers answer the rest of it.
+        if path == "/health" {
+            return Ok(vendor_api::not_allowed("GET, HEAD"));
+        }
         if post && !genuine(request, visit) {
             return Ok(Answer::message(Message::FormExpired));
         }

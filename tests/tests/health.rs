@@ -65,6 +65,19 @@ async fn it_says_which_does_not_answer_and_whether_that_will_pass() -> anyhow::R
 }
 
 #[tokio::test]
+async fn nothing_can_be_posted_to_it() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    for method in ["POST", "PUT", "DELETE", "TRACE"] {
+        let answer = asked(&world, method, "/health", json!({}), "").await?;
+        assert_eq!(answer.status(), 405, "{method}");
+        assert_eq!(answer.headers()["allow"], "GET, HEAD", "{method}");
+        let request = Request::builder().method(method).uri("/api/health").body(Bytes::new())?;
+        assert_eq!(world.stack.azure.handle(request).await.status(), 405, "{method}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn azure_has_its_own() -> anyhow::Result<()> {
     let world = World::new().await?;
     let request = Request::get("/api/health").header("host", "tradepost.localhost").body(Bytes::new())?;

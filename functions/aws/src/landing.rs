@@ -67,7 +67,7 @@ impl Landing {
             return self.app.reply(&visit, answer);
         }
         match (visit.path.trim_end_matches('/'), posted) {
-            ("/health", false) => {
+            ("/health", _) if matches!(*request.method(), Method::GET | Method::HEAD) => {
                 let answer = self.app.health.answer(&self.app.ledger, reach(&self.metering), now).await;
                 self.app.reply(&visit, answer)
             }

@@ -164,7 +164,8 @@ pub async fn answer(app: &App, request: &Request<Bytes>, path: &str, now: Timest
     }
 }
 
-fn not_allowed(allow: &'static str) -> Answer {
+/// 405, with what is allowed.
+pub(super) fn not_allowed(allow: &'static str) -> Answer {
     let text = format!("The method must be one of: {allow}.");
     let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", text);
     Answer::from(refusal).with_header(header::ALLOW, HeaderValue::from_static(allow))

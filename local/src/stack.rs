@@ -363,7 +363,7 @@ impl Stack {
 
     async fn run_sweeper(&self, event: &Value) -> anyhow::Result<Report> {
         let rails = Rails::new(true, 100);
-        let report = Box::pin(self.work.sweep(event, &rails, Timestamp::MAX, || self.clock.now())).await?;
+        let report = self.work.sweep(event, &rails, Timestamp::MAX, || self.clock.now()).await?;
         self.note_sweep(&report, self.clock.now()).await;
         Ok(report)
     }

@@ -276,8 +276,7 @@ async fn run_and_follow<M: Marketplace>(
 /// Runs one row, and gives what it wakes.
 async fn run_one<M: Marketplace>(worker: &Worker<'_, M>, key: &Key, now: Timestamp, report: &mut Report) -> Vec<Key> {
     report.rows = report.rows.saturating_add(1);
-    // Boxed: whatever a row may set going is not carried on the stack by everything that leads here.
-    match Box::pin(worker.run(key, now)).await {
+    match worker.run(key, now).await {
         Ok(ran) => {
             match ran.failed {
                 Some(Disposition::Retry) => report.failed = report.failed.saturating_add(1),

@@ -150,6 +150,11 @@ impl<M: Marketplace> Worker<'_, M> {
     /// # Errors
     /// Only what could not even be written into the row: the ledger itself. The row stays due.
     pub async fn run(&self, key: &Key, now: Timestamp) -> Result<Ran, LedgerError> {
+        // Boxed: whatever a row may set going is not carried on the stack by everything that leads here.
+        Box::pin(self.run_found(key, now)).await
+    }
+
+    async fn run_found(&self, key: &Key, now: Timestamp) -> Result<Ran, LedgerError> {
         let Some(found) = self.ledger.find(key).await? else { return Ok(Ran::done("nothing", "gone")) };
         // A change on one cloud may wake what is the other's to do.
         if found.provider().is_some_and(|provider| provider != self.marketplace.provider()) {
@@ -203,7 +208,7 @@ impl<M: Marketplace> Worker<'_, M> {
         let mut followed = Followed { left: keys, failed: Vec::new() };
         for _ in 0..most {
             let Some(key) = self.next_of(&mut followed.left) else { break };
-            let ran = Box::pin(self.run(&key, now)).await?;
+            let ran = self.run(&key, now).await?;
             match ran.failed {
                 Some(Disposition::Page | Disposition::Reject) => {
                     tracing::error!(row = %key, kind = %ran.kind, outcome = %ran.outcome, "work");

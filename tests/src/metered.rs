@@ -254,6 +254,16 @@ impl Metering {
         report(&self.ledger, &self.policy, events, false, self.now).await
     }
 
+    /// Tells of usage, all of which has to be counted.
+    ///
+    /// # Panics
+    /// If it is not.
+    pub async fn accepted(&self, events: &[UsageEvent]) {
+        let said = self.report(events).await;
+        let all = |said: &Vec<Reported>| said.iter().all(|one| matches!(one, Reported::Accepted { .. }));
+        assert!(said.as_ref().is_ok_and(|said| said.len() == events.len() && all(said)), "{said:?} of {events:?}");
+    }
+
     /// One metering run.
     ///
     /// # Errors

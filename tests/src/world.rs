@@ -14,6 +14,7 @@ use tradepost::link::{Link, Slot};
 use tradepost::policy::Listing;
 use tradepost::status::Status;
 use tradepost::subscription::{Subscription, SubscriptionKey};
+use tradepost::sweeper::{Rails, Report};
 use tradepost_aws::marketplace::licence_id;
 use tradepost_local::demo::{Bench, Browser};
 use tradepost_local::serve::{bind, serve};
@@ -90,6 +91,21 @@ impl World {
     /// The ledger.
     pub fn ledger(&self) -> &Ledger {
         &self.stack.ledger
+    }
+
+    /// One sweep at exactly `at`, with everybody's clock there. The sweeper has been there a day before as well, so that
+    /// the last warning went out in time: a late one would put deletions off.
+    ///
+    /// # Errors
+    /// If the ledger cannot be worked on.
+    pub async fn sweep_at(&self, at: Timestamp, rails: &Rails) -> anyhow::Result<Report> {
+        let day_before = at - SignedDuration::from_hours(24);
+        if self.now() < day_before {
+            self.stack.clock.advance_to(day_before);
+            self.stack.work.sweep(&json!({}), &Rails::new(false, 0), Timestamp::MAX, || day_before).await?;
+        }
+        self.stack.clock.advance_to(at);
+        Ok(self.stack.work.sweep(&json!({}), rails, Timestamp::MAX, || at).await?)
     }
 
     /// The simulated present.

@@ -5,7 +5,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use system_tests::world::{DAY, HOUR, World};
-use tradepost::sweeper::{Rails, Report};
+use tradepost::sweeper::Rails;
 use tradepost_local::connector::Fault;
 
 const ORG: &str = "org-clean";
@@ -13,18 +13,6 @@ const PROD: &str = "dep-clean-orders-prod";
 const THREE_DAYS: SignedDuration = SignedDuration::from_hours(72);
 /// Just after the last warning is due.
 const WARNED: SignedDuration = SignedDuration::from_hours(49);
-
-/// One sweep at exactly `at`, with everybody's clock there. The sweeper has been there a day before as well, so that the last
-/// warning went out in time: a late one would put deletions off.
-async fn sweep_at(world: &World, at: Timestamp, rails: &Rails) -> anyhow::Result<Report> {
-    let day_before = at - SignedDuration::from_hours(24);
-    if world.now() < day_before {
-        world.stack.clock.advance_to(day_before);
-        world.stack.work.sweep(&json!({}), &Rails::new(false, 0), Timestamp::MAX, || day_before).await?;
-    }
-    world.stack.clock.advance_to(at);
-    Ok(world.stack.work.sweep(&json!({}), rails, Timestamp::MAX, || at).await?)
-}
 
 async fn exists(world: &World, name: &str) -> anyhow::Result<bool> {
     Ok(world.deployment(name).await?.is_some())
@@ -42,9 +30,9 @@ async fn stopped(world: &World) -> anyhow::Result<(system_tests::world::Bought, 
 async fn exactly_three_days_is_kept_and_one_second_more_is_deleted() -> anyhow::Result<()> {
     let world = World::new().await?;
     let (_, since) = stopped(&world).await?;
-    sweep_at(&world, since + THREE_DAYS, &Rails::new(true, 100)).await?;
+    world.sweep_at(since + THREE_DAYS, &Rails::new(true, 100)).await?;
     assert!(exists(&world, "orders-prod").await?, "deleted at exactly three days");
-    sweep_at(&world, since + THREE_DAYS + SignedDuration::from_secs(1), &Rails::new(true, 100)).await?;
+    world.sweep_at(since + THREE_DAYS + SignedDuration::from_secs(1), &Rails::new(true, 100)).await?;
     assert!(!exists(&world, "orders-prod").await?, "kept though its time has come");
     assert!(exists(&world, "trial-sandbox").await?, "a trial was deleted");
     Ok(())
@@ -68,13 +56,13 @@ async fn linked_again_a_second_before_keeps_everything() -> anyhow::Result<()> {
     let world = World::new().await?;
     let (_, since) = stopped(&world).await?;
     let again = world.buy().await?;
-    sweep_at(&world, since + WARNED, &Rails::new(true, 100)).await?;
+    world.sweep_at(since + WARNED, &Rails::new(true, 100)).await?;
     world.stack.clock.advance_to(since + THREE_DAYS - SignedDuration::from_secs(100));
     world.stack.settle().await?;
     let mut browser = world.fresh_landing(&again, "clean").await?;
     browser.submit("form#link-form", &[]).await?;
     assert_eq!(browser.status, 200, "{}", browser.text());
-    sweep_at(&world, since + THREE_DAYS + SignedDuration::from_secs(1), &Rails::new(true, 100)).await?;
+    world.sweep_at(since + THREE_DAYS + SignedDuration::from_secs(1), &Rails::new(true, 100)).await?;
     world.pass(DAY).await?;
     for name in ["orders-prod", "events-staging", "old-archive"] {
         assert!(exists(&world, name).await?, "{name} was deleted though linked again");
@@ -90,7 +78,7 @@ async fn the_vendors_refusal_is_honoured() -> anyhow::Result<()> {
     let (_, since) = stopped(&world).await?;
     // Somebody at the vendor starts it again and says nothing: our row still calls it stopped.
     world.vendor(&format!("deployment/{PROD}/start"), json!({})).await?;
-    sweep_at(&world, since + THREE_DAYS + SignedDuration::from_secs(1), &Rails::new(true, 100)).await?;
+    world.sweep_at(since + THREE_DAYS + SignedDuration::from_secs(1), &Rails::new(true, 100)).await?;
     world.pass(DAY).await?;
     assert_eq!(world.deployment("orders-prod").await?.as_deref(), Some("running"), "a running deployment was deleted");
     assert!(!exists(&world, "events-staging").await?, "one refusal held up the rest");
@@ -104,7 +92,7 @@ async fn stopped_again_by_the_user_counts_anew() -> anyhow::Result<()> {
     world.pass(2 * DAY).await?;
     world.vendor(&format!("deployment/{PROD}/start"), json!({})).await?;
     world.vendor(&format!("deployment/{PROD}/stop"), json!({})).await?;
-    sweep_at(&world, since + THREE_DAYS + SignedDuration::from_secs(1), &Rails::new(true, 100)).await?;
+    world.sweep_at(since + THREE_DAYS + SignedDuration::from_secs(1), &Rails::new(true, 100)).await?;
     assert!(exists(&world, "orders-prod").await?, "the stop of the day before was not respected");
     world.pass(3 * DAY).await?;
     assert!(!exists(&world, "orders-prod").await?, "it should be gone three days after its own stop");
@@ -168,13 +156,13 @@ async fn cap_kill_switch_and_dry_run_hold() -> anyhow::Result<()> {
     let world = World::new().await?;
     let (_, since) = stopped(&world).await?;
     let ripe = since + THREE_DAYS + SignedDuration::from_secs(90);
-    sweep_at(&world, ripe, &Rails::new(false, 100)).await?;
+    world.sweep_at(ripe, &Rails::new(false, 100)).await?;
     assert_eq!(left(&world).await?, 3, "deleted though switched off");
     let dry =
         world.stack.work.sweep(&json!({"dry_run": true}), &Rails::new(true, 100), Timestamp::MAX, || ripe).await?;
     assert_eq!(dry.outcomes.get("would delete a deployment"), Some(&3), "{dry:?}");
     assert_eq!(left(&world).await?, 3, "a dry run deleted something");
-    sweep_at(&world, ripe, &Rails::new(true, 1)).await?;
+    world.sweep_at(ripe, &Rails::new(true, 1)).await?;
     assert_eq!(left(&world).await?, 2, "the cap is one a run");
     world.pass(HOUR).await?;
     assert_eq!(left(&world).await?, 0);
@@ -217,7 +205,7 @@ async fn a_relink_voids_an_attempt_that_was_not_sent() -> anyhow::Result<()> {
     let (_, since) = stopped(&world).await?;
     let again = world.buy().await?;
     let ripe = since + THREE_DAYS + SignedDuration::from_secs(100);
-    sweep_at(&world, since + WARNED, &Rails::new(true, 100)).await?;
+    world.sweep_at(since + WARNED, &Rails::new(true, 100)).await?;
     world.stack.clock.advance_to(ripe);
     // The attempt is written, then the process dies: the delete call is never sent.
     world.stack.dynamo.wire().inject(|call| {
@@ -225,7 +213,7 @@ async fn a_relink_voids_an_attempt_that_was_not_sent() -> anyhow::Result<()> {
             && String::from_utf8_lossy(&call.body).contains("\"state\":{\"S\":\"deleting\"}");
         attempt.then_some(Fault::LostAnswer)
     });
-    let _ = sweep_at(&world, ripe, &Rails::new(true, 100)).await;
+    let _ = world.sweep_at(ripe, &Rails::new(true, 100)).await;
     world.stack.dynamo.wire().heal();
     let row = world.row(ORG, PROD).await?.expect("a row").doc;
     assert_eq!(row.state.name(), "deleting");

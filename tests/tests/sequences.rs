@@ -15,7 +15,7 @@ use tradepost::marketplace::{Marketplace, MarketplaceError, Standing};
 use tradepost::person::Person;
 use tradepost::retry::{AfterFailure, Attempts};
 use tradepost::subscription::{State, Subscription};
-use tradepost::sweeper::{Rails, Report};
+use tradepost::sweeper::Rails;
 use tradepost::work::Worker;
 use tradepost_aws::marketplace::licence_id;
 use tradepost_local::connector::Fault;
@@ -24,17 +24,6 @@ const ORG: &str = "org-clean";
 const PROD: &str = "dep-clean-orders-prod";
 const TRIAL: &str = "dep-clean-trial-sandbox";
 const THREE_DAYS: SignedDuration = SignedDuration::from_hours(72);
-
-/// One sweep at exactly `at`. The sweeper has been there a day before as well, in time for the last warning.
-async fn sweep_at(world: &World, at: Timestamp, rails: &Rails) -> anyhow::Result<Report> {
-    let day_before = at - SignedDuration::from_hours(24);
-    if world.now() < day_before {
-        world.stack.clock.advance_to(day_before);
-        world.stack.work.sweep(&json!({}), &Rails::new(false, 0), Timestamp::MAX, || day_before).await?;
-    }
-    world.stack.clock.advance_to(at);
-    Ok(world.stack.work.sweep(&json!({}), rails, Timestamp::MAX, || at).await?)
-}
 
 async fn relink(world: &World, bought: &Bought) -> anyhow::Result<()> {
     let mut browser = world.fresh_landing(bought, "clean").await?;
@@ -50,7 +39,7 @@ async fn attempted(world: &World, at: Timestamp) -> anyhow::Result<()> {
             && String::from_utf8_lossy(&call.body).contains("\"state\":{\"S\":\"deleting\"}");
         attempt.then_some(Fault::LostAnswer)
     });
-    let _ = sweep_at(world, at, &Rails::new(true, 100)).await;
+    let _ = world.sweep_at(at, &Rails::new(true, 100)).await;
     world.stack.dynamo.wire().heal();
     assert_eq!(world.row(ORG, PROD).await?.expect("a row").doc.state.name(), "deleting");
     Ok(())
@@ -163,7 +152,7 @@ async fn a_deletion_that_never_succeeds_is_parked_in_sight() -> anyhow::Result<(
     world.cancel(&bought).await?;
     let since = world.stopped_since(ORG, PROD).await?.expect("stopped");
     world.vendor("control-plane", json!({"mode": "down", "operation": "delete_deployment", "target": PROD})).await?;
-    sweep_at(&world, since + THREE_DAYS + SignedDuration::from_secs(100), &Rails::new(true, 100)).await?;
+    world.sweep_at(since + THREE_DAYS + SignedDuration::from_secs(100), &Rails::new(true, 100)).await?;
     let row = world.row(ORG, PROD).await?.expect("a row").doc;
     assert!(row.attempts.failing_since.is_some(), "the failure is not in the row: {row:?}");
     world.pass(4 * DAY).await?;
@@ -217,7 +206,7 @@ async fn switching_deletions_off_does_not_keep_a_returning_buyers_deployments_st
     world.stack.settle().await?;
     let off = Rails::new(false, 100);
     for hours in 1..5 {
-        sweep_at(&world, since + THREE_DAYS + SignedDuration::from_hours(hours), &off).await?;
+        world.sweep_at(since + THREE_DAYS + SignedDuration::from_hours(hours), &off).await?;
         world.stack.settle().await?;
     }
     assert_eq!(world.status(ORG).await?.map(|status| status.may_run), Some(true));
@@ -235,7 +224,7 @@ async fn what_its_user_stopped_in_between_is_not_started_on_return() -> anyhow::
     world.vendor(&format!("deployment/{PROD}/start"), json!({})).await?;
     world.vendor(&format!("deployment/{PROD}/stop"), json!({})).await?;
     // The vendor refuses the deletion; the stop is the user's own from now on.
-    sweep_at(&world, since + THREE_DAYS + SignedDuration::from_secs(100), &Rails::new(true, 100)).await?;
+    world.sweep_at(since + THREE_DAYS + SignedDuration::from_secs(100), &Rails::new(true, 100)).await?;
     let again = world.buy().await?;
     relink(&world, &again).await?;
     world.pass(HOUR).await?;

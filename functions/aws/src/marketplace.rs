@@ -8,7 +8,7 @@ use aws_sdk_marketplacemetering::operation::resolve_customer::ResolveCustomerErr
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use jiff::Timestamp;
-use tradepost::disposition::chain;
+use tradepost::disposition::Disposition;
 use tradepost::entitlement::Entitlement;
 use tradepost::landing::Resolved;
 use tradepost::ledger::Provider;
@@ -82,14 +82,8 @@ fn unresolved(error: SdkError<ResolveCustomerError, HttpResponse>) -> ResolveErr
 pub async fn reach(client: &aws_sdk_marketplacemetering::Client) -> Reach {
     match client.resolve_customer().registration_token("health").send().await.map_err(unresolved) {
         Ok(_) | Err(ResolveError::Expired | ResolveError::Invalid | ResolveError::ProductUnknown(_)) => Reach::Answers,
-        Err(error @ ResolveError::Unavailable(_)) => {
-            tracing::warn!(error = %chain(&error), "AWS Marketplace does not answer");
-            Reach::Silent
-        }
-        Err(error @ ResolveError::Refused(_)) => {
-            tracing::error!(error = %chain(&error), "AWS Marketplace refuses us");
-            Reach::Refuses
-        }
+        Err(error @ ResolveError::Unavailable(_)) => Reach::failed("AWS Marketplace", Disposition::Retry, &error),
+        Err(error @ ResolveError::Refused(_)) => Reach::failed("AWS Marketplace", Disposition::Page, &error),
     }
 }
 

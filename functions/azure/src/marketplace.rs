@@ -7,7 +7,7 @@
 //! leaves most out; what an operation asks that still waits is then read from the operation.
 
 use jiff::civil::Date;
-use tradepost::disposition::{Dispose, Disposition, chain};
+use tradepost::disposition::{Dispose, Disposition};
 use tradepost::entitlement::Entitlement;
 use tradepost::ledger::Provider;
 use tradepost::marketplace::{
@@ -59,16 +59,7 @@ fn id(key: &SubscriptionKey) -> Result<SubscriptionId, MarketplaceError> {
 pub async fn reach(fulfillment: &Fulfillment) -> Reach {
     match fulfillment.resolve(&Secret::new("health".to_owned())).await {
         Ok(_) | Err(ResolveError::NotAToken | ResolveError::NotValid) => Reach::Answers,
-        Err(ResolveError::Failed(error)) => match error.disposition() {
-            Disposition::Retry => {
-                tracing::warn!(error = %chain(&error), "Microsoft does not answer");
-                Reach::Silent
-            }
-            Disposition::Done | Disposition::Reject | Disposition::Page => {
-                tracing::error!(error = %chain(&error), "Microsoft refuses us");
-                Reach::Refuses
-            }
-        },
+        Err(ResolveError::Failed(error)) => Reach::failed("Microsoft", error.disposition(), &error),
     }
 }
 

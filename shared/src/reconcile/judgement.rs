@@ -23,7 +23,7 @@ use crate::subscription::{Sign, State, Subscription, Terms};
 /// How long what Microsoft answers may lag behind what it told and took; it promises nothing, so this is generous.
 const SETTLES_WITHIN: SignedDuration = SignedDuration::from_mins(15);
 /// How long after it began a purchase that was not paid is known as such.
-pub(super) const PAID_BY: SignedDuration = SignedDuration::from_hours(1);
+const PAID_BY: SignedDuration = SignedDuration::from_hours(1);
 
 /// Everything the marketplace was asked about one purchase.
 #[derive(Clone, Copy, Debug)]
@@ -81,7 +81,7 @@ pub fn judge(before: &Subscription, word: Word<'_>, now: Timestamp) -> Judgement
             entitled(before, word, now)
         }
         (State::Announced | State::Failed { .. }, Standing::Live) if !proven(before, word, now) => {
-            if began(before, word.told) < later(now, SignedDuration::ZERO.saturating_sub(PAID_BY)) {
+            if later(began(before, word.told), PAID_BY) < now {
                 Judgement::Open(What::Unconfirmed)
             } else {
                 Judgement::Agrees
@@ -120,8 +120,13 @@ fn never_paid(before: &Subscription, word: Word<'_>) -> bool {
 fn proven(before: &Subscription, word: Word<'_>, now: Timestamp) -> bool {
     match before.key.provider() {
         Provider::Azure => true,
-        Provider::Aws => word.heard_of && later(began(before, word.told), PAID_BY) <= now,
+        Provider::Aws => word.heard_of && paid(began(before, word.told), now),
     }
+}
+
+/// Whether a purchase that began then and still stands has been paid: what is not is rolled back within the hour.
+pub(super) fn paid(begins: Timestamp, now: Timestamp) -> bool {
+    later(begins, PAID_BY) <= now
 }
 
 fn began(before: &Subscription, told: &Told) -> Timestamp {

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use super::What;
 use super::finding::Finding;
-use super::judgement::PAID_BY;
+use super::judgement::paid;
 use super::purchase::compare;
 use super::run::Run;
 use crate::agreement::agreement_partition;
@@ -20,7 +20,6 @@ use crate::ledger::{Key, LedgerError};
 use crate::lifecycle::found_out;
 use crate::marketplace::{Listed, Marketplace, MarketplaceError, Standing};
 use crate::notice::{Notice, Subject, Word};
-use crate::retry::later;
 use crate::subscription::{Sign, State, Subscription, SubscriptionKey};
 use crate::work::{WorkError, Worker};
 
@@ -148,9 +147,8 @@ async fn chained<M: Marketplace>(
         let notice = Notice { subject, word, operation: None, terms: None, at, kind: kind.to_owned() };
         news |= taken(worker, run, notice, &format!("{cause}:began"), now).await?;
     }
-    // One we hold already is asked about by itself. What is not paid is rolled back within the hour.
-    let paid = at.is_some_and(|begins| later(begins, PAID_BY) <= now);
-    if state.is_none() && one.told.standing == Standing::Live && paid {
+    // One we hold already is asked about by itself.
+    if state.is_none() && one.told.standing == Standing::Live && at.is_some_and(|begins| paid(begins, now)) {
         let subject = subject(one, key, &before.product);
         let word = Word::Sign(Sign::Confirmed);
         let notice = Notice { subject, word, operation: None, terms: None, at, kind: kind.to_owned() };

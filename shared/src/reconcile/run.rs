@@ -159,10 +159,10 @@ impl Run {
     }
 
     /// What is begun again is counted again; what was put right stays told, as it will not be found once more.
-    fn begun_again(&mut self, before: &Self) {
-        let healed = self.findings.split_off(before.findings.len().min(self.findings.len()));
+    fn begun_again(&mut self, (counts, open, findings): (Counts, u32, usize)) {
+        let healed = self.findings.split_off(findings.min(self.findings.len()));
         self.findings.extend(healed.into_iter().filter(|finding| finding.healed));
-        (self.counts, self.open) = (before.counts, before.open);
+        (self.counts, self.open) = (counts, open);
     }
 
     /// Keeps what was found, and leaves its line in the log.
@@ -319,10 +319,10 @@ async fn list<M: Marketplace>(
     restarts: u8,
     now: Timestamp,
 ) -> Result<Stage, WorkError> {
-    let before = run.clone();
+    let before = (run.counts, run.open, run.findings.len());
     let listed = listed::page(worker, run, page.as_deref(), now).await;
     if listed.is_err() {
-        run.begun_again(&before);
+        run.begun_again(before);
     }
     match listed {
         Ok(Some(next)) => Ok(Stage::Listed { page: Some(next), restarts }),

@@ -2,6 +2,7 @@
 //! that does not exist, so that nothing is read of anybody and nothing changes; what was found holds for half a minute,
 //! so that nobody can make it ask more often.
 
+use std::error::Error;
 use std::future::Future;
 use std::sync::{Mutex, PoisonError};
 
@@ -11,7 +12,7 @@ use serde_json::json;
 
 use super::page::Answer;
 use crate::disposition::{Dispose as _, Disposition, chain};
-use crate::ledger::{Key, Ledger, LedgerError, SCHEMA};
+use crate::ledger::{Key, Ledger, SCHEMA};
 use crate::retry::later;
 
 /// How long an answer holds.
@@ -36,13 +37,19 @@ impl Reach {
             Self::Refuses => "refuses",
         }
     }
-}
 
-impl From<&LedgerError> for Reach {
-    fn from(error: &LedgerError) -> Self {
-        match error.disposition() {
-            Disposition::Retry => Self::Silent,
-            Disposition::Done | Disposition::Reject | Disposition::Page => Self::Refuses,
+    /// What not reaching `whom` means, by how its error is met; leaves its line in the log, which rings an alarm if it
+    /// does not pass by itself.
+    pub fn failed(whom: &str, disposition: Disposition, error: &(dyn Error + 'static)) -> Self {
+        match disposition {
+            Disposition::Retry => {
+                tracing::warn!(whom, error = %chain(error), "health: no answer");
+                Self::Silent
+            }
+            Disposition::Done | Disposition::Reject | Disposition::Page => {
+                tracing::error!(whom, error = %chain(error), "health: refused");
+                Self::Refuses
+            }
         }
     }
 }
@@ -91,9 +98,6 @@ impl Health {
 async fn table(ledger: &Ledger) -> Reach {
     match ledger.find(&Key::new("HEALTH", "HEALTH")).await {
         Ok(_) => Reach::Answers,
-        Err(error) => {
-            tracing::error!(error = %chain(&error), "the table cannot be read");
-            Reach::from(&error)
-        }
+        Err(error) => Reach::failed("the table", error.disposition(), &error),
     }
 }

@@ -11,7 +11,7 @@ use tradepost::link::history::LinkRecord;
 use tradepost::link::moving::{InForce, moved};
 use tradepost::link::{ActiveLink, EndedLink, Link, LinkState, Slot, UnlinkCause};
 use tradepost::message::{About, Message};
-use tradepost::notice::{Notice, Subject, Word};
+use tradepost::notice::Notice;
 use tradepost::organization::{BillingFacts, Organization};
 use tradepost::person::Person;
 use tradepost::policy::Policy;
@@ -20,7 +20,7 @@ use tradepost::subscription::{EndReason, Sign, State, Subscription, Subscription
 use tradepost::task::{Effect, Task};
 
 use super::link::link_of;
-use super::world::{ACCOUNT, PRODUCT, World};
+use super::world::{ACCOUNT, PRODUCT, World, of_purchase};
 use super::{policy, t};
 
 const LANDED: &str = "2026-11-21T09:00:00Z";
@@ -34,21 +34,7 @@ fn at(minutes: i64) -> Timestamp {
 }
 
 fn told(sign: Sign, minutes: i64) -> Notice {
-    let subject = Subject::Subscription {
-        key: key(),
-        product: PRODUCT.to_owned(),
-        account: ACCOUNT.to_owned(),
-        licence_arn: None,
-        free_trial: false,
-    };
-    Notice {
-        subject,
-        word: Word::Sign(sign),
-        operation: None,
-        terms: None,
-        at: Some(at(minutes)),
-        kind: "licence".to_owned(),
-    }
+    of_purchase(key(), None, sign, Some(at(minutes)))
 }
 
 /// An organization waits for its purchase to be confirmed.

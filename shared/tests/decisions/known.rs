@@ -8,7 +8,7 @@ use tradepost::notice::{Notice, Subject, Word};
 use tradepost::subscription::{EndReason, Pointer, Sign, State, Subscription, SubscriptionKey};
 
 use super::t;
-use super::world::{ACCOUNT, PRODUCT, World};
+use super::world::{ACCOUNT, PRODUCT, World, of_agreement, of_purchase};
 
 const WHOLE: &str = "arn:aws:license-manager::294406891311:license:l-1";
 const SHORT: &str = "l-1";
@@ -26,20 +26,11 @@ fn legacy() -> SubscriptionKey {
 }
 
 fn told(key: SubscriptionKey, sign: Sign, minutes: Option<i64>) -> Notice {
-    let subject = Subject::Subscription {
-        key,
-        product: PRODUCT.to_owned(),
-        account: ACCOUNT.to_owned(),
-        licence_arn: None,
-        free_trial: false,
-    };
-    let kind = "licence".to_owned();
-    Notice { subject, word: Word::Sign(sign), operation: None, terms: None, at: minutes.map(at), kind }
+    of_purchase(key, None, sign, minutes.map(at))
 }
 
-fn of_agreement(word: Word, minutes: i64) -> Notice {
-    let subject = Subject::Agreement { id: "a".to_owned() };
-    Notice { subject, word, operation: None, terms: None, at: Some(at(minutes)), kind: "agreement".to_owned() }
+fn agreement(word: Word, minutes: i64) -> Notice {
+    of_agreement("a", word, at(minutes))
 }
 
 fn partitions(world: &World) -> Vec<String> {
@@ -155,12 +146,12 @@ fn a_contract_is_in_force_as_long_as_it_entitles_to_something() {
 fn an_agreement_is_ours_once_a_purchase_of_ours_belongs_to_it() {
     // The agreement first.
     let mut world = World::new();
-    let outcome = world.told(&of_agreement(Word::AgreementBegan { continues: None }, 1), at(1));
+    let outcome = world.told(&agreement(Word::AgreementBegan { continues: None }, 1), at(1));
     assert!(outcome.contains("unmatched") && !world.agreement("a").unwrap().matched, "{outcome}");
     world.told(&told(licence(), Sign::Confirmed, Some(2)), at(2));
     assert!(world.agreement("a").unwrap().matched);
     assert_eq!(world.agreement("a").unwrap().heard_at, at(1));
-    let outcome = world.told(&of_agreement(Word::ForTheRecord, 3), at(3));
+    let outcome = world.told(&agreement(Word::ForTheRecord, 3), at(3));
     assert!(!outcome.contains("unmatched") && world.agreement("a").unwrap().matched, "{outcome}");
     // Its purchase first.
     let mut world = World::new();
@@ -170,13 +161,13 @@ fn an_agreement_is_ours_once_a_purchase_of_ours_belongs_to_it() {
     let mut world = World::new();
     world.landed(&licence(), at(0));
     assert!(world.agreement("a").is_none());
-    let outcome = world.told(&of_agreement(Word::AgreementBegan { continues: None }, 1), at(1));
+    let outcome = world.told(&agreement(Word::AgreementBegan { continues: None }, 1), at(1));
     assert!(!outcome.contains("unmatched") && world.agreement("a").unwrap().matched, "{outcome}");
 }
 
 #[test]
 fn an_agreements_first_reason_stands() {
-    let reason = |sign: Sign, minutes| of_agreement(Word::Sign(sign), minutes);
+    let reason = |sign: Sign, minutes| agreement(Word::Sign(sign), minutes);
     let mut world = World::new();
     world.told(&reason(Sign::Ending, 1), at(1));
     assert_eq!(world.agreement("a").unwrap().end, Some(AgreementEnd { at: at(1), sign: AgreementEndSign::Unreasoned }));
@@ -208,7 +199,7 @@ fn only_the_newest_advisory_counts() {
         (true, 5, None),
         (true, 7, Some(7)),
     ] {
-        world.told(&of_agreement(Word::Advisory { issued }, minutes), at(10));
+        world.told(&agreement(Word::Advisory { issued }, minutes), at(10));
         let found = world.agreement("a").unwrap().advisory_since;
         assert_eq!(found, since.map(at), "issued: {issued}, minute {minutes}");
     }
@@ -221,7 +212,7 @@ fn a_renewal_carries_the_link_of_the_same_product_on_and_opens_it_anew() {
     world.syncing(&licence(), at(0));
     world.told(&told(licence(), Sign::Confirmed, Some(1)), at(1));
     let new = SubscriptionKey::AwsLicence { agreement: "b".to_owned(), licence: "l-2".to_owned() };
-    let mut began = of_agreement(Word::AgreementBegan { continues: Some("a".to_owned()) }, 2);
+    let mut began = agreement(Word::AgreementBegan { continues: Some("a".to_owned()) }, 2);
     began.subject = Subject::Agreement { id: "b".to_owned() };
     world.told(&began, at(2));
     // One that is not in force carries nothing on.

@@ -3,11 +3,11 @@
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use tradepost::link::{LinkState, UnlinkCause};
-use tradepost::notice::{Notice, Subject, Word};
+use tradepost::notice::{Notice, Word};
 use tradepost::subscription::{EndReason, Sign, State, SubscriptionKey};
 
 use super::t;
-use super::world::{ACCOUNT, ORGANIZATION, PRODUCT, World};
+use super::world::{ORGANIZATION, World, of_agreement, of_purchase};
 
 const BEGAN: &str = "2026-11-21T09:00:12Z";
 const CONFIRMED: &str = "2026-11-21T09:01:13Z";
@@ -24,32 +24,12 @@ fn key(agreement: &str) -> SubscriptionKey {
 }
 
 fn agreement(id: &str, word: Word, at: &str) -> Notice {
-    Notice {
-        subject: Subject::Agreement { id: id.to_owned() },
-        word,
-        operation: None,
-        terms: None,
-        at: Some(t(at)),
-        kind: "agreement".to_owned(),
-    }
+    of_agreement(id, word, t(at))
 }
 
 fn licence(id: &str, sign: Sign, at: &str) -> Notice {
-    let subject = Subject::Subscription {
-        key: key(id),
-        product: PRODUCT.to_owned(),
-        account: ACCOUNT.to_owned(),
-        licence_arn: Some(format!("arn:aws:license-manager::294406891311:license:l-of-{id}")),
-        free_trial: false,
-    };
-    Notice {
-        subject,
-        word: Word::Sign(sign),
-        operation: None,
-        terms: None,
-        at: Some(t(at)),
-        kind: "licence".to_owned(),
-    }
+    let arn = format!("arn:aws:license-manager::294406891311:license:l-of-{id}");
+    of_purchase(key(id), Some(arn), sign, Some(t(at)))
 }
 
 fn life() -> Vec<Notice> {

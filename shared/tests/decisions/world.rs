@@ -33,6 +33,19 @@ pub const ORGANIZATION: &str = "org-1";
 pub const PRODUCT: &str = "emqxcloudpaygo0000000000a1";
 pub const ACCOUNT: &str = "210987654321";
 
+/// What a marketplace says of a purchase.
+pub fn of_purchase(key: SubscriptionKey, licence_arn: Option<String>, sign: Sign, at: Option<Timestamp>) -> Notice {
+    let (product, account) = (PRODUCT.to_owned(), ACCOUNT.to_owned());
+    let subject = Subject::Subscription { key, product, account, licence_arn, free_trial: false };
+    Notice { subject, word: Word::Sign(sign), operation: None, terms: None, at, kind: "licence".to_owned() }
+}
+
+/// What a marketplace says of an agreement.
+pub fn of_agreement(id: &str, word: Word, at: Timestamp) -> Notice {
+    let subject = Subject::Agreement { id: id.to_owned() };
+    Notice { subject, word, operation: None, terms: None, at: Some(at), kind: "agreement".to_owned() }
+}
+
 type Item = HashMap<String, AttributeValue>;
 
 #[derive(Debug, Clone, Default)]

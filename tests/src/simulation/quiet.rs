@@ -24,10 +24,10 @@ use super::seen::Snapshot;
 use super::{Outcome, Play};
 
 /// Longer than anything waits that a history sets going: the retention, a link that nobody confirms, a successor that stays
-/// away.
-const LONG_ENOUGH: SignedDuration = SignedDuration::from_hours(5 * 24);
+/// away, the usage of a purchase that could not be paid.
+const LONG_ENOUGH: SignedDuration = SignedDuration::from_hours(8 * 24);
 /// Rounds of work until then; more means that something turns in circles.
-const ROUNDS: u32 = 600;
+const ROUNDS: u32 = 2_000;
 
 /// Lines of the due index, and who works on them.
 const LINES: [(&str, Handler); 6] = [

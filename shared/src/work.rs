@@ -336,8 +336,10 @@ pub trait Tried: Document + Clone {
     fn attempts(&self) -> Attempts;
     /// The same with other tries.
     fn with(&self, attempts: Attempts) -> Self;
-    /// The same, given up on.
-    fn parked_with(&self, attempts: Attempts) -> Self;
+    /// The same, given up on; what is never given up on waits as long as it may.
+    fn parked_with(&self, attempts: Attempts) -> Self {
+        self.with(attempts)
+    }
 }
 
 impl Tried for Task {
@@ -384,10 +386,6 @@ impl Tried for reconcile::Run {
     fn with(&self, attempts: Attempts) -> Self {
         Self { attempts, ..self.clone() }
     }
-    /// A run that is given up on says so itself.
-    fn parked_with(&self, attempts: Attempts) -> Self {
-        self.with(attempts)
-    }
 }
 
 impl Tried for Subscription {
@@ -396,10 +394,6 @@ impl Tried for Subscription {
     }
     fn with(&self, attempts: Attempts) -> Self {
         Self { review: Some(attempts), ..self.clone() }
-    }
-    /// A subscription is never given up on: it is looked at again, at the longest wait.
-    fn parked_with(&self, attempts: Attempts) -> Self {
-        self.with(attempts)
     }
 }
 

@@ -14,6 +14,8 @@ mod deployment;
 mod effects;
 #[path = "decisions/events.rs"]
 mod events;
+#[path = "decisions/given_up.rs"]
+mod given_up;
 #[path = "decisions/judgement.rs"]
 mod judgement;
 #[path = "decisions/known.rs"]

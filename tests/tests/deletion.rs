@@ -2,9 +2,11 @@
 
 #![expect(clippy::expect_used, reason = "a test says what it expects")]
 
+use anyhow::Context;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use system_tests::world::{DAY, HOUR, World};
+use tradepost::ledger::Document as _;
 use tradepost::sweeper::Rails;
 use tradepost_local::connector::Fault;
 
@@ -166,6 +168,28 @@ async fn cap_kill_switch_and_dry_run_hold() -> anyhow::Result<()> {
     assert_eq!(left(&world).await?, 2, "the cap is one a run");
     world.pass(HOUR).await?;
     assert_eq!(left(&world).await?, 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_dry_run_says_what_is_next_at_the_very_instant() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    stopped(&world).await?;
+    for next in ["would warn of a deletion", "would delete a deployment"] {
+        let row = world.row(ORG, PROD).await?.context("no row")?;
+        let (_, due) = row.doc.due().context("it is not due")?;
+        let said = async |at: Timestamp| -> anyhow::Result<u32> {
+            let dry = json!({"dry_run": true});
+            world.stack.clock.advance_to(at);
+            let report = world.stack.work.sweep(&dry, &Rails::new(true, 100), Timestamp::MAX, || at).await?;
+            Ok(report.outcomes.get(next).copied().unwrap_or_default())
+        };
+        let (before, then) = (said(due - SignedDuration::from_millis(1)).await?, said(due).await?);
+        assert!(then > before, "{next}: {before} before, {then} when it is due, {:?}", row.doc);
+        assert_eq!(world.row(ORG, PROD).await?.context("no row")?.version, row.version, "a dry run writes nothing");
+        world.sweep_at(due, &Rails::new(true, 100)).await?;
+    }
+    assert!(!exists(&world, "orders-prod").await?);
     Ok(())
 }
 

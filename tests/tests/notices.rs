@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use system_tests::world::{ACCOUNT, DAY, EMQX, HOUR, World};
 use tradepost::agreement::Agreement;
 use tradepost::ledger::Key;
-use tradepost::link::{LinkState, Slot};
+use tradepost::link::{LinkState, Slot, UnlinkCause};
 use tradepost::notice::{NoticeState, RawNotice};
 use tradepost::subscription::State;
 use tradepost_local::connector::Fault;
@@ -211,6 +211,33 @@ async fn a_renewal_in_any_order_stops_nothing_and_carries_the_link_on() -> anyho
             world.cancel(&new).await?;
             assert_eq!(world.deployment("orders-prod").await?.as_deref(), Some("stopped"), "{told}");
         }
+    }
+    Ok(())
+}
+
+/// Before its notices come, somebody lands with the renewal and links it with another organization.
+#[tokio::test]
+async fn a_renewal_that_was_linked_elsewhere_leaves_the_organization_before_without_a_link_and_running()
+-> anyhow::Result<()> {
+    for order in [["ended", "created", "updated"], ["created", "updated", "ended"], ["updated", "ended", "created"]] {
+        let world = World::new().await?;
+        let (old, _) = world.linked("clean").await?;
+        world.aws("switches", json!({"delay_seconds": 1800})).await?;
+        let new = world.renew(json!({"agreement": old.agreement, "order": order, "deprovision_old": true})).await?;
+        let mut browser = world.ready(&new.token, "second").await?;
+        browser.submit("form#link-form", &[]).await?;
+        assert_eq!(browser.status, 200, "{order:?}: {}", browser.text());
+        world.pass(12 * HOUR).await?;
+        let slot = world.slot("org-second").await?.expect("a slot");
+        assert_eq!(slot.active.map(|active| active.subscription), Some(new.key()), "{order:?}");
+        let before = world.link_of(&old).await?.expect("a link");
+        let moved = UnlinkCause::Moved { to: "org-second".to_owned() };
+        assert!(matches!(&before.state, LinkState::Unlinked { cause, .. } if *cause == moved), "{order:?}: {before:?}");
+        assert_eq!(world.slot("org-clean").await?.expect("a slot").active, None, "{order:?}");
+        let over = world.subscription(&old).await?.expect("old").state;
+        assert!(matches!(&over, State::Superseded { by: Some(by), .. } if *by == new.key()), "{order:?}: {over:?}");
+        world.pass(5 * DAY).await?;
+        assert_eq!(world.deployment("orders-prod").await?.as_deref(), Some("running"), "{order:?}");
     }
     Ok(())
 }

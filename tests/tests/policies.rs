@@ -6,12 +6,15 @@
 use anyhow::{Context, ensure};
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use system_tests::simulation::seen::Snapshot;
 use system_tests::world::{Bought, DAY, EMQX, HOUR, World};
 use tradepost::ledger::Provider;
 use tradepost::link::{Link, LinkState, UnlinkCause};
 use tradepost::policy::{Policy, PolicyError};
+use tradepost::retry::Attempts;
 use tradepost::status::SyncState;
 use tradepost::sweeper::{Rails, Span, sweep};
+use tradepost::task::{Effect, Task, TaskState};
 use tradepost::work::Worker;
 use tradepost_local::demo::Browser;
 
@@ -371,6 +374,26 @@ fn deleting_within_hours_is_refused_by_line_and_key() {
     let expected =
         format!("line {}: end.retention_hours.aws is 6; nothing is deleted before 72 hours", line.unwrap_or(0));
     assert!(told.contains(&expected), "{told:?}");
+}
+
+#[tokio::test]
+async fn only_a_plan_that_may_have_been_told_too_late_is_put_right() -> Outcome {
+    for (tries, again) in [(0, false), (1, true)] {
+        let world = World::with_policy(&pinecone_on_aws()).await?;
+        let (bought, _) = owners(&world).await?;
+        let link = link(&world, &bought).await?;
+        let starter = Effect::Downgrade { plan: "starter".to_owned() };
+        let task = Task::new(Provider::Aws, &link.organization, link.generation, starter, "late", world.now());
+        let task = Task { attempts: Attempts { tries, ..task.attempts.clone() }, ..task };
+        world.ledger().create(task.clone()).await?;
+        world.pass(HOUR).await?;
+        let tasks = Snapshot::of(&world.stack.dynamo)?.all::<Task>()?;
+        ensure!(tasks.iter().all(|task| task.status == TaskState::Done), "{tasks:?}");
+        let after = tasks.iter().filter(|one| one.id.contains(&task.id) && one.id != task.id).count();
+        ensure!(after == usize::from(again), "after {tries} tries: {tasks:?}");
+        ensure!(plan(&world, "org-owner-starter").await? == "standard");
+    }
+    Ok(())
 }
 
 #[tokio::test]

@@ -7,9 +7,13 @@ use system_tests::metered::{Metering, PRODUCT, event, hours, minutes, t, units};
 use tradepost::agreement::Agreement;
 use tradepost::ledger::Provider;
 use tradepost::subscription::{EndReason, State, Subscription, SubscriptionKey, Terms};
+use tradepost::usage::Quantity;
 use tradepost::usage::hour::{Hour, Stage};
+use tradepost::usage::report::{Refusal, Reported};
 
 const START: &str = "2026-11-10T09:00:00Z";
+/// Beyond what an hour can hold; what it takes in one call is far less.
+const FULLEST: u64 = u64::MAX / 4 + 1;
 
 /// A purchase, in the first hour of which that much was used.
 async fn used(provider: Provider, amount: &str) -> Metering {
@@ -26,6 +30,19 @@ async fn first_hour(world: &Metering) -> Hour {
 fn hour_in(world: &Metering, key: &SubscriptionKey, at: Timestamp, stage: Stage) -> Hour {
     assert_eq!(world.provider, Provider::Aws);
     Hour { stage, ..Hour::open(key, PRODUCT, "gb", at, &Metering::organization(1)) }
+}
+
+/// An hour that holds all that can be counted takes no more, and says so.
+#[tokio::test]
+async fn an_hour_that_is_full_refuses_what_does_not_fit() {
+    let world = Metering::new(Provider::Aws, false, t(START)).await.unwrap();
+    world.buy(1).await.unwrap();
+    let hour = hour_in(&world, &world.key(1), t(START), Stage::Open);
+    let full = Quantity::from_micros(FULLEST);
+    world.looking.create(Hour { amount: full, ..hour }).await.unwrap();
+    let said = world.report(&[event("a", 1, "gb", "1", t(START))]).await.unwrap();
+    assert_eq!(said, [Reported::Refused { reason: Refusal::TooMuch }]);
+    assert_eq!(first_hour(&world).await.amount, full);
 }
 
 /// Nothing was sent for a day, and then the purchase ended.

@@ -144,9 +144,6 @@ impl Tried for Event {
     fn with(&self, attempts: Attempts) -> Self {
         Self { attempts, ..self.clone() }
     }
-    fn parked_with(&self, attempts: Attempts) -> Self {
-        Self { attempts, status: EventState::Parked, ..self.clone() }
-    }
 }
 
 #[cfg(test)]

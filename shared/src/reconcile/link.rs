@@ -166,3 +166,51 @@ async fn shown<M: Marketplace>(
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde::de::DeserializeOwned;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const NOW: &str = "2026-11-21T09:00:00Z";
+
+    fn row<T: DeserializeOwned>(version: u64, doc: Value) -> Row<T> {
+        Row { version, doc: serde_json::from_value(doc).unwrap() }
+    }
+
+    fn rows(link: u64, subscription: Option<u64>, slot: Option<u64>) -> Rows {
+        let of = "aws|agmt-1|l-1";
+        Rows {
+            link: row(
+                link,
+                json!({"id": "k-1", "organization": "org-1", "organization_name": "One", "subscription": of,
+                    "generation": 1, "slot_version": 1, "state": "linked", "since": NOW,
+                    "person": {"issuer": "i", "subject": "s"}, "contact": "p@example.com", "created_at": NOW}),
+            ),
+            subscription: subscription.map(|version| {
+                let doc = json!({"key": of, "product": "prod", "account": "1", "generation": 1, "state": "active",
+                    "since": NOW, "created_at": NOW});
+                row(version, doc)
+            }),
+            slot: slot.map(|version| row(version, json!({"organization": "org-1", "generation": 1}))),
+            status: None,
+        }
+    }
+
+    #[test]
+    fn a_difference_is_told_only_if_nothing_it_is_read_from_has_moved() {
+        let first = rows(1, Some(1), Some(1));
+        assert!(first.same(&rows(1, Some(1), Some(1))));
+        for moved in [
+            rows(2, Some(1), Some(1)),
+            rows(1, Some(2), Some(1)),
+            rows(1, Some(1), Some(2)),
+            rows(1, None, Some(1)),
+            rows(1, Some(1), None),
+        ] {
+            assert!(!first.same(&moved));
+        }
+    }
+}

@@ -32,8 +32,9 @@ fn most(provider: Provider) -> Quantity {
 /// The most allocations of a record (AWS).
 pub const MOST_ALLOCATIONS: u32 = 2500;
 
-/// How long usage of a purchase that could not be paid is kept: it may still come into force.
-const MAY_STILL_BE_PAID: SignedDuration = SignedDuration::from_hours(24 * 7);
+/// How long after its hour usage is kept that nobody can be billed for yet: a purchase that could not be paid may still come
+/// into force, and what carries a subscription on may still be told.
+const MAY_STILL_BE_KNOWN: SignedDuration = SignedDuration::from_hours(24 * 7);
 
 const NOT_YET_CARRIED_ON: &str = "the subscription that carries it on is not known yet";
 
@@ -97,6 +98,7 @@ pub fn fate(counted: Counted<'_>, now: Timestamp) -> Fate {
     let stamp = stamp(hour, subscription);
     let too_old = now >= edge(provider, stamp);
     let before_it_began = subscription.in_force_since.is_some_and(|began| hour.hour < hour_of(began));
+    let may_still_be_known = now < later(hour.hour, MAY_STILL_BE_KNOWN);
     let over = |ended: Timestamp| {
         if hour.hour > ended {
             return lost(counted, Stage::Refused, "it is later than the end of the subscription", now);
@@ -115,7 +117,9 @@ pub fn fate(counted: Counted<'_>, now: Timestamp) -> Fate {
     if let Some(ended) = counted.last {
         return match &subscription.state {
             State::Superseded { by: Some(by), .. } if hour.hour > ended => Fate::Move(Onto::Successor(by.clone())),
-            State::Superseded { by: None, .. } if hour.hour > ended => Fate::Wait(NOT_YET_CARRIED_ON),
+            State::Superseded { by: None, .. } if hour.hour > ended && may_still_be_known => {
+                Fate::Wait(NOT_YET_CARRIED_ON)
+            }
             State::Announced
             | State::Active { .. }
             | State::Suspended { .. }
@@ -129,7 +133,7 @@ pub fn fate(counted: Counted<'_>, now: Timestamp) -> Fate {
         State::Announced => Fate::Wait("the purchase is not confirmed yet"),
         State::Suspended { .. } => Fate::Wait("the subscription is suspended"),
         // It may still be confirmed; what it used meanwhile is billed in a later hour then.
-        State::Failed { .. } if now < later(hour.hour, MAY_STILL_BE_PAID) => Fate::Wait("the purchase failed"),
+        State::Failed { .. } if may_still_be_known => Fate::Wait("the purchase failed"),
         State::Failed { .. } => lost(counted, Stage::Refused, "the purchase failed", now),
         State::Active { .. } if before_it_began || now >= last_try(provider, stamp) => Fate::Move(Onto::Present),
         State::Active { .. } if term_unknown(counted) && now < last_call(provider, hour.hour) => Fate::AskTerms,
@@ -138,7 +142,9 @@ pub fn fate(counted: Counted<'_>, now: Timestamp) -> Fate {
         State::Ended { at, .. } => over(*at),
         // The organization went on under the subscription that carries this one on.
         State::Superseded { at, by: Some(by) } if hour.hour > *at || too_old => Fate::Move(Onto::Successor(by.clone())),
-        State::Superseded { at, by: None } if hour.hour > *at || too_old => Fate::Wait(NOT_YET_CARRIED_ON),
+        State::Superseded { at, by: None } if (hour.hour > *at || too_old) && may_still_be_known => {
+            Fate::Wait(NOT_YET_CARRIED_ON)
+        }
         State::Superseded { at, .. } => over(*at),
     }
 }

@@ -188,6 +188,23 @@ fn what_was_used_after_a_renewal_is_the_successors() {
     }
 }
 
+#[test]
+fn what_nothing_ever_carries_on_is_not_kept_for_ever() {
+    let state = State::Superseded { at: at("12:30"), by: None };
+    for (hour, now, expected) in [
+        ("13:00", "27 12:59:59", "waits"),
+        ("13:00", "27 13:00", "refused"), // later than the end
+        ("10:00", "27 09:59:59", "waits"),
+        ("10:00", "27 10:00", "expired"),
+    ] {
+        assert_eq!(Case::of(hour, state.clone()).fate(now), expected, "{hour} at {now}");
+    }
+    for (now, expected) in [("27 12:59:59", "waits"), ("27 13:00", "refused")] {
+        let last = Case { last: Some(at("12:30")), ..Case::of("13:00", state.clone()) };
+        assert_eq!(last.fate(now), expected, "with its last usage, at {now}");
+    }
+}
+
 fn state_by(state: &State) -> Option<SubscriptionKey> {
     if let State::Superseded { by, .. } = state { by.clone() } else { None }
 }

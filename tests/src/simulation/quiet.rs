@@ -144,6 +144,7 @@ impl Play {
                     let agreement = aws.pointer(&format!("/agreements/{}", purchase.name)).cloned().unwrap_or_default();
                     let unpaid = is_unpaid(aws, &agreement);
                     let status = text(&agreement, "status");
+                    let its_end_is_known = agreements.iter().any(|one| one.id == purchase.name && one.end.is_some());
                     let agrees = match (status.as_str(), state) {
                         // EventBridge tells nothing of a payment that fails; the policy's time-out does.
                         ("ACTIVE", None | Some(State::Announced | State::Failed { .. })) => unpaid,
@@ -153,7 +154,10 @@ impl Play {
                         ("CANCELLED" | "EXPIRED" | "TERMINATED", None) => true,
                         // A landing makes its row without looking; the end is the agreement's, and is read with it.
                         ("CANCELLED" | "EXPIRED" | "TERMINATED", Some(State::Announced | State::Failed { .. })) => {
-                            unpaid || agreements.iter().any(|one| one.id == purchase.name && one.end.is_some())
+                            unpaid || its_end_is_known
+                        }
+                        ("RENEWED" | "REPLACED", Some(State::Announced | State::Failed { .. })) => {
+                            unpaid && its_end_is_known
                         }
                         ("RENEWED" | "REPLACED", Some(State::Superseded { .. })) => true,
                         ("RENEWED" | "REPLACED", Some(State::Ended { .. })) => {

@@ -3,14 +3,16 @@
 //!
 //! [`stack`] puts it together, [`serve`] answers HTTP for all parties by host name, [`demo`] plays a vendor's page as
 //! a browser would, [`functions_host`] runs a handler as the Azure Functions host does; [`usage`] is a client for
-//! reporting usage to a Tradepost anywhere, [`parked`] one for what waits for an operator there. Nothing of the product
-//! knows this crate.
+//! reporting usage to a Tradepost anywhere, [`parked`] one for what waits for an operator there, and [`doctor`] says what is
+//! wrong with a configuration. Nothing of the product knows this crate.
 
 pub mod aws_marketplace;
 pub mod azure_marketplace;
 pub mod clock;
+pub mod configuration;
 pub mod connector;
 pub mod demo;
+pub mod doctor;
 pub mod dynamo;
 pub mod functions_host;
 pub mod mailbox;

@@ -1,13 +1,15 @@
 //! `cargo run` starts the whole of Tradepost on this machine; `cargo run -- demo <scenario>` plays a vendor's page.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use serde_json::json;
+use tradepost_local::configuration;
 use tradepost_local::demo::{SCENARIOS, Scenario, play_all};
+use tradepost_local::doctor;
 use tradepost_local::parked::{self, KINDS};
 use tradepost_local::progress::Terminal;
 use tradepost_local::reconcile::{Wish, reconcile};
@@ -37,7 +39,7 @@ struct Arguments {
     #[arg(long, default_value = ".tradepost")]
     data: PathBuf,
     /// The policy file; the EMQX preset if none is given
-    #[arg(long)]
+    #[arg(long, global = true)]
     policy: Option<PathBuf>,
     /// Open the start page in the default browser
     #[arg(long)]
@@ -86,11 +88,33 @@ enum Command {
         #[command(subcommand)]
         command: Usage,
     },
+    /// Say what is wrong with a configuration, changing nothing; succeeds only if nothing is
+    Doctor {
+        /// Whose
+        cloud: Patient,
+        /// The variables, as the cloud prints them (JSON) or as lines NAME=value; `-` reads them from standard input. Without
+        /// it, those of this process
+        #[arg(long)]
+        env: Option<PathBuf>,
+    },
+    /// Write the page with every variable and every member of the secret, in Markdown
+    Configuration,
     /// What waits for an operator at a Tradepost anywhere; the secret is in TRADEPOST_VENDOR_API_SECRET
     Parked {
         #[command(subcommand)]
         command: Parked,
     },
+}
+
+/// Whose configuration.
+#[derive(Clone, Copy, ValueEnum)]
+enum Patient {
+    /// The functions on AWS; with credentials of the account
+    Aws,
+    /// The handler on Azure; for the table with credentials on AWS
+    Azure,
+    /// This machine: whether `cargo run` could start
+    Here,
 }
 
 #[derive(Subcommand)]
@@ -214,6 +238,11 @@ async fn carry_out(arguments: &Arguments, terminal: Terminal) -> anyhow::Result<
         }
         Some(Command::Demo { scenario, all, .. }) => demo(scenario.as_deref(), *all, terminal).await,
         Some(Command::Policy { command: Rules::Check { file } }) => check::check(file, terminal),
+        Some(Command::Doctor { cloud, env }) => examine(*cloud, env.as_deref(), arguments, terminal).await,
+        Some(Command::Configuration) => {
+            print!("{}", configuration::page());
+            Ok(true)
+        }
         Some(Command::Usage { command }) => usage(command, terminal).await,
         Some(Command::Parked { command }) => parked(command, terminal).await,
         Some(Command::Reconcile { to, wait, last }) => compare(to, *wait, *last, terminal).await,
@@ -265,6 +294,38 @@ async fn parked(command: &Parked, terminal: Terminal) -> anyhow::Result<bool> {
         }
         Parked::Dismiss { id, reason, to: at } => parked::dismiss(id, reason, &to(at)?, terminal).await.map(|()| true),
     }
+}
+
+async fn examine(
+    cloud: Patient,
+    file: Option<&Path>,
+    arguments: &Arguments,
+    terminal: Terminal,
+) -> anyhow::Result<bool> {
+    let mut environment = match file {
+        Some(path) if path == Path::new("-") => doctor::environment::read(&std::io::read_to_string(std::io::stdin())?)?,
+        Some(path) => {
+            let text = std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
+            doctor::environment::read(&text).with_context(|| path.display().to_string())?
+        }
+        None => std::env::vars().collect(),
+    };
+    // Of Key Vault the cloud prints a reference only; whoever may read it hands it over here.
+    if let Ok(secrets) = std::env::var("TRADEPOST_SECRETS") {
+        environment.insert("TRADEPOST_SECRETS".to_owned(), secrets);
+    }
+    // The functions have the policy beside them; whoever runs this names it.
+    if let Some(policy) = &arguments.policy {
+        environment.insert("TRADEPOST_POLICY".to_owned(), policy.display().to_string());
+    }
+    terminal.waiting("Looking");
+    let now = jiff::Timestamp::now();
+    let found = match cloud {
+        Patient::Aws => doctor::aws::examine(&environment, now).await,
+        Patient::Azure => doctor::azure::examine(&environment, now).await,
+        Patient::Here => doctor::here(arguments.port, &arguments.data, arguments.policy.as_deref()),
+    };
+    Ok(doctor::told(&found, terminal))
 }
 
 async fn compare(to: &str, wait: bool, last: bool, terminal: Terminal) -> anyhow::Result<bool> {

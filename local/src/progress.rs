@@ -100,6 +100,16 @@ impl Terminal {
         }
     }
 
+    /// What was found out about one thing.
+    pub fn verdict(self, about: &str, word: &str, says: &str) {
+        let colour = match word {
+            "well" => "32",
+            "wrong" => "1;31",
+            _ => "33",
+        };
+        self.line(&format!("  {}  {about:<16}{says}", self.paint(colour, &format!("{word:<6}"))));
+    }
+
     /// How it all went.
     pub fn summary(self, what: &str, tally: &Tally, took: Duration) {
         let Tally { parts, steps, failed } = tally;

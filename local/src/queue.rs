@@ -1,5 +1,5 @@
 //! A queue like SQS: at least once, visibility time-outs, a receive count, dead letters that can be sent again. It keeps
-//! the simulated time. [`Queue::api`] answers the SendMessageBatch of the SDK's real client.
+//! the simulated time. [`Queue::api`] answers the SDK's real client.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -175,11 +175,17 @@ impl Queue {
         Ok(())
     }
 
-    /// Answers SendMessage and SendMessageBatch (awsJson 1.0).
+    /// Answers SendMessage, SendMessageBatch and GetQueueAttributes (awsJson 1.0).
     pub fn api(&self, request: &http::Request<Bytes>) -> http::Response<Bytes> {
         let target = request.headers().get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
         let body: Value = serde_json::from_slice(request.body()).unwrap_or_default();
         let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        if text(&body, "QueueUrl").rsplit('/').next() != Some(self.name) {
+            return answered(
+                400,
+                &json!({"__type": "com.amazonaws.sqs#QueueDoesNotExist", "message": "no such queue"}),
+            );
+        }
         let answer = match target {
             "AmazonSQS.SendMessageBatch" => {
                 let entries = body.get("Entries").and_then(Value::as_array).cloned().unwrap_or_default();
@@ -197,6 +203,11 @@ impl Queue {
             }
             "AmazonSQS.SendMessage" => {
                 json!({"MessageId": self.send(text(&body, "MessageBody")), "MD5OfMessageBody": ""})
+            }
+            "AmazonSQS.GetQueueAttributes" => {
+                let waiting = self.state().messages.len().to_string();
+                let redrive = json!({"maxReceiveCount": self.limits.receives}).to_string();
+                json!({"Attributes": {"RedrivePolicy": redrive, "ApproximateNumberOfMessages": waiting}})
             }
             _ => {
                 return answered(

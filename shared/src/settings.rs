@@ -1,19 +1,7 @@
 //! What a deployed Tradepost is told, the same on every cloud: settings from the environment, and the secret that goes
-//! with them. A provider adds its own.
-//!
-//! | variable | meaning |
-//! |---|---|
-//! | `TRADEPOST_TABLE` | the DynamoDB table |
-//! | `TRADEPOST_POLICY` | path of the policy file; default `policy.toml` beside the binary |
-//! | `TRADEPOST_PUBLIC_URL` | where the pages are served, `https://…` without a trailing slash |
-//! | `TRADEPOST_CONTROL_PLANE_URL` | the vendor's control plane |
-//! | `TRADEPOST_EVENTS_URL` | where events go, `https://…`; without it they are kept and not sent |
-//! | `TRADEPOST_SMTP_URL` | the mail server, `smtps://user@host:465` or `smtp://user@host:587?tls=required`; without it no mail is sent |
-//! | `TRADEPOST_MAIL` | `smtp` (default) or `ses`: Amazon SES instead of a mail server, on AWS only |
-//! | `TRADEPOST_SIGN_IN` | JSON list of sign-in methods: `id`, `label`, `issuer`, `client_id` |
-//! | `TRADEPOST_DELETIONS` | `on` or `off` (the kill switch); default `on` |
-//! | `TRADEPOST_LIMITS` | `on` or `off`: whether tries in vain are counted by source; `off` behind a proxy of your own; default `on` |
-//! | `TRADEPOST_DELETION_CAP` | deletions in one run of the sweeper; default 100 |
+//! with them. A provider adds its own. [`reference`] names them all.
+
+pub mod reference;
 
 use std::collections::BTreeMap;
 use std::io;

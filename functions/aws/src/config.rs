@@ -1,14 +1,5 @@
 //! Configuration on Lambda: [`tradepost::settings`] from the environment and what only AWS has. Secrets come from Secrets
 //! Manager, once, when they are first needed, so that a cold start does not wait for them.
-//!
-//! | variable | meaning |
-//! |---|---|
-//! | `TRADEPOST_SECRET_ID` | the Secrets Manager secret, see [`Secrets`] |
-//! | `TRADEPOST_WORK_QUEUE_URL` | the SQS queue that wakes the worker |
-//! | `TRADEPOST_SNS_TOPICS` | topics of older listings that post to `/aws/sns`, ARNs separated by commas; none, and that door is closed |
-//! | `TRADEPOST_METERING_QUEUE_URL` | the SQS queue that calls `metering` again; that function alone needs it |
-//! | `TRADEPOST_SELLER_ROLE` | a role of the account that sells, if that is another; AWS Marketplace is then asked as that role |
-//! | `TRADEPOST_SELLER_EXTERNAL_ID` | the external id that role asks for |
 
 use std::sync::Arc;
 
@@ -18,6 +9,7 @@ use aws_config::sts::AssumeRoleProvider;
 use aws_sdk_dynamodb::config::SharedCredentialsProvider;
 use tradepost::ledger::{Ledger, Provider};
 use tradepost::outbound::Outbound;
+use tradepost::settings::reference::Setting;
 use tradepost::settings::{Secrets, SettingsError, needed};
 
 use crate::landing::Landing;
@@ -26,6 +18,42 @@ use crate::queue::{MeteringQueue, WorkQueue};
 use crate::ses::Ses;
 use crate::sns::{Sns, Topic};
 use crate::worker::Work;
+
+/// Variables on AWS, beside those of every cloud.
+pub const VARIABLES: [Setting; 8] = [
+    Setting::needed("TRADEPOST_SECRET_ID", "name or ARN of the secret in Secrets Manager"),
+    Setting::needed("TRADEPOST_WORK_QUEUE_URL", "the SQS queue that wakes the worker"),
+    Setting::or(
+        "TRADEPOST_METERING_QUEUE_URL",
+        "the function `metering` does not start",
+        "the SQS queue that calls the function `metering` again; no other function needs it",
+    ),
+    Setting::or(
+        "TRADEPOST_SNS_TOPICS",
+        "that door is closed",
+        "topics of older listings that post to `/aws/sns`, ARNs separated by commas",
+    ),
+    Setting::or(
+        "TRADEPOST_SELLER_ROLE",
+        "asked as the function's own role",
+        "a role of the account that sells, if that is another; AWS Marketplace is then asked as that role",
+    ),
+    Setting::or(
+        "TRADEPOST_SELLER_EXTERNAL_ID",
+        "needed with `TRADEPOST_SELLER_ROLE`",
+        "the external id that role asks for",
+    ),
+    Setting::or(
+        "AWS_LAMBDA_LOG_LEVEL",
+        "`INFO`",
+        "how loud the log is; Lambda sets it from the function's logging settings",
+    ),
+    Setting::or(
+        "AWS_LAMBDA_LOG_FORMAT",
+        "`JSON`",
+        "`Text` for people; Lambda sets it from the function's logging settings",
+    ),
+];
 
 /// What a function is made from.
 #[derive(Clone, Debug)]

@@ -3,7 +3,7 @@
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::DisplayErrorContext;
-use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
+use aws_sdk_sqs::types::{QueueAttributeName, SendMessageBatchRequestEntry};
 use tradepost::ledger::Key;
 
 /// SQS takes ten messages in one call.
@@ -20,6 +20,25 @@ impl WorkQueue {
     /// The queue at `url`.
     pub fn new(client: Client, url: String) -> Self {
         Self { client, url }
+    }
+
+    /// About how many messages wait, if the queue is as it must be. Reads nothing from it.
+    ///
+    /// # Errors
+    /// If it does not answer, or has no dead letters: what nobody can do anything with would come back for ever.
+    pub async fn examined(&self) -> anyhow::Result<String> {
+        let wanted = [QueueAttributeName::RedrivePolicy, QueueAttributeName::ApproximateNumberOfMessages];
+        let asked = self.client.get_queue_attributes().queue_url(&self.url).set_attribute_names(Some(wanted.to_vec()));
+        let answer = asked
+            .send()
+            .await
+            .map_err(|error| anyhow::anyhow!("the worker's queue does not answer: {}", DisplayErrorContext(&error)))?;
+        let attributes = answer.attributes().cloned().unwrap_or_default();
+        anyhow::ensure!(
+            attributes.contains_key(&QueueAttributeName::RedrivePolicy),
+            "the worker's queue has no dead letters set up"
+        );
+        Ok(attributes.get(&QueueAttributeName::ApproximateNumberOfMessages).cloned().unwrap_or_default())
     }
 
     /// Wakes the worker for each key.

@@ -1,23 +1,5 @@
 //! Configuration on Azure: [`tradepost::settings`] from the environment and what only Azure has. Every address is a
 //! setting, so that the same binary can be pointed at other servers.
-//!
-//! | variable | meaning |
-//! |---|---|
-//! | `TRADEPOST_SECRETS` | the secrets' JSON, see [`Secrets`]; in Azure a reference to Key Vault |
-//! | `TRADEPOST_AZURE_TENANT`, `TRADEPOST_AZURE_APP` | tenant and application of the offer's technical configuration |
-//! | `TRADEPOST_AZURE_BUYER_APP` | the multitenant application that buyers sign in to on the landing page |
-//! | `TRADEPOST_AZURE_TOKENS` | `v1` or `v2`: which of Entra's endpoints gives the publisher's token; default `v2` |
-//! | `TRADEPOST_IDENTITY_CLIENT_ID` | client id of a user-assigned identity; without it the system-assigned one |
-//! | `IDENTITY_ENDPOINT`, `IDENTITY_HEADER` | the platform's identity endpoint, set by the host |
-//! | `TRADEPOST_AWS_REGION` | the Region of the ledger |
-//! | `TRADEPOST_AWS_ROLE` | the role with the rights on the table, which trusts the identity |
-//! | `TRADEPOST_AWS_AUDIENCE` | the Application ID URI that stands for AWS (`api://…`) |
-//! | `TRADEPOST_DRY_RUN` | `on`: the timer `sweeper` only says what it would do; default `off` |
-//! | `TRADEPOST_MARKETPLACE_URL` | fulfillment and metering APIs; default `https://marketplaceapi.microsoft.com/api` |
-//! | `TRADEPOST_ENTRA_URL` | Entra; default `https://login.microsoftonline.com` |
-//! | `TRADEPOST_ENTRA_V1_ISSUER` | the issuer of its v1 tokens; default `https://sts.windows.net` |
-//! | `TRADEPOST_AWS_STS_URL` | AWS's Security Token Service; default the Region's own |
-//! | `TRADEPOST_DYNAMODB_URL` | DynamoDB; default the Region's own |
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +9,7 @@ use aws_sdk_dynamodb::config::{BehaviorVersion, IdentityCache, Region};
 use serde::Deserialize;
 use tradepost::ledger::Ledger;
 use tradepost::outbound::Outbound;
+use tradepost::settings::reference::Setting;
 use tradepost::settings::{SettingsError, needed};
 use url::Url;
 use uuid::Uuid;
@@ -38,6 +21,53 @@ use crate::managed_identity::{IdentityEndpoint, ManagedIdentity};
 use crate::publisher::{Application, Credential, Protocol, Publisher};
 use crate::renewing::Clock;
 use crate::secret::Secret;
+
+/// Variables on Azure, beside those of every cloud.
+pub const VARIABLES: [Setting; 19] = [
+    Setting::needed("TRADEPOST_SECRETS", "the secret's JSON; in Azure a reference to Key Vault"),
+    Setting::needed("TRADEPOST_AZURE_TENANT", "tenant of the offer's technical configuration"),
+    Setting::needed("TRADEPOST_AZURE_APP", "application of the offer's technical configuration"),
+    Setting::needed(
+        "TRADEPOST_AZURE_BUYER_APP",
+        "the multitenant application that buyers sign in to on the landing page",
+    ),
+    Setting::or(
+        "TRADEPOST_AZURE_TOKENS",
+        "`v2`",
+        "`v1` or `v2`: which of Entra's endpoints gives the publisher's token",
+    ),
+    Setting::or(
+        "TRADEPOST_IDENTITY_CLIENT_ID",
+        "the system-assigned identity",
+        "client id of a user-assigned identity",
+    ),
+    Setting::needed("IDENTITY_ENDPOINT", "the platform's identity endpoint; the host sets it"),
+    Setting::needed("IDENTITY_HEADER", "what has to be shown there; the host sets it"),
+    Setting::needed("TRADEPOST_AWS_REGION", "the Region of the table"),
+    Setting::needed("TRADEPOST_AWS_ROLE", "the role with the rights on the table, which trusts the identity"),
+    Setting::needed("TRADEPOST_AWS_AUDIENCE", "the Application ID URI that stands for AWS, `api://…`"),
+    Setting::or("TRADEPOST_DRY_RUN", "`off`", "`on`: the timer `sweeper` only says what it would do"),
+    Setting::or("TRADEPOST_LOG_LEVEL", "`INFO`", "how loud the log is"),
+    Setting::needed(
+        "FUNCTIONS_CUSTOMHANDLER_PORT",
+        "the port of 127.0.0.1 on which the Functions host asks; the host sets it",
+    ),
+    Setting::or("TRADEPOST_MARKETPLACE_URL", "Microsoft's", "fulfillment and metering APIs; for tests"),
+    Setting::or("TRADEPOST_ENTRA_URL", "Microsoft's", "Entra; for tests"),
+    Setting::or("TRADEPOST_ENTRA_V1_ISSUER", "Microsoft's", "the issuer of Entra's v1 tokens; for tests"),
+    Setting::or("TRADEPOST_AWS_STS_URL", "the Region's own", "AWS's Security Token Service; for tests"),
+    Setting::or("TRADEPOST_DYNAMODB_URL", "the Region's own", "DynamoDB; for tests"),
+];
+
+/// Members of the secret on Azure, beside those of every cloud.
+pub const SECRETS: [Setting; 2] = [
+    Setting::needed("buyer", "the client secret of the application that buyers sign in to"),
+    Setting::or(
+        "publisher",
+        "the function's identity vouches for it",
+        "the client secret of the publisher's application",
+    ),
+];
 
 /// Where the marketplace's APIs are.
 pub const MARKETPLACE_URL: &str = "https://marketplaceapi.microsoft.com/api";

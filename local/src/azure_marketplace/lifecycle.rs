@@ -3,11 +3,16 @@
 //! A change of plan or seats by the buyer opens an operation and waits for the publisher; everything else has
 //! happened by the time the webhook tells it. Unsubscribed is the end: nothing leads out of it.
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::Desk;
 use super::buyer::Person;
-use super::instants::midnight;
+use super::instants::{later, midnight};
 use super::listings::{Plan, TermUnit};
 use super::state::{Action, OperationStatus, Source, Status, Subscription};
+
+/// What Microsoft counts time in.
+const TICK: SignedDuration = SignedDuration::from_nanos(100);
 
 /// What a buyer orders.
 #[derive(Clone, Debug)]
@@ -241,9 +246,18 @@ impl Desk<'_> {
     }
 
     pub(super) fn modify(&mut self, id: &str, with: impl FnOnce(&mut Subscription)) {
+        let modified = self.stamp();
         if let Some(subscription) = self.state.subscriptions.get_mut(id) {
             with(subscription);
-            subscription.modified = Some(self.now);
+            subscription.modified = Some(modified);
         }
+    }
+
+    /// Now, for what is written down of it: Microsoft counts in 100 ns, and no two things happen to it at once.
+    pub(super) fn stamp(&mut self) -> Timestamp {
+        let next = self.state.stamped.map(|last| later(last, TICK));
+        let stamp = next.map_or(self.now, |next| next.max(self.now));
+        self.state.stamped = Some(stamp);
+        stamp
     }
 }

@@ -42,7 +42,7 @@ impl Desk<'_> {
         status: OperationStatus,
         wanted: Option<(String, Option<u32>)>,
     ) -> String {
-        let id = self.state.identifiers.guid();
+        let (id, created) = (self.state.identifiers.guid(), self.stamp());
         let present = || {
             let found = self.state.subscriptions.get(subscription);
             found.map(|one| (one.plan.clone(), one.quantity)).unwrap_or_default()
@@ -56,7 +56,7 @@ impl Desk<'_> {
             quantity,
             status,
             source,
-            created: self.now,
+            created,
             deadline: None,
             error: None,
         };

@@ -29,6 +29,9 @@ pub(super) struct State {
     #[serde(default)]
     pub metering: Metering,
     pub switches: Switches,
+    /// The last instant that was written down. Absent from what was saved before.
+    #[serde(default)]
+    pub stamped: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -201,6 +204,7 @@ impl State {
             outbox: Outbox::default(),
             metering: Metering::default(),
             switches: Switches::default(),
+            stamped: None,
         }
     }
 

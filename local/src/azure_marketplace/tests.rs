@@ -53,6 +53,23 @@ fn a_purchase_waits_until_it_is_activated_with_what_was_bought() {
 }
 
 #[test]
+fn what_happens_at_once_happens_one_after_the_other() {
+    let market = market();
+    let id = market.at(START, |desk| desk.purchase(order("seats", "team", Some(20))).unwrap());
+    market
+        .call(START, "POST", &format!("subscriptions/{id}/activate"), json!({"planId": "team", "quantity": 20}))
+        .unwrap();
+    let stamps: Vec<_> = market.at(START, |desk| {
+        desk.suspend(&id).unwrap();
+        desk.reinstate(&id).unwrap();
+        desk.state.operations.values().map(|one| one.created).chain(desk.state.subscriptions[&id].modified).collect()
+    });
+    let different: std::collections::BTreeSet<_> = stamps.iter().collect();
+    assert_eq!(different.len(), stamps.len(), "{stamps:?}");
+    assert_eq!(different.last().map(|last| last.subsec_millisecond()), Some(0), "{stamps:?}");
+}
+
+#[test]
 fn a_landing_token_resolves_for_24_hours_and_only_when_decoded_once() {
     let market = market();
     let id = market.at(START, |desk| desk.purchase(order("broker", "payg", None)).unwrap());
@@ -146,7 +163,7 @@ fn what_the_publisher_starts_is_done_later_and_told() {
     let operation = location.strip_prefix("http://marketplaceapi.localhost:8080/api/saas/").unwrap();
     assert!(operation.ends_with("?api-version=2018-08-31"));
     assert_eq!(market.get(START, operation)["status"], "InProgress");
-    assert_eq!(market.get(&after(2), &format!("{path}/operations"))["operations"][0]["action"], "ChangePlan");
+    assert_eq!(market.get(&after(3), &format!("{path}/operations"))["operations"][0]["action"], "ChangePlan");
     let locked = market.call(START, "DELETE", &path, Value::Null);
     assert!(matches!(locked, Err(ApiError::Bad(message, _)) if message.contains("locked due to pending operations")));
     let own = market.call(START, "PATCH", operation, json!({"status": "Success"}));

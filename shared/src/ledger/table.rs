@@ -2,8 +2,8 @@
 //! `template.yaml` create it; this is for the local stack and for tests, and says the same.
 
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection, ProjectionType,
-    ScalarAttributeType, TimeToLiveSpecification,
+    AttributeDefinition, BillingMode, GlobalSecondaryIndex, IndexStatus, KeySchemaElement, KeyType, Projection,
+    ProjectionType, ScalarAttributeType, TableStatus, TimeToLiveSpecification,
 };
 
 use super::{Ledger, LedgerError};
@@ -12,6 +12,9 @@ use super::{Ledger, LedgerError};
 pub const DUE_INDEX: &str = "due";
 /// The index of rows by kind and state.
 pub const LISTING_INDEX: &str = "listing";
+/// Both, with what they are by.
+const INDEXES: [(&str, &str, &str); 2] =
+    [(DUE_INDEX, "due_shard", "due_at"), (LISTING_INDEX, "listing_shard", "listed_at")];
 
 impl Ledger {
     /// Creates the table with its indexes and expiry, unless it exists.
@@ -36,8 +39,7 @@ impl Ledger {
                 number("listed_at")?,
             ]))
             .set_key_schema(Some(key_schema("pk", "sk")?))
-            .global_secondary_indexes(index(DUE_INDEX, "due_shard", "due_at")?)
-            .global_secondary_indexes(index(LISTING_INDEX, "listing_shard", "listed_at")?)
+            .set_global_secondary_indexes(Some(INDEXES.into_iter().map(index).collect::<Result<_, _>>()?))
             .send()
             .await;
         match created {
@@ -59,6 +61,39 @@ impl Ledger {
     }
 }
 
+impl Ledger {
+    /// What about the table is not as [`Ledger::create_table`] or the templates leave it, in words; nothing if all is well.
+    ///
+    /// # Errors
+    /// If it cannot be described: it is not there, or the credentials do not allow it.
+    pub async fn examined(&self) -> Result<Vec<String>, LedgerError> {
+        let answer =
+            self.client.describe_table().table_name(&self.table).send().await.map_err(LedgerError::from_sdk)?;
+        let Some(table) = answer.table() else { return Ok(vec!["nothing is said of it".to_owned()]) };
+        let mut faults = Vec::new();
+        if table.table_status() != Some(&TableStatus::Active) {
+            faults.push(format!("it is {}", table.table_status().map_or("of no status", TableStatus::as_str)));
+        }
+        if table.key_schema() != key_schema("pk", "sk")?.as_slice() {
+            faults.push("its key is not pk and sk".to_owned());
+        }
+        for (name, hash, range) in INDEXES {
+            let expected = key_schema(hash, range)?;
+            match table.global_secondary_indexes().iter().find(|one| one.index_name() == Some(name)) {
+                None => faults.push(format!("it has no index {name}: rows that wait would never be found")),
+                Some(found) if found.key_schema() != expected.as_slice() => {
+                    faults.push(format!("its index {name} is not by {hash} and {range}"));
+                }
+                Some(found) if found.index_status().is_some_and(|status| *status != IndexStatus::Active) => {
+                    faults.push(format!("its index {name} is not ready"));
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(faults)
+    }
+}
+
 fn key_schema(hash: &str, range: &str) -> Result<Vec<KeySchemaElement>, LedgerError> {
     Ok(vec![
         KeySchemaElement::builder().attribute_name(hash).key_type(KeyType::Hash).build()?,
@@ -66,7 +101,7 @@ fn key_schema(hash: &str, range: &str) -> Result<Vec<KeySchemaElement>, LedgerEr
     ])
 }
 
-fn index(name: &str, hash: &str, range: &str) -> Result<GlobalSecondaryIndex, LedgerError> {
+fn index((name, hash, range): (&str, &str, &str)) -> Result<GlobalSecondaryIndex, LedgerError> {
     Ok(GlobalSecondaryIndex::builder()
         .index_name(name)
         .set_key_schema(Some(key_schema(hash, range)?))

@@ -109,6 +109,23 @@ impl SignIn {
         used.filter(|_| self.methods.len() > 1).map(|(method, _)| method.label.clone())
     }
 
+    /// What each provider says of itself, by method: its issuer, if it has all that a sign-in needs.
+    pub async fn examined(&self, now: Timestamp) -> Vec<(String, Result<String, SignInError>)> {
+        let mut all = Vec::new();
+        for (method, _) in &self.methods {
+            let told = self.metadata(method, true, now).await.and_then(|metadata| {
+                let lacks = |what: &str| SignInError::Unreachable(format!("its document has no {what}"));
+                metadata.token_endpoint().ok_or_else(|| lacks("token endpoint"))?;
+                if metadata.jwks().keys().is_empty() {
+                    return Err(lacks("keys"));
+                }
+                Ok(metadata.issuer().to_string())
+            });
+            all.push((method.id.clone(), told));
+        }
+        all
+    }
+
     async fn metadata(
         &self,
         method: &Method,

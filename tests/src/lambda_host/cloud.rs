@@ -27,7 +27,7 @@ use tradepost_aws::config::random;
 use tradepost_local::aws_marketplace::{AwsMarketplace, Config, Model, Product};
 use tradepost_local::clock::Clock;
 use tradepost_local::dynamo::{Dynamo, TABLE};
-use tradepost_local::queue::{Queue, WORK};
+use tradepost_local::queue::{METERING, Queue, WORK};
 
 use super::control_plane::ControlPlane;
 use super::meter::Meter;
@@ -79,14 +79,15 @@ impl Stage {
         let aws = AwsMarketplace::new(listings(&rules), clock.clone());
         let dynamo = Dynamo::memory()?;
         let ledger = dynamo.ledger().await?;
-        let work_queue = Queue::new("work", clock, WORK);
+        let work_queue = Queue::new("work", clock.clone(), WORK);
+        let queues = [work_queue.clone(), Queue::new("metering", clock, METERING)];
         let control_plane = ControlPlane::new(&control_plane_secret)?;
         let meter = Meter::default();
 
         let database = dynamo.database();
         let dynamodb = at(&meter, move |listener| dynoxide::server::serve_on(listener, database)).await?;
         let marketplace = at(&meter, routed(aws.api())).await?;
-        let sqs = at(&meter, routed(Router::new().fallback(queue).with_state(work_queue.clone()))).await?;
+        let sqs = at(&meter, routed(Router::new().fallback(queue).with_state(queues))).await?;
         let secrets_manager =
             at(&meter, routed(Router::new().fallback(secret).with_state(Arc::new(secrets.clone())))).await?;
         let vendor = at(&meter, routed(control_plane.router())).await?;
@@ -312,12 +313,16 @@ fn signed_for(headers: &HeaderMap, service: &str) -> bool {
     signature.starts_with("AWS4-HMAC-SHA256 ") && signature.contains(&format!("/us-east-1/{service}/aws4_request"))
 }
 
-async fn queue(State(queue): State<Queue>, request: Request) -> Response {
+async fn queue(State(queues): State<[Queue; 2]>, request: Request) -> Response {
     if !signed_for(request.headers(), "sqs") {
         return refused("com.amazonaws.sqs#InvalidSecurity");
     }
     let (parts, body) = request.into_parts();
     let body: Bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
+    let input: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let url = input.get("QueueUrl").and_then(Value::as_str).unwrap_or_default();
+    let [work, metering] = &queues;
+    let queue = if url.ends_with(metering.name()) { metering } else { work };
     queue.api(&Request::from_parts(parts, body)).map(Body::from)
 }
 

@@ -118,11 +118,11 @@ impl Books {
             }
             "get_organization" => {
                 let organization =
-                    self.organizations.get(target).ok_or_else(|| refusal(404, "unknown_organization"))?;
+                    self.organizations.get(target).ok_or_else(|| refusal(404, "organization_not_found"))?;
                 Ok(json!({"organization": organization}))
             }
             "list_deployments" => {
-                let all = self.deployments.get(target).ok_or_else(|| refusal(404, "unknown_organization"))?;
+                let all = self.deployments.get(target).ok_or_else(|| refusal(404, "organization_not_found"))?;
                 let (items, next) = paged(all, page)?;
                 Ok(json!({"deployments": items, "next_page_token": next}))
             }
@@ -151,7 +151,7 @@ impl Books {
                     return Err(refusal(409, "not_stopped_since_then"));
                 }
                 let list = self.deployments.get_mut(&member(call, "organization")?);
-                list.ok_or_else(|| refusal(404, "unknown_organization"))?
+                list.ok_or_else(|| refusal(404, "organization_not_found"))?
                     .retain(|one| one.get("id").and_then(Value::as_str) != Some(target));
                 Ok(json!({}))
             }
@@ -164,10 +164,10 @@ impl Books {
         let list = self
             .deployments
             .get_mut(&member(call, "organization")?)
-            .ok_or_else(|| refusal(404, "unknown_organization"))?;
+            .ok_or_else(|| refusal(404, "organization_not_found"))?;
         list.iter_mut()
             .find(|one| one.get("id").and_then(Value::as_str) == Some(id))
-            .ok_or_else(|| refusal(404, "unknown_deployment"))
+            .ok_or_else(|| refusal(404, "deployment_not_found"))
     }
 }
 

@@ -36,6 +36,8 @@ mod sealing;
 mod subscription;
 #[path = "decisions/time.rs"]
 mod time;
+#[path = "decisions/told.rs"]
+mod told;
 #[path = "decisions/world.rs"]
 mod world;
 

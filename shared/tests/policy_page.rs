@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use tradepost::policy::Policy;
+use tradepost::policy::{Policy, explained};
 
 const PAGE: &str = include_str!("../../docs/policy.md");
 
@@ -55,4 +55,49 @@ fn every_key_is_documented_and_in_the_example() {
     }
     let rows = PAGE.lines().filter(|line| line.starts_with("| `")).count();
     assert_eq!(rows, keys, "a row for a key that does not exist");
+}
+
+const TOLD: &str = "\
+What is sold
+  Example on AWS Marketplace as “Example (Pay as you go)” (contract with consumption, examplepaygo000000000000e5)
+  — gb_processed (by the GB) is billed by the hour: after what gb_per_year entitles to, hours without any are reported as zero
+  Example on Microsoft Marketplace as “Example” (pay as you go, example)
+  — gb_processed is billed by the hour: team includes 1000 a term
+Who may link a purchase
+  Whoever is an owner or a billing person of the workspace.
+  The person picks one workspace, and sees the reasons beside those that cannot be picked.
+  Only if the workspace is on the plan starter.
+  A new workspace can be created on the way.
+  People sign in by google or email.
+  Whoever links is also asked for: Cost centre (optional).
+What refuses a link
+  The workspace has unpaid invoices.
+  The workspace is linked already, to any of the listings above. This always refuses.
+Once linked
+  The Payment Method of AWS Marketplace is “AWS Marketplace”.
+  The Payment Method of Microsoft Marketplace is “Azure Marketplace”.
+  The workspace is put on the plan standard.
+  The person is shown the billing page of the workspace.
+  The link can be moved to another workspace of the same person, without a gap.
+  The link can be taken off without cancelling the purchase; that stops and deletes nothing.
+  A purchase that is not confirmed within a day fails, and nothing is linked.
+  While the marketplace suspends a subscription, everything runs on.
+  On Microsoft Marketplace the buyer may change to the plan standard or enterprise, with 500 seats at most; anything else is refused.
+When the subscription ends
+  The workspace is put on the plan starter.
+  Nothing of the workspace is stopped or deleted. Whatever else pays by then keeps its plan.
+Who is told
+  Buyers get an e-mail from billing@example.com when a purchase is linked, when one is refused, when a subscription ends, when deployments are stopped, before they are deleted, when they are deleted.
+  Operators get an e-mail from billing@example.com when one is refused.
+  Pages of https://console.example.com may show how a workspace stands.
+To look at
+  manage_url has nothing for Microsoft Marketplace: buyers get no link to their subscriptions.
+  end.retention_hours has no effect: nothing is deleted.";
+
+/// Whoever agrees to a policy reads this: every sentence of a policy that uses every key.
+#[test]
+fn the_example_is_told_in_these_words() {
+    let parts = explained(&Policy::parse(&example()).unwrap());
+    let told: Vec<String> = parts.iter().map(|part| format!("{}\n  {}", part.title, part.lines.join("\n  "))).collect();
+    assert_eq!(told.join("\n"), TOLD);
 }

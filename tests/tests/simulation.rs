@@ -1,5 +1,5 @@
 //! Histories with faults, the same ones each time and some that nobody has played before; a failure prints its seed and the
-//! shortest history that fails. `cargo run -p system-tests --bin simulate` plays as many as wanted.
+//! shortest history that fails. `HISTORIES=n cargo test` plays n of each; `cargo run -p system-tests --bin simulate` plays as many as wanted.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
@@ -45,6 +45,11 @@ fn played(seeds: impl Iterator<Item = u64>, breakage: Option<Breakage>) -> Optio
     broken.into_inner().unwrap()
 }
 
+/// How many of each to play: so many, unless `HISTORIES` says another number.
+fn histories(usual: u64) -> u64 {
+    std::env::var("HISTORIES").ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+}
+
 fn held(seeds: impl Iterator<Item = u64>) {
     let Some((seed, _)) = played(seeds, None) else { return };
     let (steps, outcome) = on_one_thread(shrunk(seed, STEPS, None));
@@ -54,14 +59,14 @@ fn held(seeds: impl Iterator<Item = u64>) {
 
 #[test]
 fn what_must_always_be_true_is() {
-    held(1..=FIXED);
+    held(1..=histories(FIXED));
 }
 
 #[test]
 fn and_in_histories_that_nobody_has_played() {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
     let first = now.wrapping_mul(1_000_000);
-    held(first..first + FRESH);
+    held(first..first + histories(FRESH));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use jiff::Timestamp;
+use system_tests::bill::Trouble;
 use system_tests::metered::{Metering, PRODUCT, event, hours, minutes, t, units};
 use tradepost::agreement::Agreement;
 use tradepost::ledger::Provider;
@@ -115,6 +116,21 @@ async fn what_a_term_includes_waits_until_microsoft_tells_when_the_term_ends() {
     }
 }
 
+/// The licence was there before, under another agreement or under the same; its first hour stands so.
+async fn came_after(world: &Metering, continues: bool, theirs: Option<Stage>) {
+    let SubscriptionKey::AwsLicence { agreement, licence } = world.key(1) else { panic!("AWS") };
+    let before = SubscriptionKey::AwsLicence { agreement: "agmt-before".to_owned(), licence };
+    let heard = Agreement::heard_of(&agreement, world.now);
+    let continues = continues.then(|| "agmt-before".to_owned());
+    world.looking.create(Agreement { continues, ..heard }).await.unwrap();
+    if let Some(theirs) = theirs {
+        // A row of theirs is no work of this run.
+        let mut hour = hour_in(world, &before, t(START), theirs);
+        hour.attempts.not_before = Timestamp::MAX;
+        world.looking.create(hour).await.unwrap();
+    }
+}
+
 /// AWS knows a licence and an hour, whichever agreement the licence is under: a renewal may keep it.
 #[tokio::test]
 async fn an_hour_that_was_billed_under_the_agreement_before_is_carried_and_one_that_was_not_is_not_ours() {
@@ -128,17 +144,7 @@ async fn an_hour_that_was_billed_under_the_agreement_before_is_carried_and_one_t
     ] {
         let case = format!("{continues} {theirs:?}");
         let mut world = used(Provider::Aws, "5").await;
-        let SubscriptionKey::AwsLicence { agreement, licence } = world.key(1) else { panic!("AWS") };
-        let before = SubscriptionKey::AwsLicence { agreement: "agmt-before".to_owned(), licence };
-        let heard = Agreement::heard_of(&agreement, world.now);
-        let continues = continues.then(|| "agmt-before".to_owned());
-        world.looking.create(Agreement { continues, ..heard }).await.unwrap();
-        if let Some(theirs) = theirs {
-            // A row of theirs is no work of this run.
-            let mut hour = hour_in(&world, &before, t(START), theirs);
-            hour.attempts.not_before = Timestamp::MAX;
-            world.looking.create(hour).await.unwrap();
-        }
+        came_after(&world, continues, theirs).await;
         world.bill.foreign(&world.key(1), "gb", t(START), units("4"));
         for _ in 0..3 {
             world.pass(minutes(65));
@@ -146,6 +152,73 @@ async fn an_hour_that_was_billed_under_the_agreement_before_is_carried_and_one_t
         }
         let first = first_hour(&world).await;
         assert_eq!(first.stage, stage, "{case}: {first:?}");
+        assert_eq!(world.bill.total(&world.key(1), "gb"), units(billed), "{case}");
+    }
+}
+
+/// What an hour cannot bill any more waits in the next one that is open, on the plan it was used on.
+#[tokio::test]
+async fn what_is_carried_waits_in_the_next_open_hour() {
+    let (ten, eleven) = (t("2026-11-10T10:00:00Z"), t("2026-11-10T11:00:00Z"));
+    for (there, waits_in) in
+        [(None, ten), (Some(Stage::Open), ten), (Some(Stage::Accepted), eleven), (Some(Stage::Nothing), eleven)]
+    {
+        let mut world = used(Provider::Aws, "5").await;
+        came_after(&world, true, Some(Stage::Accepted)).await;
+        world.bill.foreign(&world.key(1), "gb", t(START), units("4"));
+        let row = world.looking.get::<Hour>(&first_hour(&world).await.key()).await.unwrap().unwrap();
+        world.looking.replace(&row, Hour { plan: Some("team".to_owned()), ..row.doc.clone() }).await.unwrap();
+        if let Some(there) = there {
+            world.looking.create(hour_in(&world, &world.key(1), ten, there)).await.unwrap();
+        }
+        world.pass(minutes(65));
+        world.run().await.unwrap();
+        assert_eq!(first_hour(&world).await.stage, Stage::Moved, "{there:?}");
+        let hours = world.hours(1).await.unwrap();
+        let open: Vec<&Hour> = hours.iter().filter(|hour| hour.stage == Stage::Open).collect();
+        assert_eq!(open.iter().map(|hour| hour.hour).collect::<Vec<_>>(), [waits_in], "{there:?}");
+        if there != Some(Stage::Open) {
+            assert_eq!(open.first().unwrap().plan.as_deref(), Some("team"), "{there:?}");
+        }
+        for _ in 0..3 {
+            world.pass(minutes(65));
+            world.run().await.unwrap();
+        }
+        assert_eq!(world.bill.total(&world.key(1), "gb"), units("9"), "{there:?}");
+    }
+}
+
+/// The marketplace could not be reached until the hour was too old.
+#[tokio::test]
+async fn a_sealed_hour_that_grew_too_old_is_carried_only_if_it_was_surely_not_taken() {
+    for (trouble, runs_on, stage, billed, doubt) in [
+        (Trouble::Throttled, true, Stage::Moved, "5", false),
+        (Trouble::Throttled, false, Stage::Expired, "0", false),
+        (Trouble::Lost, true, Stage::Expired, "0", true),
+    ] {
+        let case = format!("{trouble:?} {runs_on}");
+        let mut world = used(Provider::Aws, "5").await;
+        world.bill.trouble(vec![Some(trouble); 1_000]);
+        world.pass(minutes(65));
+        world.run().await.unwrap();
+        assert_eq!(first_hour(&world).await.stage, Stage::Sealed, "{case}");
+        world.bill.trouble([]);
+        world.pass(hours(26));
+        if !runs_on {
+            world.becomes(1, State::Suspended { since: world.now }).await.unwrap();
+        }
+        world.run().await.unwrap();
+        let first = first_hour(&world).await;
+        assert_eq!(first.stage, stage, "{case}: {first:?}");
+        if stage == Stage::Expired {
+            let why = first.settled.unwrap().reason.unwrap();
+            assert!(why.contains("too old before it was taken"), "{case}: {why}");
+            assert_eq!(why.contains("may have been taken"), doubt, "{case}: {why}");
+        }
+        for _ in 0..2 {
+            world.pass(minutes(65));
+            world.run().await.unwrap();
+        }
         assert_eq!(world.bill.total(&world.key(1), "gb"), units(billed), "{case}");
     }
 }

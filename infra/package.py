@@ -1,0 +1,182 @@
+#!/usr/bin/env python3
+"""Builds what is deployed: a zip for each Lambda function, the folder for Azure Functions, and the list of what is inside.
+
+    infra/package.py                                    everything, for x86_64, with policies/emqx.toml
+    infra/package.py --policy policies/mine.toml        another policy as policy.toml
+    infra/package.py --architecture arm64 --only aws    Lambda on arm64; needs `rustup target add aarch64-unknown-linux-gnu`
+
+Leaves target/packages. The binaries are linked by zig against the C library of Lambda's Amazon Linux 2023, whatever this
+machine has. Zips hold no times and no paths of this machine: the same source makes the same bytes. Zig comes from PyPI,
+into target/tools.
+"""
+
+import argparse
+import hashlib
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+OUT = ROOT / "target" / "packages"
+TOOLS = ROOT / "target" / "tools"
+LINKERS = ("cargo-zigbuild==0.23.4", "ziglang==0.15.2")
+SBOM = ("cargo-cyclonedx", "0.5.9")
+TARGETS = {"x86_64": "x86_64-unknown-linux-gnu", "arm64": "aarch64-unknown-linux-gnu"}
+# Amazon Linux 2023 has 2.34; Azure Functions' Linux has a newer one.
+GLIBC = (2, 34)
+FUNCTIONS = ("landing", "notifications", "worker", "sweeper", "metering", "usage")
+# Bytes: what one function's zip may have. Lambda's own limit is 50 MB; a start gets slower long before.
+MOST = 4_000_000
+# The earliest a zip can say.
+NEVER = (1980, 1, 1, 0, 0, 0)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--policy", type=pathlib.Path, default=ROOT / "policies/emqx.toml", help="what is shipped as policy.toml")
+    parser.add_argument("--architecture", choices=TARGETS, default="x86_64", help="what the Lambda functions run on")
+    parser.add_argument("--only", choices=("aws", "azure"), help="one cloud")
+    parser.add_argument("--no-sbom", action="store_true", help="without the list of what is inside")
+    options = parser.parse_args()
+    if not options.policy.is_file():
+        sys.exit(f"{options.policy}: no such policy file")
+    if options.architecture != "x86_64" and options.only != "aws":
+        sys.exit("Azure Functions runs custom handlers on x86_64 only: add --only aws")
+    target = TARGETS[options.architecture]
+    if not installed(target):
+        sys.exit(f"Rust's standard library for {target} is not installed: rustup target add {target}")
+
+    clouds = [options.only] if options.only else ["aws", "azure"]
+    built = build(target, clouds)
+    shutil.rmtree(OUT, ignore_errors=True)
+    OUT.mkdir(parents=True)
+    rows = []
+    if "aws" in clouds:
+        rows += [lambda_zip(built / name, name, options.policy) for name in FUNCTIONS]
+    if "azure" in clouds:
+        rows.append(azure_folder(built / "tradepost", options.policy))
+    if not options.no_sbom:
+        sbom(target, clouds)
+    show(rows)
+    too_large = [row[0] for row in rows if row[2] > MOST]
+    if too_large:
+        sys.exit(f"larger than {MOST / 1e6:.0f} MB: {', '.join(too_large)}")
+
+
+def run(*command, **more):
+    done = subprocess.run(command, **more)
+    if done.returncode:
+        sys.exit(f"{' '.join(map(str, command))} failed")
+    return done
+
+
+def installed(target):
+    said = subprocess.run(["rustc", "--print", "target-libdir", "--target", target], capture_output=True, text=True)
+    folder = pathlib.Path(said.stdout.strip())
+    return said.returncode == 0 and any(folder.glob("libstd-*"))
+
+
+def linkers():
+    """A Python environment with zig and what lets cargo use it."""
+    folder = TOOLS / "packaging"
+    wanted, mark = "\n".join(LINKERS), folder / "installed"
+    if not mark.is_file() or mark.read_text() != wanted:
+        run(sys.executable, "-m", "venv", "--clear", folder)
+        run(folder / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *LINKERS)
+        mark.write_text(wanted)
+    return folder / "bin"
+
+
+def build(target, clouds):
+    """The folder with the binaries."""
+    tools = linkers()
+    home = pathlib.Path(os.environ.get("CARGO_HOME", pathlib.Path.home() / ".cargo"))
+    # Longest first: where the source and the crates lie is nobody's business, and differs from machine to machine.
+    flags = [f"--remap-path-prefix={home}=/cargo", f"--remap-path-prefix={ROOT}=/tradepost"]
+    environment = os.environ | {
+        "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
+        "CARGO_ENCODED_RUSTFLAGS": "\x1f".join(flags),
+        "CFLAGS": f"-ffile-prefix-map={home}=/cargo -ffile-prefix-map={ROOT}=/tradepost",
+        "SOURCE_DATE_EPOCH": "315532800",
+        # Else aws-lc gathers jitter from the processor at every start, for up to a second.
+        "AWS_LC_SYS_NO_JITTER_ENTROPY": "1",
+        "CARGO_TARGET_DIR": str(ROOT / "target" / "packaging"),
+    }
+    packages = [word for cloud in clouds for word in ("--package", f"tradepost-{cloud}")]
+    version = ".".join(map(str, GLIBC))
+    run("cargo", "zigbuild", "--release", "--locked", "--bins", "--target", f"{target}.{version}", *packages, cwd=ROOT, env=environment)
+    return ROOT / "target" / "packaging" / target / "release"
+
+
+def glibc(binary):
+    """The newest version of the C library that any symbol of a binary asks for."""
+    found = {tuple(map(int, match)) for match in re.findall(rb"GLIBC_(\d+)\.(\d+)", binary.read_bytes())}
+    newest = max(found, default=(0, 0))
+    if newest > GLIBC:
+        sys.exit(f"{binary.name} asks for glibc {newest[0]}.{newest[1]}; Lambda has {GLIBC[0]}.{GLIBC[1]}")
+    return f"{newest[0]}.{newest[1]}" if found else "none"
+
+
+def lambda_zip(binary, name, policy):
+    """What a function is deployed as: `bootstrap`, the policy, and the policies that can be chosen by name."""
+    path = OUT / "aws" / f"{name}.zip"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files = [("bootstrap", binary, 0o755), ("policy.toml", policy, 0o644)]
+    files += [(f"policies/{file.name}", file, 0o644) for file in sorted((ROOT / "policies").glob("*.toml"))]
+    with zipfile.ZipFile(path, "w") as archive:
+        for inside, file, mode in files:
+            entry = zipfile.ZipInfo(inside, NEVER)
+            entry.external_attr = (0o100000 | mode) << 16
+            entry.create_system = 3  # Unix, so that the mode counts.
+            archive.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED, 9)
+    return name, binary.stat().st_size, path.stat().st_size, glibc(binary), path
+
+
+def azure_folder(binary, policy):
+    folder = OUT / "azure"
+    run(ROOT / "infra/azure/stage.sh", folder, binary, env=os.environ | {"POLICY": str(policy.resolve())}, stdout=subprocess.DEVNULL)
+    path = OUT / "azure.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted(file for file in folder.rglob("*") if file.is_file()):
+            entry = zipfile.ZipInfo(str(file.relative_to(folder)), NEVER)
+            entry.external_attr = (0o100000 | (file.stat().st_mode & 0o777)) << 16
+            entry.create_system = 3
+            archive.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED, 9)
+    return "azure", binary.stat().st_size, path.stat().st_size, glibc(binary), path
+
+
+def sbom(target, clouds):
+    """What each cloud's binaries are made of, as CycloneDX."""
+    name, version = SBOM
+    tool = TOOLS / f"{name}-{version}"
+    if not (tool / "bin" / name).is_file():
+        run("cargo", "install", "--quiet", "--locked", "--root", tool, f"{name}@{version}")
+    for cloud in clouds:
+        folder = ROOT / "functions" / cloud
+        described = folder / "tradepost-sbom.json"
+        command = [tool / "bin" / name, "cyclonedx", "--format", "json", "--target", target, "--no-build-deps"]
+        command += ["--manifest-path", folder / "Cargo.toml", "--override-filename", described.stem]
+        try:
+            # It writes beside the manifest of every crate of the workspace; only this one is wanted.
+            run(*command, cwd=ROOT, env=os.environ | {"SOURCE_DATE_EPOCH": "315532800"}, stdout=subprocess.DEVNULL)
+            shutil.move(described, OUT / f"{cloud}.cdx.json")
+        finally:
+            for left in ROOT.glob(f"*/**/{described.name}"):
+                if "target" not in left.parts:
+                    left.unlink()
+
+
+def show(rows):
+    print(f"\n{'package':<15}{'binary MB':>10}{'zip MB':>9}{'glibc':>8}  sha256")
+    for name, binary, packed, needs, path in rows:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        print(f"{name:<15}{binary / 1e6:>10.2f}{packed / 1e6:>9.2f}{needs:>8}  {digest}")
+    print(f"\nin {OUT.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()

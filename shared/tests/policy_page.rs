@@ -101,3 +101,11 @@ fn the_example_is_told_in_these_words() {
     let told: Vec<String> = parts.iter().map(|part| format!("{}\n  {}", part.title, part.lines.join("\n  "))).collect();
     assert_eq!(told.join("\n"), TOLD);
 }
+
+/// What a policy leaves out is as the page says.
+#[test]
+fn hours_that_are_left_out_are_a_day() {
+    let policy = example().replace("confirmation_hours = 24\n", "").replace("warn_hours = 24\n", "");
+    let policy = Policy::parse(&policy).unwrap();
+    assert_eq!((policy.link.confirmation_hours, policy.end.warn_hours), (24, 24));
+}

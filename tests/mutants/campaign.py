@@ -234,11 +234,22 @@ class Progress:
                 print(f"{self.done} of {self.total}, {left / 60:.0f} min left {words}", end=end, file=sys.stderr, flush=True)
 
 
-class Kills:
-    """Which tests have killed mutants so far, so that the likely ones come first."""
+class Likely:
+    """Which tests come first: those that killed neighbours, and those that go where few tests go in the same file."""
 
-    def __init__(self):
+    def __init__(self, mutants, tests):
         self.by_file, self.by_room, self.lock = {}, {}, threading.Lock()
+        reached = {}
+        for test in tests:
+            for room in test["reached"]:
+                reached[room] = reached.get(room, 0) + 1
+        files = {mutant["room"]: mutant["file"] for mutant in mutants}
+        self.at_home = {}
+        for test in tests:
+            for room in test["reached"]:
+                if room in files:
+                    table = self.at_home.setdefault(files[room], {})
+                    table[name(test)] = table.get(name(test), 0) + 1 / reached[room]
 
     def add(self, mutant, test):
         with self.lock:
@@ -247,10 +258,16 @@ class Kills:
                 counts[name(test)] = counts.get(name(test), 0) + 1
 
     def order(self, mutant, tests):
+        home = self.at_home.get(mutant["file"], {})
+        most = max(home.values(), default=1)
         with self.lock:
             room = dict(self.by_room.get(mutant["room"], {}))
             file = dict(self.by_file.get(mutant["file"], {}))
-        weight = lambda test: (1 + 40 * room.get(name(test), 0) + 10 * file.get(name(test), 0)) / (0.02 + test["seconds"])
+
+        def weight(test):
+            one = name(test)
+            return (0.02 + home.get(one, 0) / most + 4 * room.get(one, 0) + file.get(one, 0)) / (0.1 + test["seconds"])
+
         return sorted(tests, key=weight, reverse=True)
 
 
@@ -272,18 +289,20 @@ def try_all(options):
     for test in tests:
         for room in test["reached"]:
             reaching.setdefault(room, []).append(test)
-    known, kills, lock = read_verdicts(), Kills(), threading.Lock()
+    known, lock = read_verdicts(), threading.Lock()
+    everything = json.loads(MUTANTS.read_text())["mutants"]
+    likely = Likely(everything, tests)
     mutants = [
         mutant
-        for mutant in json.loads(MUTANTS.read_text())["mutants"]
-        if options.only in mutant["key"] and known.get(mutant["key"], {"verdict": "undecided"})["verdict"] == "undecided"
+        for mutant in everything
+        if options.only in mutant["key"] and known.get(mutant["key"], {"verdict": options.again})["verdict"] == options.again
     ]
     progress = Progress(len(mutants))
     counts = {}
 
     def attempt(mutant):
         before = known.get(mutant["key"], {"passed": []})
-        entry = judge(mutant, reaching.get(mutant["room"], []), before["passed"], kills, options.seconds)
+        entry = judge(mutant, reaching.get(mutant["room"], []), before["passed"], likely, options.seconds)
         with lock:
             counts[entry["verdict"]] = counts.get(entry["verdict"], 0) + 1
             with VERDICTS.open("a") as out:
@@ -295,16 +314,16 @@ def try_all(options):
     print(json.dumps(counts))
 
 
-def judge(mutant, tests, passed_before, kills, budget):
+def judge(mutant, tests, passed_before, likely, budget):
     start, passed = time.monotonic(), list(passed_before)
     entry = {"key": mutant["key"], "line": mutant["line"], "reached_by": len(tests)}
     skip = set(passed_before)
     tests = [test for test in tests if name(test) not in skip]
     while tests:
-        test, *tests = kills.order(mutant, tests)
+        test, *tests = likely.order(mutant, tests)
         result = run(test, test["seconds"] * PATIENCE + GRACE, TRADEPOST_MUTANT=str(mutant["number"]))
         if not result:
-            kills.add(mutant, test)
+            likely.add(mutant, test)
             return entry | {"verdict": "killed" if result is False else "timed out", "by": name(test)}
         passed.append(name(test))
         if tests and time.monotonic() - start > budget:
@@ -345,6 +364,7 @@ def main():
         sub.set_defaults(step=step)
         sub.add_argument("--jobs", type=int, default=os.cpu_count(), help="tests at a time")
         sub.add_argument("--seconds", type=float, default=40, help="for one mutant")
+        sub.add_argument("--again", default="undecided", help="also those of which this came out before; none for new ones only")
         sub.add_argument("--only", default="", help="mutants with this in their name: a file, a function")
         sub.add_argument("--show", nargs="*", default=[], help="verdicts whose mutants are listed")
     options = parser.parse_args()

@@ -8,6 +8,7 @@ use lambda_http::http::StatusCode;
 use serde_json::{Value, json};
 use system_tests::world::{Bought, DAY, HOUR, World, asked, signed};
 use tradepost::deployment::{Deployment, DeploymentState};
+use tradepost::event::Event;
 use tradepost::ledger::{Ledger, Provider};
 use tradepost::message::{Message, MessageState};
 use tradepost::notice::{NoticeState, RawNotice};
@@ -360,5 +361,71 @@ async fn an_event_and_a_mail_go_out_once_their_receivers_are_back() -> anyhow::R
         assert_eq!(replay(&world, &id_of(&parked)).await?.0, StatusCode::OK);
         assert_eq!(row(world.ledger(), &parked).await.status, MessageState::Open);
     }
+    Ok(())
+}
+
+fn stored<T: tradepost::ledger::Document>(world: &World, more: Value) -> T {
+    let mut base = json!({"provider": "aws", "organization": "org-clean", "generation": 1, "created_at": world.now(),
+        "attempts": given_up(world.now())});
+    base.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    serde_json::from_value(base).unwrap()
+}
+
+/// Of every kind: listed by it and with all, dismissed with its reason, off the list, and found among the dismissed.
+#[tokio::test]
+async fn whatever_was_given_up_on_can_be_dismissed() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let at = world.now();
+    let task: Task = stored(&world, json!({"id": "t-1", "does": "resume_organization", "status": "parked"}));
+    let deployment: Deployment =
+        stored(&world, json!({"id": "d-1", "name": "D", "ended_at": at, "state": "resuming", "parked": true}));
+    let event: Event =
+        stored(&world, json!({"id": "e-1", "kind": "link.synced", "at": at, "body": "{}", "status": "parked"}));
+    let message: Message = stored(
+        &world,
+        json!({"id": "m-1", "audience": "buyer", "organization_name": "One", "status": "parked",
+            "about": "linked", "subscription": "aws|agmt-1|l-1", "product": "prod"}),
+    );
+    let notice: RawNotice =
+        stored(&world, json!({"id": "eb:1", "body": "{}", "received_at": at, "state": "parked", "why": "why"}));
+    let ids = [id_of(&task), id_of(&deployment), id_of(&event), id_of(&message), id_of(&notice)];
+    world.ledger().create(task).await?;
+    world.ledger().create(deployment).await?;
+    world.ledger().create(event).await?;
+    world.ledger().create(message).await?;
+    world.ledger().create(notice).await?;
+    assert_eq!(listed(&world, json!({})).await?.len(), ids.len());
+    for (id, kind) in ids.iter().zip(["task", "deployment", "event", "message", "notice"]) {
+        let of_its_kind = listed(&world, json!({"kind": kind})).await?;
+        assert_eq!(of_its_kind.iter().map(|row| &row["id"]).collect::<Vec<_>>(), [id], "{kind}");
+        assert_eq!(dismiss(&world, id, "looked at").await?.0, StatusCode::OK, "{kind}");
+        assert_eq!(listed(&world, json!({"kind": kind})).await?, [Value::Null; 0], "{kind}");
+        let dismissed = listed(&world, json!({"kind": kind, "state": "dismissed"})).await?;
+        assert_eq!(dismissed.iter().map(|row| &row["id"]).collect::<Vec<_>>(), [id], "{kind}");
+        assert_eq!(dismissed[0]["dismissed"]["reason"], "looked at", "{kind}");
+    }
+    Ok(())
+}
+
+/// What operators do is in the history of whom it concerns, each time it is done, and in nobody else's.
+#[tokio::test]
+async fn every_replay_is_in_the_history_of_its_organization() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let task = |organization: &str| Task {
+        status: TaskState::Parked,
+        attempts: given_up(world.now()),
+        ..Task::new(Provider::Aws, organization, 1, Effect::ResumeOrganization { after: None }, "c", world.now())
+    };
+    let (ours, other) = (task("org-clean"), task("org-other"));
+    world.ledger().create(ours.clone()).await?;
+    world.ledger().create(other.clone()).await?;
+    for time in 1..=2 {
+        assert_eq!(replay(&world, &id_of(&ours)).await?.0, StatusCode::OK);
+        let row = world.ledger().get::<Task>(&tradepost::ledger::Document::key(&ours)).await?.unwrap();
+        world.ledger().replace(&row, ours.clone()).await?;
+        let history = show(&world, &id_of(&ours)).await?["history"].as_array().unwrap().len();
+        assert_eq!(history, time, "each replay is a line of its own");
+    }
+    assert_eq!(show(&world, &id_of(&other)).await?["history"], json!([]), "of another organization");
     Ok(())
 }

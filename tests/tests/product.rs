@@ -1,0 +1,305 @@
+//! The vendor's product as the control plane shows it: what each of its answers means, and what follows where something
+//! that we work on is gone there.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use system_tests::world::{EMQX, HOUR, World};
+use tradepost::control_plane::{ControlPlane, ControlPlaneError};
+use tradepost::deployment::{Deployment, DeploymentState};
+use tradepost::disposition::{Dispose, Disposition};
+use tradepost::ledger::{Document, Provider};
+use tradepost::outbound::Outbound;
+use tradepost::reconcile::{Run, What};
+use tradepost::sweeper::Rails;
+use tradepost::task::{Effect, Task, TaskState};
+use tradepost::work::{Ran, Worker};
+
+const ORG: &str = "org-clean";
+const PROD: &str = "dep-clean-orders-prod";
+
+/// A product that answers so, the last answer again and again.
+fn answering(answers: &[(u16, String)]) -> ControlPlane {
+    let answers = Mutex::new(answers.iter().cloned().collect::<VecDeque<_>>());
+    let outbound = Outbound::within(move |_| {
+        let mut answers = answers.lock().unwrap();
+        let (status, body) = answers.front().cloned().unwrap();
+        if answers.len() > 1 {
+            answers.pop_front();
+        }
+        let answer = http::Response::builder().status(status).body(Bytes::from(body)).unwrap();
+        Box::pin(std::future::ready(Ok(answer)))
+    });
+    let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    ControlPlane::new("https://product.example", secret, Arc::new(outbound), "test".to_owned()).unwrap()
+}
+
+fn refusal(code: &str) -> String {
+    json!({"error": {"code": code, "message": "No."}}).to_string()
+}
+
+fn list(ids: &[&str], next: Option<&str>) -> (u16, String) {
+    let deployments: Vec<Value> = ids.iter().map(|id| json!({"id": id, "name": "D", "state": "running"})).collect();
+    (200, json!({"deployments": deployments, "next_page_token": next}).to_string())
+}
+
+async fn organization(answer: (u16, String)) -> ControlPlaneError {
+    answering(&[answer]).organization(ORG, Timestamp::UNIX_EPOCH).await.unwrap_err()
+}
+
+#[tokio::test]
+async fn every_refusal_is_what_it_means() {
+    use Disposition::{Page, Reject, Retry};
+    let long = "c".repeat(65);
+    for (status, body, disposition, gone, said) in [
+        (404, refusal("organization_not_found"), Reject, true, "organization_not_found"),
+        // Somebody on the way who does not know the address.
+        (404, "<html>Not found</html>".to_owned(), Reject, false, "no code"),
+        (404, refusal("no_route"), Reject, false, "no_route"),
+        (404, refusal(&long), Reject, false, "no code"),
+        (404, refusal("a code of words"), Reject, false, "no code"),
+        (404, refusal(&"c".repeat(64)), Reject, false, &"c".repeat(64)),
+        (409, refusal("still_running"), Reject, false, "still_running"),
+        (408, refusal("late"), Retry, false, "get_organization: 408"),
+        (429, refusal("busy"), Retry, false, "get_organization: 429"),
+        (500, refusal("broken"), Retry, false, "get_organization: 500"),
+        (503, String::new(), Retry, false, "get_organization: 503"),
+        (200, "<html>".to_owned(), Retry, false, "does not read"),
+        (400, refusal("bad_request"), Page, false, "400 Bad Request bad_request"),
+        (401, refusal("bad_signature"), Page, false, "401 Unauthorized bad_signature"),
+        (302, String::new(), Page, false, "302"),
+    ] {
+        let error = organization((status, body.clone())).await;
+        assert_eq!((error.disposition(), error.is_gone()), (disposition, gone), "{status} {body}: {error:?}");
+        assert!(error.to_string().contains(said), "{status} {body}: {error}");
+        assert_eq!(matches!(error, ControlPlaneError::Conflict(_)), status == 409, "{error:?}");
+        assert_eq!(matches!(error, ControlPlaneError::NotFound(_)), status == 404, "{error:?}");
+    }
+}
+
+/// An id must be one that can be told of and kept.
+#[tokio::test]
+async fn an_id_that_is_none_is_not_taken() {
+    for (id, taken) in
+        [("", false), ("d", true), (&"d".repeat(255), true), (&"d".repeat(256), false), ("d\n1", false), ("d 1", true)]
+    {
+        let control_plane = answering(&[list(&[id], None)]);
+        let answer = control_plane.list_deployments(ORG, None, Timestamp::UNIX_EPOCH).await;
+        assert_eq!(answer.is_ok(), taken, "{id:?}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_deployment_is_looked_for_on_every_page() {
+    let find = async |answers: &[(u16, String)]| {
+        let found = answering(answers).deployment(ORG, "d-3", Timestamp::UNIX_EPOCH).await;
+        found.map(|found| found.map(|deployment| deployment.id))
+    };
+    let here = Some("d-3".to_owned());
+    assert_eq!(find(&[list(&["d-1", "d-3"], None)]).await.unwrap(), here);
+    assert_eq!(
+        find(&[list(&["d-1"], Some("2")), list(&["d-2"], Some("3")), list(&["d-3"], None)]).await.unwrap(),
+        here
+    );
+    assert_eq!(find(&[list(&["d-1"], Some("2")), list(&["d-2"], None)]).await.unwrap(), None);
+    assert_eq!(find(&[list(&["d-1"], Some(""))]).await.unwrap(), None, "an empty place is the end");
+    assert_eq!(find(&[(404, refusal("organization_not_found"))]).await.unwrap(), None);
+    // Whoever does not know is not believed that something is gone.
+    assert!(find(&[(404, "<html>".to_owned())]).await.is_err());
+    let error = find(&[list(&["d-1"], Some("2"))]).await.unwrap_err();
+    assert!(error.to_string().contains("without an end"), "{error}");
+}
+
+/// Nothing pays for the organization.
+fn billing() -> (u16, String) {
+    (200, json!({"organization": {"id": ORG, "name": "One"}}).to_string())
+}
+
+/// Works on a row while the product answers so.
+async fn run(world: &World, row: &impl Document, answers: &[(u16, String)]) -> Ran {
+    let (rails, control_plane) = (Rails::none(), answering(answers));
+    let worker = Worker { control_plane: &control_plane, ..world.stack.work.within(&rails) };
+    worker.run(&row.key(), world.now()).await.unwrap()
+}
+
+async fn task(world: &World, id: &Task) -> Task {
+    world.ledger().get::<Task>(&id.key()).await.unwrap().unwrap().doc
+}
+
+/// The answer of the product itself that something is gone, and of somebody on the way who knows nothing.
+fn gone_and_unknown(code: &str) -> [(u16, String); 2] {
+    [(404, refusal(code)), (404, "<html>Not found</html>".to_owned())]
+}
+
+#[tokio::test]
+async fn of_an_organization_that_is_gone_nothing_is_to_be_stopped() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let (bought, _) = world.linked("clean").await?;
+    world.cancel(&bought).await?;
+    let generation = world.link_of(&bought).await?.unwrap().generation;
+    for (answer, cause) in gone_and_unknown("organization_not_found").into_iter().zip(["gone", "unknown"]) {
+        let effect = Effect::StopOrganization { ended_at: world.now(), page: None };
+        let stop = Task::new(Provider::Aws, ORG, generation, effect, cause, world.now());
+        world.ledger().create(stop.clone()).await?;
+        let ran = run(&world, &stop, &[billing(), answer]).await;
+        let (done, status) = (cause == "gone", task(&world, &stop).await.status);
+        assert_eq!((ran.failed.is_none(), status == TaskState::Done), (done, done), "{ran:?}");
+        assert_eq!(ran.outcome.contains("the organization is gone"), done, "{ran:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_organization_that_is_gone_needs_no_plan() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let (bought, _) = world.linked("clean").await?;
+    let generation = world.link_of(&bought).await?.unwrap().generation;
+    for (answer, cause) in gone_and_unknown("organization_not_found").into_iter().zip(["gone", "unknown"]) {
+        let effect = Effect::SetPlan { plan: "pro".to_owned() };
+        let plan = Task::new(Provider::Aws, ORG, generation, effect, cause, world.now());
+        world.ledger().create(plan.clone()).await?;
+        let ran = run(&world, &plan, &[answer]).await;
+        let (done, status) = (cause == "gone", task(&world, &plan).await.status);
+        assert_eq!((ran.failed.is_none(), status == TaskState::Done), (done, done), "{ran:?}");
+    }
+    Ok(())
+}
+
+/// Stopping and starting what the product says is gone: it is deleted. What somebody on the way does not know is tried again.
+#[tokio::test]
+async fn a_deployment_that_is_gone_is_neither_stopped_nor_started() -> anyhow::Result<()> {
+    for (state, linked) in
+        [(json!({"state": "stopping", "reason": "subscription_ended"}), false), (json!({"state": "resuming"}), true)]
+    {
+        for answer in gone_and_unknown("deployment_not_found") {
+            let case = format!("{state} {answer:?}");
+            let world = World::with_policy(EMQX).await?;
+            let (bought, _) = world.linked("clean").await?;
+            if !linked {
+                world.cancel(&bought).await?;
+            }
+            let generation = world.link_of(&bought).await?.unwrap().generation;
+            let mut stored = json!({"organization": ORG, "id": PROD, "name": "D", "provider": "aws", "generation": generation,
+                "ended_at": world.now(), "attempts": {"not_before": world.now()}});
+            let (Value::Object(base), Value::Object(more)) = (&mut stored, state.clone()) else { panic!("objects") };
+            base.extend(more);
+            let fresh: Deployment = serde_json::from_value(stored)?;
+            match world.row(ORG, PROD).await? {
+                Some(row) => drop(world.ledger().replace(&row, fresh.clone()).await?),
+                None => drop(world.ledger().create(fresh.clone()).await?),
+            }
+            let gone = answer.1.contains("deployment_not_found");
+            // Before anything is stopped it is asked whether something else pays.
+            let answers = if linked { vec![answer] } else { vec![billing(), answer] };
+            let ran = run(&world, &fresh, &answers).await;
+            let after = world.row(ORG, PROD).await?.unwrap().doc;
+            assert_eq!(matches!(after.state, DeploymentState::Deleted { .. }), gone, "{case}: {ran:?}");
+            assert_eq!(ran.failed.is_none(), gone, "{case}: {ran:?}");
+            if !gone {
+                assert_eq!(after.state, fresh.state, "{case}");
+                assert!(after.attempts.not_before > world.now(), "{case}: it is tried again");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What a comparison tells of the product: the kinds of open findings, and of what.
+async fn compared(world: &World) -> anyhow::Result<Vec<(What, String)>> {
+    world.stack.reconcile().await?;
+    world.stack.settle().await?;
+    let run = world.ledger().get::<Run>(&Run::row_key(Provider::Aws)).await?.unwrap().doc;
+    assert_eq!(run.healed, 0, "{:?}", run.findings);
+    Ok(run.findings.into_iter().map(|finding| (finding.what, finding.subject)).collect())
+}
+
+async fn plan(world: &World, plan: Value) -> anyhow::Result<()> {
+    world.vendor("organization", json!({"organization": ORG, "plan": plan})).await.map(drop)
+}
+
+/// Only a plan that an organization is on before or after its link differs; any other is somebody's choice.
+#[tokio::test]
+async fn a_plan_that_was_not_set_is_told() -> anyhow::Result<()> {
+    let policy = EMQX
+        .replace("choosing = \"implied\"", "choosing = \"implied\"\nplans = [\"starter\"]\nplan_after = \"pro\"")
+        .replace("family = \"stop-and-delete\"", "family = \"downgrade\"\ndowngrade_to = \"free\"");
+    let world = World::with_policy(&policy).await?;
+    plan(&world, json!("starter")).await?;
+    let (bought, _) = world.linked("clean").await?;
+    world.pass(HOUR).await?;
+    let differs = [(What::PlanDiffers, ORG.to_owned())];
+    for (on, told) in [
+        (json!("pro"), &[][..]),
+        (json!("starter"), &differs[..]),
+        (json!("free"), &differs[..]),
+        (json!("gold"), &[][..]),
+        (Value::Null, &[][..]),
+    ] {
+        plan(&world, on.clone()).await?;
+        assert_eq!(compared(&world).await?, told, "in force, {on}");
+    }
+    plan(&world, json!("pro")).await?;
+    world.cancel(&bought).await?;
+    world.pass(HOUR).await?;
+    assert_eq!(compared(&world).await?, [], "it was put on the plan of those who do not pay");
+    plan(&world, json!("pro")).await?;
+    assert_eq!(compared(&world).await?, differs, "ended");
+    world.vendor("organization", json!({"organization": ORG, "card_on_file": true})).await?;
+    assert_eq!(compared(&world).await?, [], "something else pays");
+    Ok(())
+}
+
+/// What an earlier end had stopped and nobody has started again is told, as far as the policy starts anything.
+#[tokio::test]
+async fn what_is_still_stopped_after_a_return_is_told() -> anyhow::Result<()> {
+    for (starts, returns) in [(true, true), (true, false), (false, true)] {
+        let world =
+            World::with_policy(&EMQX.replace("restart_on_return = true", &format!("restart_on_return = {starts}")))
+                .await?;
+        let (bought, _) = world.linked("clean").await?;
+        if returns {
+            world.cancel(&bought).await?;
+            world.linked("clean").await?;
+        }
+        world.pass(HOUR).await?;
+        for (name, by) in [("left", "tradepost"), ("parked-by-hand", "user"), ("on-its-way", "tradepost")] {
+            let stopped = json!({"organization": ORG, "name": name, "state": "stopped", "stopped_by": by});
+            world.vendor("deployment", stopped).await?;
+        }
+        let state = world.vendor_state().await?;
+        let deployments = state.get("deployments").and_then(Value::as_array).unwrap();
+        let id = |name: &str| {
+            let one = deployments.iter().find(|one| one.get("name") == Some(&json!(name)));
+            one.and_then(|one| one.get("id")?.as_str()).unwrap().to_owned()
+        };
+        let resuming = json!({"organization": ORG, "id": id("on-its-way"), "name": "D", "provider": "aws", "generation": 9,
+            "ended_at": world.now(), "state": "resuming", "attempts": {"not_before": world.now().checked_add(jiff::SignedDuration::from_hours(3))?}});
+        world.ledger().create(serde_json::from_value::<Deployment>(resuming)?).await?;
+        let told = if starts && returns { vec![(What::StillStopped, id("left"))] } else { Vec::new() };
+        let found = compared(&world).await?;
+        // What a policy that starts nothing leaves stopped is as it should be.
+        assert_eq!(found, told, "starts {starts}, returns {returns}");
+    }
+    Ok(())
+}
+
+/// A trial that goes on is not stopped by an end, so it is nothing to tell of.
+#[tokio::test]
+async fn a_trial_that_goes_on_after_an_end_is_not_told() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let (bought, _) = world.linked("clean").await?;
+    world.cancel(&bought).await?;
+    world.pass(HOUR).await?;
+    let ends = world.now().checked_add(jiff::SignedDuration::from_hours(5))?;
+    world.vendor("deployment", json!({"organization": ORG, "name": "trial", "trial_ends_at": ends})).await?;
+    assert_eq!(compared(&world).await?, []);
+    world.sleep(6 * 3600);
+    let told: Vec<What> = compared(&world).await?.into_iter().map(|(what, _)| what).collect();
+    assert!(told.contains(&What::StillRunning), "{told:?}");
+    Ok(())
+}

@@ -129,3 +129,38 @@ impl Dispose for LedgerError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_dynamodb::config::http::HttpResponse;
+    use aws_sdk_dynamodb::types::CancellationReason;
+    use aws_sdk_dynamodb::types::error::TransactionCanceledException;
+
+    use super::*;
+
+    /// DynamoDB names a reason for each item of the transaction, `None` for those that were not in the way.
+    #[test]
+    fn a_cancelled_transaction_is_what_its_reasons_say() {
+        for (codes, expected) in [
+            (&["None", "ConditionalCheckFailed"][..], "somebody else changed the row first"),
+            (&["TransactionConflict", "None"], "somebody else changed the row first"),
+            (&["ThrottlingError", "ConditionalCheckFailed"], "somebody else changed the row first"),
+            (&["None", "ThrottlingError"], "the ledger cannot be reached just now (ThrottlingError)"),
+            (
+                &["ProvisionedThroughputExceeded"],
+                "the ledger cannot be reached just now (ProvisionedThroughputExceeded)",
+            ),
+            (&["ValidationError", "None"], "the ledger refused the request (ValidationError)"),
+            (
+                &["None", "ItemCollectionSizeLimitExceeded"],
+                "the ledger refused the request (ItemCollectionSizeLimitExceeded)",
+            ),
+        ] {
+            let reasons = codes.iter().map(|code| CancellationReason::builder().code(*code).build()).collect();
+            let cancelled = TransactionCanceledException::builder().set_cancellation_reasons(Some(reasons)).build();
+            let error = TransactWriteItemsError::TransactionCanceledException(cancelled);
+            let answer = HttpResponse::new(400.try_into().unwrap(), "".into());
+            assert_eq!(super::cancelled(&SdkError::service_error(error, answer)).to_string(), expected, "{codes:?}");
+        }
+    }
+}

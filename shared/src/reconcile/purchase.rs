@@ -172,3 +172,39 @@ fn changed(before: &Subscription, after: &Subscription) -> String {
 pub(super) fn is_aws(partition: &str) -> bool {
     !partition.starts_with(SubscriptionKey::AZURE)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::subscription::{EndReason, State, Terms};
+
+    #[test]
+    fn what_differs_is_said_in_a_few_words() {
+        let at = Timestamp::UNIX_EPOCH;
+        let key = SubscriptionKey::Azure { id: "guid".to_owned() };
+        let before = Subscription::announced(key, "offer", "tenant", at).moved(State::Active { since: at }, 1, None);
+        for (standing, said) in [
+            (Standing::Pending, "active here, pending there"),
+            (Standing::Live, "active here, in force there"),
+            (Standing::Suspended, "active here, suspended there"),
+            (Standing::Ended(EndReason::Cancelled), "active here, ended there"),
+            (Standing::Superseded, "active here, superseded there"),
+            (Standing::Unknown, "active here, not told there"),
+        ] {
+            assert_eq!(detail(&before, standing), said);
+        }
+        let on = |plan: &str, quantity| Subscription {
+            terms: Some(Terms { plan: plan.to_owned(), quantity, ..Terms::default() }),
+            ..before.clone()
+        };
+        let suspended = before.moved(State::Suspended { since: at }, 1, None);
+        for (before, after, said) in [
+            (&before, &suspended, "active -> suspended"),
+            (&before, &on("gold", None), "no plan -> gold"),
+            (&on("gold", Some(5)), &on("gold", Some(7)), "gold, 5 seats -> gold, 7 seats"),
+            (&on("gold", None), &on("gold", None), "0 entitlements -> 0"),
+        ] {
+            assert_eq!(changed(before, after), said);
+        }
+    }
+}

@@ -155,6 +155,11 @@ fn what_was_never_paid_fails_and_ends_nothing() {
         let judgement = judge(&before, Word { told: &told, entitlements: None, heard_of }, now());
         assert_eq!(outcome(&judgement), expected, "{} {heard_of}", before.state.name());
     }
+    // Once in force, its end is an end, however it is called now.
+    let before = Subscription { in_force_since: Some(hours_ago(9)), ..subscription(aws(), State::Announced) };
+    let told = told(Standing::Ended(EndReason::Cancelled));
+    let judgement = judge(&before, Word { told: &told, entitlements: None, heard_of: false }, now());
+    assert_eq!(outcome(&judgement), "ended");
 }
 
 fn entitlement(dimension: &str, value: &str, expires: jiff::Timestamp) -> Entitlement {

@@ -8,11 +8,17 @@ use jiff::{SignedDuration, Timestamp};
 use tradepost::control_plane::StopReason;
 use tradepost::deployment::{Deployment, DeploymentState, Stop};
 use tradepost::ledger::Provider;
+use tradepost::link::{Contact, RefusedLink};
 use tradepost::message::following::{Next, Stage, next};
 use tradepost::message::smtp::{Smtp, is_private};
+use tradepost::message::{Audience, refused};
 use tradepost::outbound::Outbound;
+use tradepost::person::PersonId;
+use tradepost::policy::Policy;
 use tradepost::retry::Attempts;
 use tradepost::settings::{MailWay, Secrets, Settings, SettingsError};
+use tradepost::settle::Occasion;
+use tradepost::subscription::{Subscription, SubscriptionKey};
 
 use super::t;
 
@@ -181,4 +187,30 @@ fn a_cloud_without_ses_says_so_and_nobody_is_asked_for_it_needlessly() {
     let unasked =
         settings("", "").unwrap().outlets(&secrets, Arc::new(Outbound::default()), || panic!("not asked for"));
     assert!(unasked.unwrap().mail.is_none());
+}
+
+/// Who refused is told of is the policy's choice; a buyer without a contact cannot be.
+#[test]
+fn of_a_refusal_whoever_can_be_reached_is_told() {
+    let policy = include_str!("../../../policies/emqx.toml").replace(
+        "[messages]\n",
+        "[messages]\nbuyer = [\"refused\"]\noperators = [\"refused\"]\noperator_addresses = [\"ops@example.com\"]\n",
+    );
+    let policy = Policy::parse(&policy).unwrap();
+    let occasion = Occasion { policy: &policy, now: at(1), cause: "c" };
+    let key = SubscriptionKey::AwsLicence { agreement: "agmt-1".to_owned(), licence: "l-1".to_owned() };
+    let one = RefusedLink {
+        organization: "org-1".to_owned(),
+        subscription: key.clone(),
+        registration: "r-1".to_owned(),
+        reasons: Vec::new(),
+        person: PersonId { issuer: "https://id.example".to_owned(), subject: "p".to_owned() },
+        at: at(1),
+    };
+    let subscription = Subscription::announced(key, "prod", "1", at(0));
+    let told = |contact: Option<Contact>| -> Vec<Audience> {
+        refused(occasion, &one, "One", contact, &subscription).into_iter().map(|message| message.audience).collect()
+    };
+    assert_eq!(told(Contact::parse("buyer@example.com")), [Audience::Buyer, Audience::Operators]);
+    assert_eq!(told(None), [Audience::Operators]);
 }

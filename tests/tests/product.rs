@@ -303,3 +303,35 @@ async fn a_trial_that_goes_on_after_an_end_is_not_told() -> anyhow::Result<()> {
     assert!(told.contains(&What::StillRunning), "{told:?}");
     Ok(())
 }
+
+/// A trial's end has come by our row; how it stands in the product decides.
+#[tokio::test]
+async fn a_trial_goes_on_if_the_product_has_prolonged_it() -> anyhow::Result<()> {
+    let second = jiff::SignedDuration::from_secs(1);
+    for (there, after) in
+        [(Some(second), "running"), (Some(-second), "stopping"), (Some(0 * second), "stopping"), (None, "deleted")]
+    {
+        let world = World::new().await?;
+        let (bought, _) = world.linked("clean").await?;
+        world.cancel(&bought).await?;
+        let generation = world.link_of(&bought).await?.unwrap().generation;
+        let now = world.now();
+        let trial = json!({"organization": ORG, "id": "d-trial", "name": "D", "provider": "aws", "generation": generation,
+            "ended_at": now, "state": "running", "trial_ends_at": now, "attempts": {"not_before": now}});
+        let trial: Deployment = serde_json::from_value(trial)?;
+        world.ledger().create(trial.clone()).await?;
+        let listed =
+            there.map(|by| json!({"id": "d-trial", "name": "D", "state": "running", "trial_ends_at": now + by}));
+        let list = json!({"deployments": listed.into_iter().collect::<Vec<_>>()}).to_string();
+        let (rails, control_plane) = (Rails::none(), answering(&[billing(), (200, list)]));
+        let worker = Worker { control_plane: &control_plane, ..world.stack.work.within(&rails) };
+        let ran = worker.run(&trial.key(), now).await?;
+        let row = world.row(ORG, "d-trial").await?.unwrap().doc;
+        assert_eq!(row.state.name(), after, "{there:?}: {ran:?}");
+        if let DeploymentState::Running { trial_ends_at } = row.state {
+            assert_eq!((trial_ends_at, row.due().map(|(_, at)| at)), (now + second, Some(now + second)));
+        }
+        assert_eq!(ran.wake.contains(&trial.key()), after == "stopping", "{there:?}: {ran:?}");
+    }
+    Ok(())
+}

@@ -297,3 +297,173 @@ async fn lost(ledger: &Ledger, one: &Count) -> Result<Settlement, LedgerError> {
         true => Settlement::Again,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EMQX: &str = include_str!("../../../policies/emqx.toml");
+    const TAGGED: &str = "emqxcloudpaygo0000000000a1";
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn nine() -> Timestamp {
+        at("2026-11-10T09:00:00Z")
+    }
+
+    fn aws() -> SubscriptionKey {
+        SubscriptionKey::AwsLicence { agreement: "agmt-1".to_owned(), licence: "l-1".to_owned() }
+    }
+
+    fn tags(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    fn event(key: &str, tags: BTreeMap<String, String>) -> UsageEvent {
+        let (organization, dimension) = ("org-1".to_owned(), "traffic_gb".to_owned());
+        UsageEvent {
+            key: key.to_owned(),
+            organization,
+            dimension,
+            quantity: Quantity::from_micros(2_000_000),
+            at: nine(),
+            tags,
+        }
+    }
+
+    fn place(product: &str) -> Place {
+        let hours = vec![nine(), at("2026-11-10T10:00:00Z")];
+        Place { subscription: aws(), product: product.to_owned(), plan: None, hours, over: false }
+    }
+
+    fn hour(at: Timestamp) -> Hour {
+        Hour::open(&aws(), TAGGED, "traffic_gb", at, "org-1")
+    }
+
+    fn of(place: &Place, event: &UsageEvent, hours: &[Hour], crowded: bool) -> Option<Counter> {
+        let rows = hours.iter().map(|hour| (hour.key(), Row { version: 3, doc: hour.clone() })).collect();
+        let crowded = if crowded { hours.iter().map(Document::key).collect() } else { BTreeSet::new() };
+        Counter::of(&Policy::parse(EMQX).unwrap(), place, event, &rows, &crowded)
+    }
+
+    #[test]
+    fn the_first_hour_that_is_open_and_of_the_plan_takes_an_event() {
+        let ten = at("2026-11-10T10:00:00Z");
+        let one = event("a", BTreeMap::new());
+        let in_hour = |place: &Place, hours: &[Hour]| of(place, &one, hours, false).map(|counter| counter.hour);
+        let closed = Hour { stage: Stage::Sealed, ..hour(nine()) };
+        let gold = Hour { plan: Some("gold".to_owned()), ..hour(nine()) };
+        assert_eq!(in_hour(&place(TAGGED), &[]), Some(nine()));
+        assert_eq!(in_hour(&place(TAGGED), &[hour(nine())]), Some(nine()));
+        assert_eq!(in_hour(&place(TAGGED), &[closed.clone()]), Some(ten));
+        assert_eq!(in_hour(&place(TAGGED), &[gold.clone()]), Some(ten), "an hour has one plan");
+        let over = Place { over: true, ..place(TAGGED) };
+        assert_eq!(in_hour(&over, &[gold]), Some(nine()), "of the last hours there is no next one to wait for");
+        let both = [closed.clone(), Hour { stage: Stage::Sealed, ..hour(ten) }];
+        assert_eq!(in_hour(&over, &both), None);
+    }
+
+    #[test]
+    fn tags_are_kept_where_the_listing_has_them() {
+        let mine = tags(&[("team", "a")]);
+        let part = |product: &str, tags: &BTreeMap<String, String>, crowded| {
+            of(&place(product), &event("a", tags.clone()), &[hour(nine())], crowded).unwrap().part.map(|(_, tags)| tags)
+        };
+        assert_eq!(part(TAGGED, &mine, false), Some(mine.clone()));
+        assert_eq!(part("another", &mine, false), None);
+        assert_eq!(part(TAGGED, &BTreeMap::new(), false), None);
+        assert_eq!(part(TAGGED, &BTreeMap::new(), true), Some(BTreeMap::new()), "a crowded hour is spread");
+        let azure = Place { subscription: SubscriptionKey::Azure { id: "guid".to_owned() }, ..place(TAGGED) };
+        assert_eq!(of(&azure, &event("a", mine), &[], false).unwrap().part, None);
+    }
+
+    #[test]
+    fn a_set_of_tags_has_one_row_and_the_rest_is_spread_by_key() {
+        let (mine, none) = (tags(&[("team", "a")]), BTreeMap::new());
+        let of_tags: BTreeSet<u8> = (0..99).map(|n| shard(&event(&n.to_string(), mine.clone()), &mine)).collect();
+        assert_eq!(of_tags.len(), 1);
+        let spread: BTreeSet<u8> = (0..999).map(|n| shard(&event(&n.to_string(), none.clone()), &none)).collect();
+        assert_eq!(spread, (0..SHARDS).collect());
+        assert_eq!(size(&tags(&[("a", "bb"), ("cc", "d")])), (1 + 2 + 16) + (2 + 1 + 16));
+        assert_eq!(size(&none), 0);
+    }
+
+    #[test]
+    fn an_hour_takes_so_many_sets_of_tags() {
+        let tagged = of(&place(TAGGED), &event("a", tags(&[("team", "a")])), &[], false).unwrap();
+        let plain = of(&place(TAGGED), &event("a", BTreeMap::new()), &[], false).unwrap();
+        for (tag_sets, tag_bytes, room) in [
+            (0, 0, true),
+            (MOST_ALLOCATIONS - 2, MOST_TAG_BYTES - 1, true),
+            (MOST_ALLOCATIONS - 1, 0, false),
+            (MOST_ALLOCATIONS, 0, false),
+            (0, MOST_TAG_BYTES, false),
+            (0, MOST_TAG_BYTES + 1, false),
+        ] {
+            let row = Row { version: 1, doc: Hour { tag_sets, tag_bytes, ..hour(nine()) } };
+            assert_eq!(tagged.has_room(Some(&row)), room, "{tag_sets} {tag_bytes}");
+            assert!(plain.has_room(Some(&row)), "what has no tags needs no room");
+        }
+        assert!(tagged.has_room(None));
+    }
+
+    fn counts(counter: &Counter, events: usize, seen: &Seen) -> Vec<Count> {
+        let told: Vec<UsageEvent> = (0..events).map(|n| event(&format!("k-{n}"), BTreeMap::new())).collect();
+        let indices: Vec<usize> = (0..events).collect();
+        Count::all(counter, &indices, &told, seen, nine())
+    }
+
+    #[test]
+    fn what_is_counted_is_in_the_row_it_makes_and_in_the_hour_that_knows_of_it() {
+        let plain = of(&place(TAGGED), &event("a", BTreeMap::new()), &[], false).unwrap();
+        let tagged = of(&place(TAGGED), &event("a", tags(&[("team", "a")])), &[], false).unwrap();
+        let fresh = counts(&plain, 3, &Seen::default()).remove(0);
+        let made = fresh.hour_after().unwrap();
+        assert_eq!((made.version, made.doc.events, made.doc.amount.micros()), (1, 3, 6_000_000));
+        assert!(format!("{:?}", fresh.writes()).contains("\"events\": N(\"3\")"), "{:?}", fresh.writes());
+        let there = Seen { hour: Some(Row { version: 4, doc: hour(nine()) }), ..Seen::default() };
+        let added = counts(&plain, 3, &there).remove(0);
+        assert!(added.hour_after().is_none(), "an addition is no version of the row that we know");
+        assert!(format!("{:?}", added.writes()).contains("(\"events\", 3)"), "{:?}", added.writes());
+        let part = counts(&tagged, 2, &there).remove(0);
+        let after = part.hour_after().unwrap();
+        assert_eq!((after.version, after.doc.tag_sets, after.doc.tag_bytes), (5, 1, 21));
+        assert_eq!((after.doc.events, after.doc.shards.len()), (0, 1), "its events are in the part");
+        let untagged = Counter { part: Some((1, BTreeMap::new())), ..plain };
+        let after = counts(&untagged, 2, &there).remove(0).hour_after().unwrap();
+        assert_eq!((after.doc.tag_sets, after.doc.tag_bytes), (0, 0));
+        let known = Seen { part: true, ..there };
+        assert!(counts(&tagged, 2, &known).remove(0).hour_after().is_none());
+    }
+
+    #[test]
+    fn a_transaction_holds_a_hundred_rows_and_no_row_twice() {
+        let of_hour = |hour: u8| {
+            let at = nine() + jiff::SignedDuration::from_hours(i64::from(hour));
+            Counter { hour: at, ..of(&place(TAGGED), &event("a", BTreeMap::new()), &[], false).unwrap() }
+        };
+        let sizes = |counts: Vec<Count>| -> Vec<Vec<usize>> {
+            packed(counts).iter().map(|pack| pack.iter().map(|one| one.writes().len()).collect()).collect()
+        };
+        // Its keys, and the hour.
+        let of_size = |hour, events: usize| counts(&of_hour(hour), events, &Seen::default()).remove(0);
+        assert_eq!(sizes(vec![of_size(0, 49), of_size(1, 49), of_size(2, 49)]), [vec![50, 50], vec![50]]);
+        assert_eq!(sizes(vec![of_size(0, 49), of_size(1, 50)]), [vec![50], vec![51]]);
+        assert_eq!(sizes(vec![of_size(0, 20), of_size(1, 20), of_size(2, 20), of_size(3, 20)]), [vec![21; 4]]);
+        assert_eq!(sizes(vec![of_size(0, 2), of_size(0, 2)]), [vec![3], vec![3]], "the same hour");
+        let split: Vec<usize> = counts(&of_hour(0), 200, &Seen::default()).iter().map(|one| one.events.len()).collect();
+        assert_eq!(split, [97, 97, 6]);
+    }
+
+    #[test]
+    fn beyond_that_nothing_more_is_counted() {
+        let plain = of(&place(TAGGED), &event("a", BTreeMap::new()), &[], false).unwrap();
+        for (amount, full) in [(FULLEST - 1, false), (FULLEST, false), (FULLEST + 1, true)] {
+            let row = Row { version: 1, doc: Hour { amount: Quantity::from_micros(amount), ..hour(nine()) } };
+            let seen = Seen { hour: Some(row), ..Seen::default() };
+            assert_eq!(counts(&plain, 1, &seen).remove(0).is_full(), full, "{amount}");
+        }
+    }
+}

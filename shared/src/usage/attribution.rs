@@ -127,3 +127,121 @@ fn running(subscription: &Subscription, at: Timestamp, now: Timestamp) -> Vec<Ti
     hours.dedup();
     hours
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::Provider;
+    use crate::subscription::{EndReason, Terms};
+    use crate::usage::Quantity;
+
+    const EMQX: &str = include_str!("../../../policies/emqx.toml");
+    const PRODUCT: &str = "emqxcloudpaygo0000000000a1";
+    const INSTANT: SignedDuration = SignedDuration::from_nanos(1);
+
+    fn t(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    /// Bought at half past eight.
+    fn began() -> Timestamp {
+        t("2026-11-10T08:30:00Z")
+    }
+
+    fn event(at: Timestamp) -> UsageEvent {
+        let (key, organization, dimension) = ("k".to_owned(), "org-1".to_owned(), "traffic_gb".to_owned());
+        UsageEvent { key, organization, dimension, quantity: Quantity::ZERO, at, tags: Default::default() }
+    }
+
+    fn subscription(state: State) -> Subscription {
+        let key = SubscriptionKey::AwsLicence { agreement: "agmt-1".to_owned(), licence: "l-1".to_owned() };
+        let active =
+            Subscription::announced(key, PRODUCT, "1", began()).moved(State::Active { since: began() }, 1, None);
+        active.moved(state, 1, None)
+    }
+
+    fn ended(at: Timestamp) -> Subscription {
+        subscription(State::Ended { at, reason: EndReason::Cancelled })
+    }
+
+    fn place(subscription: &Subscription, at: Timestamp, now: Timestamp) -> Result<Place, Refusal> {
+        let policy = Policy::parse(EMQX).unwrap();
+        attributed(&policy, subscription, None, &event(at), now).map(|found| match found {
+            Attributed::To(place) => place,
+            Attributed::CarriedOn(by) => panic!("{by}"),
+        })
+    }
+
+    #[test]
+    fn an_event_is_neither_of_the_future_nor_older_than_its_key_is_known() {
+        let now = t("2026-11-30T12:00:00Z");
+        assert_eq!(plausible(&event(now + AHEAD), now), Ok(()));
+        assert_eq!(plausible(&event(now + AHEAD + INSTANT), now), Err(Refusal::InTheFuture));
+        assert_eq!(plausible(&event(now - OLDEST), now), Ok(()));
+        assert_eq!(plausible(&event(now - OLDEST - INSTANT), now), Err(Refusal::TooOld));
+    }
+
+    #[test]
+    fn usage_after_an_end_is_told_apart_from_usage_of_nobody() {
+        let over = t("2026-11-10T12:00:00Z");
+        let link = |cause: UnlinkCause| {
+            let link: crate::link::Link = serde_json::from_value(serde_json::json!({
+                "id": "link-1", "organization": "org-1", "organization_name": "One", "subscription": "aws|agmt-1|l-1",
+                "generation": 1, "slot_version": 1, "state": "syncing", "person": {"issuer": "https://id", "subject": "p"},
+                "contact": "p@example.com", "created_at": began(), "confirm_by": {"not_before": over},
+            }))
+            .unwrap();
+            [LinkRecord::of(&link.in_state(LinkState::Unlinked { at: over, cause }), PRODUCT)]
+        };
+        let found = |links: &[LinkRecord], at| paid_by(links, at).map(ToString::to_string);
+        let by_the_end = link(UnlinkCause::SubscriptionEnded);
+        let moved = link(UnlinkCause::Moved { to: "org-2".to_owned() });
+        for links in [&by_the_end, &moved] {
+            assert_eq!(found(links, began() - INSTANT), Err(Refusal::NotLinked));
+            assert_eq!(found(links, began()), Ok("aws|agmt-1|l-1".to_owned()));
+            assert_eq!(found(links, over), Ok("aws|agmt-1|l-1".to_owned()));
+        }
+        assert_eq!(found(&by_the_end, over + INSTANT), Ok("aws|agmt-1|l-1".to_owned()));
+        assert_eq!(found(&moved, over + INSTANT), Err(Refusal::NotLinked));
+        assert_eq!(found(&link(UnlinkCause::PurchaseFailed), over - INSTANT), Err(Refusal::NotLinked));
+    }
+
+    #[test]
+    fn of_a_purchase_that_runs_the_own_hour_takes_it_or_the_present_one() {
+        let active = subscription(State::Active { since: began() });
+        let hour = |text: &str| t(&format!("2026-11-10T{text}:00:00Z"));
+        let hours = |at, now| place(&active, at, now).map(|place| (place.hours, place.over));
+        let now = hour("12") + SignedDuration::from_mins(5);
+        let next = [hour("12"), hour("13"), hour("14")];
+        assert_eq!(hours(hour("10"), now), Ok(([&[hour("10")], &next[..]].concat(), false)));
+        assert_eq!(hours(hour("12"), now), Ok((next.to_vec(), false)), "no hour twice");
+        // No hour is older than the purchase; its own began in the middle of one.
+        assert_eq!(hours(began(), now), Ok(([&[hour("08")], &next[..]].concat(), false)));
+        assert_eq!(hours(hour("07"), now), Ok((next.to_vec(), false)));
+        let last = last_call(Provider::Aws, hour("10"));
+        assert_eq!(hours(hour("10"), last - INSTANT).unwrap().0.first(), Some(&hour("10")));
+        assert_eq!(hours(hour("10"), last).unwrap().0.first(), Some(&hour_of(last)));
+    }
+
+    #[test]
+    fn of_a_purchase_that_is_over_the_last_hours_take_it_until_they_are_too_old() {
+        let end = t("2026-11-10T12:20:00Z");
+        let (own, last) = (t("2026-11-10T10:00:00Z"), t("2026-11-10T12:00:00Z"));
+        let hours = |at, now| place(&ended(end), at, now).map(|place| (place.hours, place.over));
+        assert_eq!(hours(own, end), Ok((vec![own, last], true)));
+        assert!(place(&ended(end), end, end).is_ok());
+        assert_eq!(hours(end + INSTANT, end), Err(Refusal::AfterTheEnd));
+        assert_eq!(hours(own, edge(Provider::Aws, own) - INSTANT), Ok((vec![own, last], true)));
+        assert_eq!(hours(own, edge(Provider::Aws, own)), Ok((vec![last], true)));
+    }
+
+    #[test]
+    fn a_plan_without_a_name_is_none() {
+        let on = |plan: &str| {
+            let terms = Some(Terms { plan: plan.to_owned(), ..Terms::default() });
+            let active = Subscription { terms, ..subscription(State::Active { since: began() }) };
+            place(&active, began(), began()).unwrap().plan
+        };
+        assert_eq!((on(""), on("team")), (None, Some("team".to_owned())));
+    }
+}

@@ -214,6 +214,8 @@ impl Browser {
             self.url = to.clone();
             let location = answer.headers().get("location").and_then(|value| value.to_str().ok()).map(str::to_owned);
             self.html = answer.text().await?;
+            // Whoever can guess it can send the form in this person's name.
+            ensure!(!self.html.contains("name=\"csrf\" value=\"\""), "a form of {} has no token", self.url.path());
             let Some(location) = location.filter(|_| (300..400).contains(&self.status)) else { return Ok(()) };
             to = to.join(&location)?;
             if !matches!(self.status, 307 | 308) {

@@ -148,4 +148,20 @@ mod tests {
         }
         assert_eq!(limits.table().len(), SOURCES);
     }
+
+    #[test]
+    fn of_a_full_table_the_first_to_be_forgotten_goes_and_only_for_a_new_one() {
+        let number = |number: u32| Some(Source::of(IpAddr::V4(number.into())));
+        let limits = Limits::new(true);
+        for known in 0..u32::try_from(SOURCES).unwrap() {
+            limits.failed(number(known), at(i64::from(known.min(1))));
+        }
+        limits.failed(number(7), at(2));
+        assert_eq!(limits.table().len(), SOURCES, "a known one needs no place");
+        limits.failed(number(u32::MAX), at(2));
+        assert!(!limits.table().contains_key(&number(0).unwrap()) && limits.table().contains_key(&number(1).unwrap()));
+        // Six seconds after their only try all but two are forgotten.
+        limits.failed(number(u32::MAX - 1), at(7));
+        assert_eq!(limits.table().len(), 3);
+    }
 }

@@ -413,3 +413,26 @@ fn not_now(error: &SignInError) -> Answer {
     tracing::warn!(error = %error, "the identity provider does not answer");
     Answer::message(Message::SignInUnreachable)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_method_is_named_only_where_there_are_several() {
+        let method = |id: &str, issuer: &str| {
+            let text = |text: &str| text.to_owned();
+            let (label, client_id) = (format!("Sign in with {id}"), text("c"));
+            (Method { id: text(id), label, issuer: text(issuer), client_id }, "secret".to_owned())
+        };
+        let person =
+            |issuer: &str| Person { issuer: issuer.to_owned(), subject: "p".to_owned(), email: None, name: None };
+        let (google, mail) = (method("google", "https://one.example/"), method("mail", "https://two.example"));
+        let several = SignIn::new(vec![google.clone(), mail], Arc::new(Outbound::default()));
+        assert_eq!(several.method_of(&person("https://one.example")).as_deref(), Some("Sign in with google"));
+        assert_eq!(several.method_of(&person("https://two.example/")).as_deref(), Some("Sign in with mail"));
+        assert_eq!(several.method_of(&person("https://three.example")), None);
+        let only = SignIn::new(vec![google], Arc::new(Outbound::default()));
+        assert_eq!(only.method_of(&person("https://one.example")), None, "it goes without saying");
+    }
+}

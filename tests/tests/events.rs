@@ -186,6 +186,8 @@ async fn what_was_given_up_can_be_replayed_and_listed() -> anyhow::Result<()> {
     for row in &parked {
         let replayed = event::replay(world.ledger(), ORG, &row.doc.id, world.now()).await?;
         assert_eq!(replayed, Replayed::Due(row.doc.key()));
+        let again = world.ledger().get::<Event>(&row.doc.key()).await?.unwrap().doc;
+        assert_eq!((again.attempts.tries, again.attempts.last_failure), (0, None), "its waits begin anew");
     }
     assert_eq!(event::replay(world.ledger(), ORG, "evt_0", world.now()).await?, Replayed::Unknown);
     world.pass(HOUR).await?;

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use system_tests::simulation::seen::Snapshot;
 use system_tests::world::{Bought, DAY, EMQX, HOUR, World};
 use tradepost::ledger::Provider;
-use tradepost::link::{Link, LinkState, UnlinkCause};
+use tradepost::link::moving::in_force;
+use tradepost::link::{Link, LinkState, Slot, UnlinkCause};
 use tradepost::policy::{Policy, PolicyError};
 use tradepost::retry::Attempts;
 use tradepost::status::SyncState;
@@ -416,5 +417,19 @@ async fn a_plan_told_late_does_not_outlive_what_overtook_it() -> Outcome {
     world.cancel(&third).await?;
     world.pass(2 * HOUR).await?;
     ensure!(plan(&world, "org-owner-starter").await? == "starter");
+    Ok(())
+}
+
+/// A place names a link. Only that one, once it is confirmed, and only of that organization, is what can be moved from there.
+#[tokio::test]
+async fn only_a_confirmed_link_of_its_own_is_in_force() -> Outcome {
+    let world = World::new().await?;
+    world.syncing("clean").await?;
+    ensure!(in_force(world.ledger(), "org-clean").await?.is_none(), "it is not confirmed yet");
+    world.pass(120).await?;
+    let held = in_force(world.ledger(), "org-clean").await?.context("it is linked")?;
+    let stray = Slot { organization: "org-second".to_owned(), ..held.slot.doc.clone() };
+    world.ledger().create(stray).await?;
+    ensure!(in_force(world.ledger(), "org-second").await?.is_none(), "it is another organization's link");
     Ok(())
 }

@@ -12,11 +12,13 @@ use tradepost::entitlement::Entitlement;
 use tradepost::ledger::{Document, Provider};
 use tradepost::link::{Link, LinkState, UnlinkCause};
 use tradepost::marketplace::{Marketplace, MarketplaceError, Standing};
+use tradepost::notice::RawNotice;
 use tradepost::retry::Attempts;
 use tradepost::review;
 use tradepost::subscription::{EndReason, State, Subscription, SubscriptionKey};
 use tradepost::sweeper::Rails;
 use tradepost::task::{Effect, Task, TaskState};
+use tradepost::work::Worker;
 
 const ORG: &str = "org-clean";
 const SIX_HOURS: SignedDuration = SignedDuration::from_hours(6);
@@ -337,5 +339,59 @@ async fn a_plan_waits_for_a_link_that_is_syncing_and_is_void_for_another() -> an
     assert_eq!(ran.outcome, "void: not linked any more", "another link is in force by now");
     let calls = world.vendor_state().await?.get("control_plane_calls").and_then(Value::as_array).map_or(0, Vec::len);
     assert_eq!(calls, before, "the product was told a plan all the same");
+    Ok(())
+}
+
+struct Silent;
+
+impl Marketplace for Silent {
+    fn provider(&self) -> Provider {
+        Provider::Aws
+    }
+    async fn entitlements(&self, _: &Subscription) -> Result<Vec<Entitlement>, MarketplaceError> {
+        Err(MarketplaceError::Unavailable("503".to_owned()))
+    }
+    async fn standing(&self, _: &Subscription) -> Result<Standing, MarketplaceError> {
+        Err(MarketplaceError::Unavailable("503".to_owned()))
+    }
+}
+
+/// A notice that cannot be decided upon yet is tried again, later each time, and keeps why.
+#[tokio::test]
+async fn a_notice_waits_for_a_marketplace_that_is_silent() -> anyhow::Result<()> {
+    let world =
+        World::with_policy(&EMQX.replace("model = \"subscription\"", "model = \"contract-with-consumption\"")).await?;
+    let (bought, _) = world.syncing("clean").await?;
+    let body = json!({
+        "version": "0", "id": "n-1", "detail-type": "License Updated - Manufacturer", "source": "aws.agreement-marketplace",
+        "account": "111122223333", "time": world.now(), "region": "us-east-1",
+        "detail": {"requestId": "r", "catalog": "AWSMarketplace", "agreement": {"id": bought.agreement},
+            "product": {"code": world.code()}, "license": {"arn": bought.licence},
+            "acceptor": {"accountId": system_tests::world::ACCOUNT}},
+    });
+    let now = world.now();
+    let notice = RawNotice::received("eb:n-1".to_owned(), Provider::Aws, body.to_string(), None, now);
+    world.ledger().create(notice.clone()).await?;
+    let (rails, mut at, mut waits) = (Rails::none(), notice.attempts.not_before, Vec::new());
+    for tries in 1..=3 {
+        let usual = world.stack.work.within(&rails);
+        let worker = Worker {
+            ledger: usual.ledger,
+            policy: usual.policy,
+            control_plane: usual.control_plane,
+            marketplace: &Silent,
+            read_notice: usual.read_notice,
+            rails: &rails,
+            outlets: None,
+        };
+        let ran = worker.run(&notice.key(), at).await?;
+        assert!(ran.failed.is_some(), "{ran:?}");
+        let after = world.ledger().get::<RawNotice>(&notice.key()).await?.unwrap().doc;
+        assert_eq!((after.attempts.tries, &after.state), (tries, &notice.state));
+        assert!(after.attempts.last_failure.is_some_and(|why| why.contains("503")));
+        waits.push(after.attempts.not_before.duration_since(at));
+        at = after.attempts.not_before;
+    }
+    assert!(waits.iter().all(|wait| wait.is_positive()) && waits.last() > waits.first(), "{waits:?}");
     Ok(())
 }

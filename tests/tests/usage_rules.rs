@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use system_tests::metered::{Metering, POLICY, PRODUCT, event, hours, minutes, t, units};
 use tradepost::entitlement::Entitlement;
 use tradepost::ledger::{Document, Provider};
@@ -313,6 +313,7 @@ async fn what_nobody_can_bill_is_refused_by_name() {
         (event("d", 1, "gb", "1", now.checked_add(minutes(6)).unwrap()), Refusal::InTheFuture),
         (event("e", 1, "gb", "1", now.checked_sub(hours(24 * 32)).unwrap()), Refusal::TooOld),
         (event("f", 1, "gb", "9999999999", now), Refusal::TooMuch),
+        (event("g", 1, "gb", "2147483647.000001", now), Refusal::TooMuch),
     ];
     let events: Vec<_> = cases.iter().map(|(event, _)| event.clone()).collect();
     let said = world.report(&events).await.unwrap();
@@ -330,4 +331,45 @@ async fn rows_may_be_asked_for_twice() {
     assert_eq!(rows.len(), 1);
     assert_eq!(rows.first().unwrap().doc.product, PRODUCT);
     assert!(matches!(world.key(1), SubscriptionKey::AwsLicence { .. }));
+}
+
+#[tokio::test]
+async fn a_day_is_compared_once_it_has_been_over_for_six_hours_and_a_difference_is_told_for_a_week() {
+    let mut world = world(Provider::Azure).await;
+    world.accepted(&[event("a", 1, "calls", "5", t(START))]).await;
+    go_on(&mut world, 3).await;
+    world.bill.foreign(&world.key(1), "calls", t("2026-11-10T20:00:00Z"), units("3"));
+    // Another marketplace's hours are in the same ledger.
+    let aws = SubscriptionKey::AwsLicence { agreement: "agmt-1".to_owned(), licence: "l-1".to_owned() };
+    let theirs = Hour::open(&aws, PRODUCT, "calls", t(START), "org-1");
+    world.looking.create(Hour { stage: Stage::Accepted, ..theirs }).await.unwrap();
+    let second = SignedDuration::from_secs(1);
+    for (at, told) in [
+        (t("2026-11-11T06:00:00Z") - second, 0),
+        (t("2026-11-11T06:00:00Z"), 1),
+        (t("2026-11-17T00:00:00Z"), 1),
+        // A week after the day began it is told for the last time.
+        (t("2026-11-17T00:00:00Z") + second, 1),
+        (t("2026-11-17T00:00:00Z") + second, 0),
+    ] {
+        world.now = at;
+        let done = world.reconcile().await.unwrap();
+        assert_eq!((done.equal, done.differences.len()), (0, told), "{at}: {:?}", done.differences);
+    }
+}
+
+/// Twice in one call is once; under one key something else is a mistake, whatever came of the first.
+#[tokio::test]
+async fn a_key_twice_in_a_call_is_one_event() {
+    let world = world(Provider::Aws).await;
+    let good = event("a", 1, "gb", "1", t(START));
+    let bad = event("b", 9, "gb", "1", t(START));
+    let other = |of: &UsageEvent| UsageEvent { quantity: units("2"), ..of.clone() };
+    let said =
+        world.report(&[good.clone(), good.clone(), other(&good), bad.clone(), bad.clone(), other(&bad)]).await.unwrap();
+    let refused = |reason| Reported::Refused { reason };
+    assert!(matches!(said.as_slice(), [Reported::Accepted { .. }, Reported::Duplicate { .. }, ..]), "{said:?}");
+    let rest: Vec<_> = said.into_iter().skip(2).collect();
+    let expected = [Refusal::KeyConflict, Refusal::NotLinked, Refusal::NotLinked, Refusal::KeyConflict];
+    assert_eq!(rest, expected.map(refused));
 }

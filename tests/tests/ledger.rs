@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::{SignedDuration, Timestamp};
 use tradepost::disposition::{Dispose, Disposition};
-use tradepost::ledger::{Created, DUE_SHARDS, Document, Lane, Ledger, LedgerError, Provider, Row, SCHEMA, Write};
+use tradepost::ledger::{Created, DUE_SHARDS, Document, Key, Lane, Ledger, LedgerError, Provider, Row, SCHEMA, Write};
 use tradepost::link::Slot;
 use tradepost::subscription::{State, Subscription, SubscriptionKey};
 use tradepost::task::{Effect, Task};
@@ -98,10 +98,13 @@ async fn due_rows_are_found_page_by_page_and_leave_the_index_when_done() -> anyh
         );
     }
     assert_eq!(found.len(), 40);
+    let told = async |key: &Key| anyhow::Ok(ledger.find(key).await?.context("there")?.due_at());
     for key in found {
         let row: Row<Task> = ledger.get(&key).await?.ok_or(LedgerError::Conflict)?;
+        assert_eq!(told(&key).await?, row.doc.due().map(|(_, at)| at), "the row itself says since when");
         let done = row.doc.done();
         ledger.replace(&row, done).await?;
+        assert_eq!(told(&key).await?, None);
     }
     for shard in 0..DUE_SHARDS {
         assert!(ledger.due((Provider::Aws, Lane::Work), shard, now(), None, 10).await?.0.is_empty());

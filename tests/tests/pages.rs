@@ -3,7 +3,8 @@
 use jiff::SignedDuration;
 use lambda_http::http::StatusCode;
 use serde_json::{Value, json};
-use system_tests::world::{EMQX, HOUR, World, asked, signed};
+use system_tests::world::{ATLAS, EMQX, HOUR, World, asked, signed};
+use tradepost::ledger::Provider;
 use tradepost_local::demo::Browser;
 
 #[tokio::test]
@@ -351,5 +352,52 @@ async fn the_modal_can_be_closed_and_left() -> anyhow::Result<()> {
     assert!(browser.text_of("#status[data-state=linked]").is_ok() && browser.text_of("[role=dialog]").is_err());
     browser.press("Sign out", &[]).await?;
     assert!(browser.text().contains("You are signed out"), "{}", browser.text());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_marketplace_is_offered_with_its_own_listings() -> anyhow::Result<()> {
+    for (policy, path, aws, azure) in [
+        (EMQX, "/connect", false, false),
+        (EMQX, "/connect?marketplace=aws", true, false),
+        (EMQX, "/connect?marketplace=azure", false, true),
+        (EMQX, "/connect?marketplace=another", false, false),
+        // Where there is but one, whoever asks means it.
+        (ATLAS, "/connect", false, false),
+        (ATLAS, "/connect?marketplace=azure", true, false),
+    ] {
+        let world = World::with_policy(policy).await?;
+        let mut browser = Browser::new()?;
+        browser.open(&format!("{}{path}", world.at.tradepost)).await?;
+        let listings = &world.stack.policy.listings;
+        let shows = |market| listings.iter().any(|one| one.marketplace == market && browser.html.contains(&one.url));
+        assert_eq!((shows(Provider::Aws), shows(Provider::Azure)), (aws, azure), "{path}");
+    }
+    Ok(())
+}
+
+/// What the policy allows, and only while there is a link in force.
+#[tokio::test]
+async fn a_link_is_moved_or_taken_off_from_billing_where_the_policy_allows_it() -> anyhow::Result<()> {
+    for (policy, moves, unlinks) in [
+        (ATLAS.to_owned(), true, false),
+        (ATLAS.replace("may_move = true", "may_unlink = true"), false, true),
+        (EMQX.to_owned(), false, false),
+    ] {
+        let world = World::with_policy(&policy).await?;
+        let bought = world.buy().await?;
+        let mut browser = world.ready(&bought.token, "clean").await?;
+        browser.press("Link", &[]).await?;
+        world.pass(120).await?;
+        let billing = format!("{}/billing", world.at.tradepost);
+        browser.open(&billing).await?;
+        let offered = |browser: &Browser| (browser.text_of("#move").is_ok(), browser.text_of("#unlink").is_ok());
+        assert_eq!(offered(&browser), (moves, unlinks), "{}", browser.text());
+        world.cancel(&bought).await?;
+        browser.open(&billing).await?;
+        assert_eq!(offered(&browser), (false, false), "after the end: {}", browser.text());
+        let keeps = browser.text().contains("Subscribe again in");
+        assert_eq!(keeps, policy == EMQX, "{}", browser.text());
+    }
     Ok(())
 }

@@ -225,6 +225,7 @@ async fn a_page_with_a_token_is_told_one_organizations_status() -> anyhow::Resul
     let linked = status(&fresh).await?;
     assert_eq!((&linked["state"], &linked["may_run"]), (&json!("linked"), &json!(true)));
     assert_eq!(linked["title"], "Your purchase is linked");
+    assert_ne!(linked["suspended"], true, "{linked}");
     world.cancel(&bought).await?;
     let ended = status(&token(&world).await?).await?;
     let deletion = &ended["deletion"];

@@ -206,8 +206,11 @@ fn a_link_moves_into_the_next_generation_of_the_other_organization() {
     for (there, generation, came_after) in [(None, 1, None), (Some(known), 4, Some(ended_before()))] {
         let mut world = waiting(policy.clone());
         world.told(&told(Sign::Confirmed, 1), at(2));
+        // An end before this link is nothing that the next one of that organization comes after.
+        let mut slot = world.slot();
+        slot.doc.ended = Some(ended_before());
         let held = InForce {
-            slot: world.slot(),
+            slot,
             link: world.all::<Link>().pop().unwrap(),
             subscription: world.all::<Subscription>().pop().unwrap(),
         };

@@ -152,7 +152,11 @@ check_advisories() {
     fi
 }
 
+# What no test runs is at least read.
+check_scripts() { python3 -X pycache_prefix=target/pycache -m compileall -q infra tests/mutants tests/schemathesis; }
+
 step format cargo fmt --all --check
+step scripts check_scripts
 step clippy cargo clippy --workspace --all-targets --locked -- -D warnings
 step dependencies check_dependencies
 check_advisories

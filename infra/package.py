@@ -6,8 +6,7 @@
     infra/package.py --architecture arm64 --only aws    Lambda on arm64; needs `rustup target add aarch64-unknown-linux-gnu`
 
 Leaves target/packages. The binaries are linked by zig against the C library of Lambda's Amazon Linux 2023, whatever this
-machine has. Zips hold no times and no paths of this machine: the same source makes the same bytes. Zig comes from PyPI,
-into target/tools.
+machine has. Zips hold no times and no paths of this machine. Zig comes from PyPI, into target/tools.
 """
 
 import argparse

@@ -13,6 +13,8 @@ mod alarms;
 mod bicep;
 #[path = "infrastructure/dashboard.rs"]
 mod dashboard;
+#[path = "infrastructure/packages.rs"]
+mod packages;
 #[path = "infrastructure/parameters.rs"]
 mod parameters;
 #[path = "infrastructure/rights.rs"]

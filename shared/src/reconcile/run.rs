@@ -405,3 +405,33 @@ async fn walked<M: Marketplace>(
     }
     Ok(left)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_put_right_stays_told_when_a_list_is_begun_again() {
+        let mut run = Run::new(Provider::Aws, Timestamp::UNIX_EPOCH);
+        run.found(Finding::open(What::Unanswered, "before", ""));
+        let before = (Counts { listed: 7, ..Counts::default() }, run.open, run.findings.len());
+        run.found(Finding::healed(What::SuccessorMissed, "healed", ""));
+        run.found(Finding::open(What::Unreadable, "told again", ""));
+        run.begun_again(before);
+        let subjects: Vec<&str> = run.findings.iter().map(|finding| finding.subject.as_str()).collect();
+        assert_eq!(subjects, ["before", "healed"]);
+        assert_eq!((run.open, run.healed, run.counts.listed), (1, 1, 7));
+    }
+
+    #[test]
+    fn an_answer_is_waited_for_so_many_times_and_a_refusal_not_at_all() {
+        let after = |tries: u32| {
+            let run = Run::new(Provider::Aws, Timestamp::UNIX_EPOCH);
+            Run { attempts: Attempts { tries, ..run.attempts.clone() }, ..run }
+        };
+        let silent = MarketplaceError::Unavailable("503".to_owned());
+        assert!(!given_up(&after(0), &silent) && !given_up(&after(TRIES - 1), &silent));
+        assert!(given_up(&after(TRIES), &silent) && given_up(&after(TRIES + 1), &silent));
+        assert!(given_up(&after(0), &MarketplaceError::Refused("403".to_owned())));
+    }
+}

@@ -308,9 +308,12 @@ async fn a_trial_that_goes_on_after_an_end_is_not_told() -> anyhow::Result<()> {
 #[tokio::test]
 async fn a_trial_goes_on_if_the_product_has_prolonged_it() -> anyhow::Result<()> {
     let second = jiff::SignedDuration::from_secs(1);
-    for (there, after) in
-        [(Some(second), "running"), (Some(-second), "stopping"), (Some(0 * second), "stopping"), (None, "deleted")]
-    {
+    for (there, after) in [
+        (Some(second), "running"),
+        (Some(-second), "stopping"),
+        (Some(jiff::SignedDuration::ZERO), "stopping"),
+        (None, "deleted"),
+    ] {
         let world = World::new().await?;
         let (bought, _) = world.linked("clean").await?;
         world.cancel(&bought).await?;

@@ -357,8 +357,8 @@ mod tests {
         let gold = Hour { plan: Some("gold".to_owned()), ..hour(nine()) };
         assert_eq!(in_hour(&place(TAGGED), &[]), Some(nine()));
         assert_eq!(in_hour(&place(TAGGED), &[hour(nine())]), Some(nine()));
-        assert_eq!(in_hour(&place(TAGGED), &[closed.clone()]), Some(ten));
-        assert_eq!(in_hour(&place(TAGGED), &[gold.clone()]), Some(ten), "an hour has one plan");
+        assert_eq!(in_hour(&place(TAGGED), std::slice::from_ref(&closed)), Some(ten));
+        assert_eq!(in_hour(&place(TAGGED), std::slice::from_ref(&gold)), Some(ten), "an hour has one plan");
         let over = Place { over: true, ..place(TAGGED) };
         assert_eq!(in_hour(&over, &[gold]), Some(nine()), "of the last hours there is no next one to wait for");
         let both = [closed.clone(), Hour { stage: Stage::Sealed, ..hour(ten) }];

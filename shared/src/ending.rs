@@ -269,6 +269,9 @@ pub async fn void<M: Marketplace>(
 ) -> Result<Ran, WorkError> {
     let slot = worker.ledger.get::<Slot>(&Slot::row_key(&row.doc.organization)).await?;
     let generation = slot.as_ref().map_or(row.doc.generation, |slot| slot.doc.generation);
+    if slot.as_ref().is_some_and(|slot| slot.doc.active.is_none() && slot.doc.ended.is_some()) {
+        return later_end(worker, row, now).await;
+    }
     let active = slot.and_then(|slot| slot.doc.active);
     let link = match &active {
         Some(active) => worker.ledger.get::<Link>(&Link::row_key(&active.subscription)).await?,
@@ -289,6 +292,26 @@ pub async fn void<M: Marketplace>(
     }
     let why = "linked again".to_owned();
     write_alone(worker, row, DeploymentState::Released { why }, "void: linked again", now).await
+}
+
+/// The organization was linked meanwhile, and that is over too: the task of the later end takes the deployment over, with all
+/// of the time that end leaves. It is not let go before, or a link that comes back would not find it and start it again.
+async fn later_end<M: Marketplace>(
+    worker: &Worker<'_, M>,
+    row: &Row<Deployment>,
+    now: Timestamp,
+) -> Result<Ran, WorkError> {
+    let deployment = &row.doc;
+    if let Some(why) = kept(worker, &deployment.organization, now).await? {
+        let released = DeploymentState::Released { why: why.to_owned() };
+        return write_alone(worker, row, released, &format!("void: {why}"), now).await;
+    }
+    if worker.control_plane.deployment(&deployment.organization, &deployment.id, now).await?.is_none() {
+        return write_alone(worker, row, DeploymentState::Deleted { at: now }, "gone already", now).await;
+    }
+    let attempts = Attempts { not_before: later(now, SYNCING_AGAIN), ..deployment.attempts.clone() };
+    worker.ledger.replace(row, Deployment { attempts, ..deployment.clone() }).await?;
+    Ok(Ran::done(Deployment::KIND, "waits: a later end takes it over"))
 }
 
 /// Stops one deployment, or looks whether the vendor has finished stopping it.

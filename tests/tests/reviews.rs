@@ -10,7 +10,7 @@ use tradepost::agreement::{Agreement, AgreementEnd, AgreementEndSign};
 use tradepost::deployment::{Deployment, DeploymentState};
 use tradepost::entitlement::Entitlement;
 use tradepost::ledger::{Document, Provider};
-use tradepost::link::{Link, LinkState, UnlinkCause};
+use tradepost::link::{Link, LinkState, Slot, UnlinkCause};
 use tradepost::marketplace::{Marketplace, MarketplaceError, Standing};
 use tradepost::notice::RawNotice;
 use tradepost::retry::Attempts;
@@ -312,6 +312,36 @@ async fn while_a_new_link_is_syncing_nothing_is_decided_of_a_deployment() -> any
     let after = world.row(ORG, "dep-x").await?.unwrap().doc;
     assert_eq!(due(&after), Some(now + SignedDuration::from_hours(1)), "{after:?}");
     assert_eq!(after.attempts.last_failure.as_deref(), Some("503"), "what went wrong before is not forgotten");
+    Ok(())
+}
+
+/// A link that came after an end has failed: what the end had stopped is not let go, for the failed link may come back and
+/// has to find it; and the time that it is kept is the later end's.
+#[tokio::test]
+async fn what_an_end_had_stopped_waits_for_the_end_after_it() -> anyhow::Result<()> {
+    for pays in [false, true] {
+        let world = World::new().await?;
+        let (bought, _) = world.linked("clean").await?;
+        world.cancel(&bought).await?;
+        let slot = world.ledger().get::<Slot>(&Slot::row_key(ORG)).await?.unwrap();
+        assert!(slot.doc.active.is_none() && slot.doc.ended.is_some(), "{slot:?}");
+        let next = Slot { generation: slot.doc.generation + 1, ..slot.doc.clone() };
+        world.ledger().replace(&slot, next).await?;
+        if pays {
+            world.vendor("organization", json!({"organization": ORG, "card_on_file": true})).await?;
+        }
+        let before = world.row(ORG, "dep-clean-orders-prod").await?.unwrap().doc;
+        let (rails, at) = (Rails::none(), due(&before).unwrap());
+        world.stack.clock.advance_to(at);
+        let ran = world.stack.work.within(&rails).run(&before.key(), at).await?;
+        let after = world.row(ORG, "dep-clean-orders-prod").await?.unwrap().doc;
+        if pays {
+            assert_eq!((ran.outcome.as_str(), after.state.name()), ("void: something else pays", "released"));
+        } else {
+            assert_eq!(ran.outcome, "waits: a later end takes it over");
+            assert_eq!((&after.state, due(&after)), (&before.state, Some(at + SignedDuration::from_hours(1))));
+        }
+    }
     Ok(())
 }
 

@@ -81,9 +81,9 @@ impl Snapshot {
         self.rows.get(key).map(|row| read(row.doc.clone()).with_context(|| key.to_string())).transpose()
     }
 
-    /// What a person wants to see of it: purchases, links, places, and whatever is due or was given up.
+    /// What a person wants to see of it: purchases, links, places, what became of deployments, and whatever is due or was given up.
     pub fn told(&self) -> Vec<String> {
-        let kinds = ["agreement", "subscription", "link", "slot", "status"];
+        let kinds = ["agreement", "subscription", "link", "slot", "status", "deployment", "task", "audit"];
         let of_interest = self.rows.values().filter(|row| kinds.contains(&row.kind.as_str()) || row.due.is_some());
         of_interest.map(|row| format!("{} {} due {:?}\n    {}", row.kind, row.key, row.due, row.doc)).collect()
     }

@@ -20,6 +20,7 @@ use crate::disposition::{Dispose, Disposition};
 use crate::organization::Organization;
 use crate::outbound::{Outbound, OutboundError};
 use crate::person::Person;
+use crate::trace;
 
 /// A call that did not do what it should.
 #[derive(Debug, thiserror::Error)]
@@ -355,13 +356,15 @@ impl ControlPlane {
     ) -> Result<http::Request<Vec<u8>>, ControlPlaneError> {
         let seconds = now.as_second();
         let signature = self.secret.sign(id, seconds, body.as_bytes()).map_err(|_| ControlPlaneError::Secret)?;
-        http::Request::post(format!("{}/{}", self.base, operation.replace('_', "-")))
+        let mut request = http::Request::post(format!("{}/{}", self.base, operation.replace('_', "-")))
             .header("content-type", "application/json")
             .header("webhook-id", id)
             .header("webhook-timestamp", seconds)
-            .header("webhook-signature", signature)
-            .body(body.into_bytes())
-            .map_err(|error| ControlPlaneError::Refused(error.to_string()))
+            .header("webhook-signature", signature);
+        if let Some(trace) = trace::header() {
+            request = request.header("traceparent", trace);
+        }
+        request.body(body.into_bytes()).map_err(|error| ControlPlaneError::Refused(error.to_string()))
     }
 
     /// A fresh id for every attempt.

@@ -45,6 +45,7 @@ pub mod status;
 pub mod subscription;
 pub mod sweeper;
 pub mod task;
+pub mod trace;
 pub mod usage;
 pub mod web;
 pub mod work;

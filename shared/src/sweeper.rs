@@ -69,6 +69,9 @@ pub struct Report {
     pub failed: u32,
     /// Rows that a person has to look at.
     pub page: u32,
+    /// Seconds for which the one that had been due longest had waited. Much more than the time between two runs means that
+    /// they do not get through.
+    pub waited: u64,
     /// Kind and outcome, with their number.
     pub outcomes: BTreeMap<String, u32>,
     /// The sweep ended before it was through: its time was up, or whoever is told does not answer. The rest stays due.
@@ -76,6 +79,11 @@ pub struct Report {
 }
 
 impl Report {
+    fn waited(&mut self, since: Timestamp, now: Timestamp) {
+        let seconds = u64::try_from(now.duration_since(since).as_secs()).unwrap_or(0);
+        self.waited = self.waited.max(seconds);
+    }
+
     fn count(&mut self, what: String) {
         let number = self.outcomes.entry(what).or_default();
         *number = number.saturating_add(1);
@@ -116,8 +124,8 @@ pub async fn asked<M: Marketplace>(
         return Ok(Report::default());
     }
     let report = if dry { dry_run(worker, span, clock()).await? } else { sweep(worker, span, clock).await? };
-    let Report { rows, failed, page, cut_short, .. } = report;
-    tracing::info!(dry, rows, failed, page, cut_short, "sweep");
+    let Report { rows, failed, page, waited, cut_short, .. } = report;
+    tracing::info!(dry, rows, failed, page, waited, cut_short, "sweep");
     Ok(report)
 }
 
@@ -150,8 +158,9 @@ pub async fn sweep<M: Marketplace>(
     let mut telling = Vec::new();
     let (bound, mut after) = (clock(), None);
     loop {
-        let (keys, next) = worker.ledger.due((span.provider, Lane::FinalUsage), 0, bound, after, PAGE).await?;
-        for key in keys {
+        let (due, next) = worker.ledger.due((span.provider, Lane::FinalUsage), 0, bound, after, PAGE).await?;
+        for (key, since) in due {
+            report.waited(since, bound);
             telling.extend(run_and_follow(worker, key, span.until, &clock, &mut report).await);
         }
         if next.is_none() {
@@ -164,8 +173,9 @@ pub async fn sweep<M: Marketplace>(
         let bound = clock();
         let mut after = None;
         loop {
-            let (keys, next) = worker.ledger.due((span.provider, Lane::Work), shard, bound, after, PAGE).await?;
-            for key in keys {
+            let (due, next) = worker.ledger.due((span.provider, Lane::Work), shard, bound, after, PAGE).await?;
+            for (key, since) in due {
+                report.waited(since, bound);
                 if clock() >= span.until {
                     report.cut_short = true;
                     return Ok(report);
@@ -211,9 +221,9 @@ async fn reconcile_on<M: Marketplace>(
     if clock() >= span.until {
         return Ok(());
     }
-    let (keys, _) = worker.ledger.due((span.provider, Lane::Reconciliation), 0, clock(), None, 1).await?;
+    let (due, _) = worker.ledger.due((span.provider, Lane::Reconciliation), 0, clock(), None, 1).await?;
     let cut_short = report.cut_short;
-    for key in keys {
+    for (key, _) in due {
         while clock() < span.until {
             // What it wakes to tell others is due by itself, and told by the next run.
             run_and_follow(worker, key.clone(), span.until, clock, report).await;
@@ -309,8 +319,9 @@ pub async fn dry_run<M: Marketplace>(
     for shard in 0..DUE_SHARDS {
         let mut after = None;
         loop {
-            let (keys, next) = worker.ledger.due((span.provider, Lane::Work), shard, now, after, PAGE).await?;
-            for key in keys {
+            let (due, next) = worker.ledger.due((span.provider, Lane::Work), shard, now, after, PAGE).await?;
+            for (key, since) in due {
+                report.waited(since, now);
                 report.rows = report.rows.saturating_add(1);
                 let would = would_do(worker, &key, now).await?;
                 tracing::info!(row = %key, would, "dry run");

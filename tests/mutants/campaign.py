@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Tries every mutant of the core against the tests of the whole workspace, in hours instead of days.
 
     tests/mutants/campaign.py build            the list, the copy, what does not compile, the tests
@@ -25,8 +26,8 @@ import choices
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 WORK = ROOT / "target" / "mutants"
 COPY = WORK / "copy"
-LISTED, MUTANTS, TESTS, REACHED, VERDICTS = (
-    WORK / name for name in ("listed.json", "mutants.json", "tests.json", "reached.json", "verdicts.jsonl")
+LISTED, MUTANTS, TESTS, REACHED, VERDICTS, BEFORE = (
+    WORK / name for name in ("listed.json", "mutants.json", "tests.json", "reached.json", "verdicts.jsonl", "before.jsonl")
 )
 FOLDERS = ("shared/tests", "functions/aws/tests", "functions/azure/tests", "local/tests", "tests/tests")
 # Browsers, the shipped binaries and other programs, processes that are killed, and the parsers' random inputs: slow,
@@ -67,7 +68,9 @@ def cargo(*arguments, **more):
 def build(options):
     """Lists the mutants, drops what does not compile, and builds the tests with all the others inside."""
     WORK.mkdir(parents=True, exist_ok=True)
-    for old in (REACHED, VERDICTS, TESTS):
+    if VERDICTS.exists():
+        VERDICTS.replace(BEFORE)
+    for old in (REACHED, TESTS):
         old.unlink(missing_ok=True)
     listed = subprocess.run(["cargo", "mutants", "-p", "tradepost", "--list", "--json"], cwd=ROOT, capture_output=True, text=True)
     if listed.returncode:
@@ -235,9 +238,11 @@ class Progress:
 
 
 class Likely:
-    """Which tests come first: those that killed neighbours, and those that go where few tests go in the same file."""
+    """Which tests come first: what killed the mutant last time, those that killed neighbours, and those that go where few
+    tests go in the same file."""
 
     def __init__(self, mutants, tests):
+        self.before = {key: entry.get("by") for key, entry in read_verdicts(BEFORE).items()}
         self.by_file, self.by_room, self.lock = {}, {}, threading.Lock()
         reached = {}
         for test in tests:
@@ -266,7 +271,8 @@ class Likely:
 
         def weight(test):
             one = name(test)
-            return (0.02 + home.get(one, 0) / most + 4 * room.get(one, 0) + file.get(one, 0)) / (0.1 + test["seconds"])
+            likely = 0.02 + home.get(one, 0) / most + 4 * room.get(one, 0) + file.get(one, 0)
+            return (one == self.before.get(mutant["key"]), likely / (0.1 + test["seconds"]))
 
         return sorted(tests, key=weight, reverse=True)
 
@@ -275,11 +281,11 @@ def name(test):
     return f"{test['binary']} {test['name']}"
 
 
-def read_verdicts():
+def read_verdicts(file=VERDICTS):
     """The last word about each mutant."""
-    if not VERDICTS.exists():
+    if not file.exists():
         return {}
-    return {entry["key"]: entry for entry in map(json.loads, VERDICTS.read_text().splitlines())}
+    return {entry["key"]: entry for entry in map(json.loads, file.read_text().splitlines())}
 
 
 def try_all(options):

@@ -58,7 +58,8 @@ fn the_page_is_what_the_code_says() -> Outcome {
 fn every_variable_that_is_read_is_on_the_list_and_no_other() -> Outcome {
     let read = asked(|get| {
         assert!(aws::Settings::read(get).is_ok(), "{:?}", aws::Settings::read(get).err());
-        let of_the_function = ["TRADEPOST_METERING_QUEUE_URL", "AWS_LAMBDA_LOG_LEVEL", "AWS_LAMBDA_LOG_FORMAT"];
+        let of_the_function =
+            ["TRADEPOST_METERING_QUEUE_URL", "TRADEPOST_METRICS", "AWS_LAMBDA_LOG_LEVEL", "AWS_LAMBDA_LOG_FORMAT"];
         of_the_function.iter().for_each(|name| drop(get(name)));
     });
     assert_eq!(read, named(&[&VARIABLES, &aws::VARIABLES]), "on AWS");

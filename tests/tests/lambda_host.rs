@@ -70,6 +70,36 @@ async fn quiet(stage: &Stage, function: Function) -> anyhow::Result<String> {
     Ok(log)
 }
 
+/// The lines that begin with these words.
+fn lines(log: &str, said: &str) -> Vec<Value> {
+    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.filter(|line| line["fields"]["message"] == said).collect()
+}
+
+/// What CloudWatch makes of a log: the sum of each metric, all of them in the namespace that was asked for.
+fn counted(log: &str) -> Value {
+    let mut sums = serde_json::Map::new();
+    for line in log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
+        let Some(directives) = line["_aws"]["CloudWatchMetrics"].as_array() else { continue };
+        assert!(line["_aws"]["Timestamp"].is_u64(), "{line}");
+        for directive in directives {
+            assert_eq!((&directive["Namespace"], &directive["Dimensions"]), (&json!(cloud::METRICS), &json!([[]])));
+            for metric in directive["Metrics"].as_array().unwrap() {
+                let name = metric["Name"].as_str().unwrap();
+                let before = sums.get(name).and_then(Value::as_u64).unwrap_or(0);
+                sums.insert(name.to_owned(), json!(before + line[name].as_u64().unwrap()));
+            }
+        }
+    }
+    Value::Object(sums)
+}
+
+/// A sweep's answer without how long anything had waited, and that.
+fn swept(mut answer: Value) -> (Value, u64) {
+    let waited = answer.as_object_mut().unwrap().remove("waited").unwrap();
+    (answer, waited.as_u64().unwrap())
+}
+
 fn person() -> Person {
     Person {
         issuer: "https://id.example.com".to_owned(),
@@ -180,7 +210,15 @@ async fn a_notice_activates_the_subscription_and_its_repetition_changes_nothing(
     assert_eq!(subscription(&stage, &bought).await.unwrap().unwrap(), active);
     assert_eq!(notice(&stage, "eb:event-1").await.unwrap(), kept);
     let log = quiet(&stage, notifications).await.unwrap();
-    assert!(log.lines().last().is_some_and(|line| line.contains("duplicate")), "{log}");
+    let told = lines(&log, "notice");
+    assert_eq!(told.last().map(|line| &line["fields"]["outcome"]), Some(&json!("duplicate")), "{log}");
+    for line in &told {
+        assert_eq!(line["fields"]["id"], "message-0");
+        let (call, trace) = (&line["span"]["requestId"], &line["span"]["xrayTraceId"]);
+        assert!(call.as_str().is_some_and(|id| !id.is_empty()), "{line}");
+        assert!(trace.as_str().is_some_and(|trace| trace.starts_with("Root=1-")), "{line}");
+    }
+    assert_eq!(counted(&log), json!({"Notices": told.len(), "NoticesDuplicate": told.len() - 1}));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -243,8 +281,12 @@ async fn the_worker_stops_what_an_ended_organization_runs() {
         assert_eq!(stop.keep_until.duration_since(stop.since), SignedDuration::from_hours(72));
     }
 
+    // The product learns which call of ours it was; what is counted is what was done.
+    let calls = stage.control_plane.take_calls();
+    let trace = "00-5bef4de7ad49b0e87f6ef6c87fc2e700-9a9197af755a6419-00";
+    assert!(!calls.is_empty() && calls.iter().all(|call| call.trace.as_deref() == Some(trace)), "{calls:?}");
+
     // The same message again, and one that is no key at all: nothing more is done, nothing is handed back.
-    stage.control_plane.take_calls();
     let answer = worker.invoke(event.replace("TASK#gone", "\\u0000")).await.unwrap().answer().unwrap();
     assert_eq!(answer, json!({"batchItemFailures": []}));
     assert_eq!(stage.control_plane.take_calls(), []);
@@ -269,7 +311,9 @@ async fn the_sweeper_takes_up_a_notice_that_a_crash_left_behind() {
 
     let answer = sweeper.invoke(events::schedule(true).unwrap()).await.unwrap().answer().unwrap();
     let would = json!({"would work on a task, notice or review": 1});
+    let (answer, waited) = swept(answer);
     assert_eq!(answer, json!({"rows": 1, "failed": 0, "page": 0, "outcomes": would, "cut_short": false}));
+    assert!((400..=900).contains(&waited), "it came ten minutes ago, and waited {waited} s");
     assert_eq!(notice(&stage, "eb:event-left").await.unwrap(), Row { version: 1, doc: raw.clone() });
     assert_eq!(subscription(&stage, &bought).await.unwrap(), None);
 
@@ -280,12 +324,16 @@ async fn the_sweeper_takes_up_a_notice_that_a_crash_left_behind() {
 
     let answer = sweeper.invoke(events::schedule(false).unwrap()).await.unwrap().answer().unwrap();
     let done = json!({"notice: License Updated: announced -> active": 1});
+    let (answer, _) = swept(answer);
     assert_eq!(answer, json!({"rows": 1, "failed": 0, "page": 0, "outcomes": done, "cut_short": false}));
     assert!(matches!(notice(&stage, "eb:event-left").await.unwrap().doc.state, NoticeState::Interpreted { .. }));
     assert!(matches!(subscription(&stage, &bought).await.unwrap().unwrap().doc.state, State::Active { .. }));
     let answer = sweeper.invoke(events::schedule(false).unwrap()).await.unwrap().answer().unwrap();
     assert_eq!(answer["rows"], json!(0));
-    quiet(&stage, sweeper).await.unwrap();
+    let log = quiet(&stage, sweeper).await.unwrap();
+    let told = counted(&log);
+    // The dry run is no run; the hurried one came to its end without doing anything.
+    assert_eq!((&told["SweeperRuns"], &told["Due"], &told["Tasks"]), (&json!(3), &json!(1), &json!(1)), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -303,6 +351,7 @@ async fn usage_that_is_refused_is_handed_back_and_metering_says_what_it_did() {
     assert_eq!(answer, json!({"batchItemFailures": back}));
     let log = quiet(&stage, usage).await.unwrap();
     assert!(log.contains("not_linked: 1"), "{log}");
+    assert_eq!(counted(&log), json!({"EventsAccepted": 0, "EventsDuplicate": 0, "EventsRefused": 1}));
 
     let mut metering = stage.start("metering").await.unwrap();
     let answer = metering.invoke(events::schedule(false).unwrap()).await.unwrap().answer().unwrap();
@@ -311,7 +360,8 @@ async fn usage_that_is_refused_is_handed_back_and_metering_says_what_it_did() {
     });
     assert_eq!(answer, nothing);
     let log = quiet(&stage, metering).await.unwrap();
-    assert!(log.lines().any(|line| line.contains("\"message\":\"metering\"")), "{log}");
+    assert_eq!(lines(&log, "metering").len(), 1, "{log}");
+    assert_eq!(counted(&log)["MeteringRuns"], 1, "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

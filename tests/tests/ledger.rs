@@ -84,9 +84,9 @@ async fn due_rows_are_found_page_by_page_and_leave_the_index_when_done() -> anyh
     for shard in 0..DUE_SHARDS {
         let mut after = None;
         loop {
-            let (keys, next) = ledger.due((Provider::Aws, Lane::Work), shard, now(), after, 2).await?;
-            assert!(keys.len() <= 2);
-            found.extend(keys);
+            let (due, next) = ledger.due((Provider::Aws, Lane::Work), shard, now(), after, 2).await?;
+            assert!(due.len() <= 2);
+            found.extend(due);
             if next.is_none() {
                 break;
             }
@@ -99,8 +99,9 @@ async fn due_rows_are_found_page_by_page_and_leave_the_index_when_done() -> anyh
     }
     assert_eq!(found.len(), 40);
     let told = async |key: &Key| anyhow::Ok(ledger.find(key).await?.context("there")?.due_at());
-    for key in found {
+    for (key, since) in found {
         let row: Row<Task> = ledger.get(&key).await?.ok_or(LedgerError::Conflict)?;
+        assert_eq!(row.doc.due().map(|(_, at)| at), Some(since));
         assert_eq!(told(&key).await?, row.doc.due().map(|(_, at)| at), "the row itself says since when");
         let done = row.doc.done();
         ledger.replace(&row, done).await?;

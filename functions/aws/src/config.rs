@@ -20,7 +20,7 @@ use crate::sns::{Sns, Topic};
 use crate::worker::Work;
 
 /// Variables on AWS, beside those of every cloud.
-pub const VARIABLES: [Setting; 8] = [
+pub const VARIABLES: [Setting; 9] = [
     Setting::needed("TRADEPOST_SECRET_ID", "name or ARN of the secret in Secrets Manager"),
     Setting::needed("TRADEPOST_WORK_QUEUE_URL", "the SQS queue that wakes the worker"),
     Setting::or(
@@ -42,6 +42,11 @@ pub const VARIABLES: [Setting; 8] = [
         "TRADEPOST_SELLER_EXTERNAL_ID",
         "needed with `TRADEPOST_SELLER_ROLE`",
         "the external id that role asks for",
+    ),
+    Setting::or(
+        "TRADEPOST_METRICS",
+        "nothing is counted, and alarms that wait for a run go off",
+        "the namespace of the metrics that CloudWatch takes from the log",
     ),
     Setting::or(
         "AWS_LAMBDA_LOG_LEVEL",

@@ -9,9 +9,10 @@
 //! | `metering` | a schedule, and SQS when a run was cut short: usage to AWS | [`metering_run`] |
 //! | `usage` | SQS: usage in bulk | [`usage`] |
 //!
-//! [`config`] reads the environment, [`logging`] says how loud the log is, [`marketplace`] asks AWS and [`metering`] tells it
+//! [`call`] is what all of them have around them, [`config`] reads the environment, [`logging`] says how loud the log is, [`metrics`] counts what it says, [`marketplace`] asks AWS and [`metering`] tells it
 //! usage, [`pace`] keeps to its limit, [`queue`] wakes the worker, [`ses`] sends mails.
 
+pub mod call;
 pub mod config;
 pub mod event;
 pub mod landing;
@@ -19,6 +20,7 @@ pub mod logging;
 pub mod marketplace;
 pub mod metering;
 pub mod metering_run;
+pub mod metrics;
 pub mod notifications;
 pub mod pace;
 pub mod queue;

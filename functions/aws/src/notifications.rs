@@ -96,22 +96,22 @@ impl<M: Marketplace> Notifications<M> {
         for record in records(event)? {
             if record.body.len() > LARGEST_BODY {
                 // It does not fit into a row; SQS keeps it whole on its way to the dead letters.
-                tracing::error!(message = %record.message_id, bytes = record.body.len(), "a message too large to store");
+                tracing::error!(id = %record.message_id, bytes = record.body.len(), "a message too large to store");
                 response.hand_back(&record.message_id);
                 continue;
             }
             match self.take(&record, now).await {
                 Ok(done) => {
-                    tracing::info!(message = %record.message_id, outcome = %done.outcome, "notice");
+                    tracing::info!(id = %record.message_id, outcome = %done.outcome, "notice");
                     wake.extend(done.wake);
                 }
                 Err(error) => {
                     match error.disposition() {
                         Disposition::Retry => {
-                            tracing::warn!(message = %record.message_id, error = %chain(&error), "a notice has to wait")
+                            tracing::warn!(id = %record.message_id, error = %chain(&error), "a notice has to wait")
                         }
                         Disposition::Done | Disposition::Reject | Disposition::Page => {
-                            tracing::error!(message = %record.message_id, error = %chain(&error), "a notice failed");
+                            tracing::error!(id = %record.message_id, error = %chain(&error), "a notice failed");
                         }
                     }
                     response.hand_back(&record.message_id);

@@ -73,7 +73,7 @@ impl Usage {
                     Unreadable::Count(_) => "it has no events, or too many",
                     Unreadable::DryRun => "it asks for a dry run",
                 };
-                tracing::warn!(message = %record.message_id, why, "a message that is no call of usage");
+                tracing::warn!(id = %record.message_id, why, "a message that is no call of usage");
                 return false;
             }
         };
@@ -89,16 +89,16 @@ impl Usage {
         match Box::pin(report(&self.ledger, &self.policy, &events, false, now)).await {
             Ok(all) => all.iter().for_each(|reported| counted.add(reported)),
             Err(error) => {
-                tracing::warn!(message = %record.message_id, error = %chain(&error), "usage has to wait");
+                tracing::warn!(id = %record.message_id, error = %chain(&error), "usage has to wait");
                 return false;
             }
         }
         let Counted { accepted, duplicate, refused, reasons } = counted;
         let reasons = reasons.iter().map(|(why, number)| format!("{why}: {number}")).collect::<Vec<_>>().join(", ");
         if refused > 0 {
-            tracing::warn!(message = %record.message_id, accepted, duplicate, refused, reasons, "usage");
+            tracing::warn!(id = %record.message_id, accepted, duplicate, refused, reasons, "usage");
         } else {
-            tracing::info!(message = %record.message_id, accepted, duplicate, refused, "usage");
+            tracing::info!(id = %record.message_id, accepted, duplicate, refused, "usage");
         }
         refused == 0
     }

@@ -62,13 +62,13 @@ impl<M: Marketplace> Work<M> {
         let mut response = BatchResponse::default();
         for record in records(event)? {
             let Ok(key) = serde_json::from_str::<Key>(&record.body) else {
-                tracing::error!(message = %record.message_id, "a message that is not a row's key");
+                tracing::error!(id = %record.message_id, "a message that is not a row's key");
                 continue;
             };
             match worker.follow(vec![key], IN_ONE_RUN, now).await {
                 Ok(followed) => self.queue.wake(&followed.left).await,
                 Err(error) => {
-                    tracing::warn!(message = %record.message_id, error = %chain(&error), "the ledger cannot be reached");
+                    tracing::warn!(id = %record.message_id, error = %chain(&error), "the ledger cannot be reached");
                     response.hand_back(&record.message_id);
                 }
             }

@@ -9,7 +9,7 @@
 //! | [`metering`] | what the core has to bill, told to Microsoft |
 //! | [`landing`] | the buyer's way: the landing token, signing in to Microsoft, on to the pages |
 //! | [`handler`] | what the Functions host calls, from outside and by itself; [`server`] puts it on a port |
-//! | [`config`], [`logging`] | what the environment says, how loud the log is |
+//! | [`config`], [`logging`], [`trace`] | what the environment says, how loud the log is, which call a line belongs to |
 //! | [`work`] | what was set going, at once and by the timers |
 //! | [`webhook`] | takes a webhook: verified, stored, decided upon, answered |
 //! | [`notice`] | how a stored webhook reads |
@@ -42,6 +42,7 @@ pub mod reading;
 pub mod renewing;
 pub mod secret;
 pub mod server;
+pub mod trace;
 pub mod webhook;
 pub mod webhook_payload;
 pub mod webhook_token;

@@ -12,7 +12,7 @@ pub fn init(get: impl Fn(&str) -> Option<String>) {
     let ours = Targets::new()
         .with_default(LevelFilter::WARN.min(level))
         .with_targets(["tradepost", "tradepost_azure"].map(|target| (target, level)));
-    let lines = tracing_subscriber::fmt::layer().without_time().with_target(false).json();
+    let lines = tracing_subscriber::fmt::layer().without_time().with_target(false).json().with_span_list(false);
     if tracing_subscriber::registry().with(ours).with(lines).try_init().is_err() {
         tracing::debug!("the log had been started before");
     }

@@ -10,10 +10,13 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::OnceCell;
+use tracing::Instrument as _;
+use tradepost::trace::within;
 use warp::Filter;
 use warp::path::FullPath;
 
 use crate::handler::{Handler, json_answer, ready};
+use crate::trace;
 
 /// Webhooks and forms are a few kilobytes; nothing larger than the most usage of one call is read.
 const LARGEST_BODY: usize = tradepost::usage::reading::LARGEST_BODY;
@@ -80,15 +83,20 @@ async fn answer(
     let Ok(uri) = Uri::try_from(target) else {
         return json_answer(StatusCode::BAD_REQUEST, &json!({"error": "the address does not read"}));
     };
+    let trace = trace::trace(&headers);
+    let span = trace::span(&headers, trace.as_ref());
     let mut request = Request::new(body);
     (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (method, uri, headers);
-    match handler.get().await {
-        Ok(handler) => handler.handle(request).await,
-        Err(error) => {
-            tracing::error!(error = %format!("{error:#}"), "the handler cannot be made from its settings");
-            json_answer(StatusCode::SERVICE_UNAVAILABLE, &json!({"error": "not set up"}))
+    let answer = async {
+        match handler.get().await {
+            Ok(handler) => handler.handle(request).await,
+            Err(error) => {
+                tracing::error!(error = %format!("{error:#}"), "the handler cannot be made from its settings");
+                json_answer(StatusCode::SERVICE_UNAVAILABLE, &json!({"error": "not set up"}))
+            }
         }
-    }
+    };
+    within(trace, answer).instrument(span).await
 }
 
 /// A whole body, whether its length was announced or not.

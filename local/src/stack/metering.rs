@@ -74,8 +74,8 @@ impl Stack {
             return Ok(None);
         }
         let lane = (Provider::Aws, Lane::FinalUsage);
-        let (keys, _) = self.looking.due(lane, 0, Timestamp::MAX, None, 1).await?;
-        let Some(key) = keys.first() else { return Ok(None) };
+        let (due, _) = self.looking.due(lane, 0, Timestamp::MAX, None, 1).await?;
+        let Some((key, _)) = due.first() else { return Ok(None) };
         let row = self.looking.get::<FinalUsage>(key).await?;
         Ok(row.and_then(|row| row.doc.due()).map(|(_, at)| at))
     }

@@ -17,6 +17,7 @@ use crate::disposition::Disposition;
 use crate::ledger::{Document as _, Ledger, LedgerError, Row};
 use crate::outbound::{Outbound, OutboundError};
 use crate::retry::{Attempts, later};
+use crate::trace;
 use crate::work::{Ran, Tried, claim, is_due, written};
 
 /// How long to wait after each failed try; after the last one the event is parked. The schedule that the Standard
@@ -64,14 +65,16 @@ impl Endpoint {
         let Ok(signature) = self.secret.sign(&event.id, seconds, event.body.as_bytes()) else {
             return Told::NoAnswer("unsignable");
         };
-        let request = http::Request::post(self.url.as_str())
+        let mut request = http::Request::post(self.url.as_str())
             .header("content-type", "application/json")
             .header("user-agent", "Tradepost")
             .header("webhook-id", &event.id)
             .header("webhook-timestamp", seconds)
-            .header("webhook-signature", signature)
-            .body(event.body.clone().into_bytes());
-        let Ok(request) = request else { return Told::NoAnswer("unmakeable") };
+            .header("webhook-signature", signature);
+        if let Some(trace) = trace::header() {
+            request = request.header("traceparent", trace);
+        }
+        let Ok(request) = request.body(event.body.clone().into_bytes()) else { return Told::NoAnswer("unmakeable") };
         match self.outbound.send(request).await {
             Ok(answer) => Told::Answered(answer.status()),
             Err(OutboundError::NoAnswer(_) | OutboundError::Silence) => Told::NoAnswer("no_answer"),

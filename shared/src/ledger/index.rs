@@ -43,8 +43,7 @@ impl Found {
 
     /// Since when there is work to do on it, as the item itself says.
     pub fn due_at(&self) -> Option<Timestamp> {
-        let at = self.item.get("due_at")?.as_n().ok()?;
-        Timestamp::from_millisecond(at.parse().ok()?).ok()
+        due_at(&self.item)
     }
 
     /// Whose functions see to it when it is due; none if nothing is due.
@@ -60,9 +59,21 @@ impl Found {
     }
 }
 
+fn due_at(item: &Item) -> Option<Timestamp> {
+    let at = item.get("due_at")?.as_n().ok()?;
+    Timestamp::from_millisecond(at.parse().ok()?).ok()
+}
+
+/// An item of the index of what is due.
+fn due_entry(item: &Item) -> Result<(Key, Timestamp), LedgerError> {
+    let key = key_of(item)?;
+    let at = due_at(item).ok_or_else(|| LedgerError::Corrupt { key: key.to_string(), what: "no due_at" })?;
+    Ok((key, at))
+}
+
 impl Ledger {
-    /// Keys of rows of `provider` in one line of work that are due at or before `now`, oldest first within one shard. A
-    /// hint: read each row before acting on it. One Query.
+    /// Keys of rows of `provider` in one line of work that are due at or before `now`, each with the instant since when,
+    /// oldest first within one shard. A hint: read each row before acting on it. One Query.
     pub async fn due(
         &self,
         (provider, lane): (Provider, Lane),
@@ -70,7 +81,7 @@ impl Ledger {
         now: Timestamp,
         after: Option<Cursor>,
         limit: i32,
-    ) -> Result<(Vec<Key>, Option<Cursor>), LedgerError> {
+    ) -> Result<(Vec<(Key, Timestamp)>, Option<Cursor>), LedgerError> {
         let answer = self
             .client
             .query()
@@ -84,8 +95,8 @@ impl Ledger {
             .send()
             .await
             .map_err(LedgerError::from_sdk)?;
-        let keys = answer.items.unwrap_or_default().iter().map(key_of).collect::<Result<Vec<_>, _>>()?;
-        Ok((keys, answer.last_evaluated_key.map(Cursor)))
+        let found = answer.items.unwrap_or_default().iter().map(due_entry).collect::<Result<Vec<_>, _>>()?;
+        Ok((found, answer.last_evaluated_key.map(Cursor)))
     }
 
     /// One page of the documents of kind `T` in `state`, oldest first within one shard. One Query and one

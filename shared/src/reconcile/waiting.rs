@@ -28,8 +28,8 @@ pub(super) async fn compare(ledger: &Ledger, run: &mut Run, lead: Provider, now:
     let before = later(now, SignedDuration::ZERO.saturating_sub(PATIENCE));
     for lane in [Lane::Work, Lane::Metering, Lane::FinalUsage] {
         for shard in 0..lane.shards() {
-            let (keys, _) = ledger.due((run.marketplace, lane), shard, before, None, TOLD).await?;
-            for key in keys {
+            let (due, _) = ledger.due((run.marketplace, lane), shard, before, None, TOLD).await?;
+            for (key, _) in due {
                 // The index is a hint, and may be behind.
                 let still = ledger.find(&key).await?;
                 if let Some(found) = still.filter(|found| found.due_at().is_some_and(|at| at <= before)) {

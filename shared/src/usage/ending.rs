@@ -192,8 +192,8 @@ pub(super) async fn first<M: Marketplace, P: Pace>(
     let mut report = MeteringReport::default();
     let mut after = None;
     loop {
-        let (keys, next) = sending.worker.ledger.due((provider, Lane::FinalUsage), 0, clock(), after, 50).await?;
-        for key in keys {
+        let (due, next) = sending.worker.ledger.due((provider, Lane::FinalUsage), 0, clock(), after, 50).await?;
+        for (key, _) in due {
             let Some(row) = sending.worker.ledger.get::<FinalUsage>(&key).await? else { continue };
             match Box::pin(flush(sending, row, clock())).await {
                 Ok((_, done)) => report.and(done),

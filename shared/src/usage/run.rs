@@ -170,7 +170,7 @@ impl Due {
                 if shard.keys.is_empty() && !(shard.read && shard.after.is_none()) {
                     let lane = (self.provider, Lane::Metering);
                     let (found, after) = ledger.due(lane, number, self.until, shard.after.take(), PAGE).await?;
-                    shard.keys.extend(found);
+                    shard.keys.extend(found.into_iter().map(|(key, _)| key));
                     (shard.after, shard.read) = (after, true);
                 }
             }

@@ -38,6 +38,8 @@ pub const SELLER: &str = "111122223333";
 /// The listing the tests buy.
 pub const PRODUCT: &str = "emqxcloudpaygo0000000000a1";
 const SECRET_ID: &str = "tradepost";
+/// The namespace of the functions' metrics.
+pub const METRICS: &str = "Tradepost/tests";
 const POLICY: &str = "../policies/emqx.toml";
 
 /// An account with all its services.
@@ -110,6 +112,7 @@ impl Stage {
             ("TRADEPOST_SIGN_IN", sign_in.to_string()),
             ("TRADEPOST_SECRET_ID", SECRET_ID.to_owned()),
             ("TRADEPOST_WORK_QUEUE_URL", format!("https://sqs.us-east-1.amazonaws.com/{SELLER}/work")),
+            ("TRADEPOST_METRICS", METRICS.to_owned()),
             ("TRADEPOST_METERING_QUEUE_URL", format!("https://sqs.us-east-1.amazonaws.com/{SELLER}/metering")),
         ];
         let stage = Self {

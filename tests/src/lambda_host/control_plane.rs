@@ -24,6 +24,8 @@ pub struct Call {
     pub operation: String,
     /// What it was about.
     pub target: String,
+    /// The trace it was part of.
+    pub trace: Option<String>,
 }
 
 #[derive(Debug, Default)]
@@ -96,7 +98,8 @@ impl ControlPlane {
         }
         let key = member(&call, "idempotency_key")?;
         let mut books = self.books();
-        books.calls.push(Call { operation: operation.clone(), target: target.clone() });
+        let trace = headers.get("traceparent").and_then(|value| value.to_str().ok()).map(str::to_owned);
+        books.calls.push(Call { operation: operation.clone(), target: target.clone(), trace });
         if let Some((status, answer)) = books.answers.get(&key).cloned() {
             return if status == 200 { Ok(answer) } else { Err((status, answer)) };
         }

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
+use tradepost_aws::metrics::METRICS;
 
 use super::alarms::aws_alarms;
-use super::{TEMPLATE, WATCHING, between, filled, of_kind, section};
+use super::{RUNBOOK, TEMPLATE, WATCHING, between, filled, of_kind, section};
 
 #[test]
 fn the_dashboard_reads_and_shows_every_alarm_metric_and_log() {
@@ -28,10 +29,38 @@ fn the_dashboard_reads_and_shows_every_alarm_metric_and_log() {
     for name in aws_alarms(&resources).into_keys() {
         assert!(body.contains(&format!("\"${{{name}.Arn}}\"")), "{name} is not shown");
     }
-    for (filter, block) in of_kind(&resources, "AWS::Logs::MetricFilter") {
-        let metric = between(block, "MetricName: ", "\n").split(',').next().unwrap();
-        assert!(body.contains(&format!("\"{metric}\"")), "{filter}: {metric} is not shown");
+    let filtered = of_kind(&resources, "AWS::Logs::MetricFilter");
+    let filtered = filtered.values().map(|block| between(block, "MetricName: ", ",").to_owned());
+    let counted: BTreeSet<String> = METRICS.iter().map(|(name, ..)| (*name).to_owned()).chain(filtered).collect();
+    let own = "Tradepost/${AWS::StackName}";
+    for metric in &counted {
+        assert!(body.contains(&format!("\"{metric}\"")), "{metric} is not shown");
     }
+    // What alarms wait for and curves show is counted by somebody.
+    for (name, block) in aws_alarms(&resources).into_iter().filter(|(_, block)| block.contains(own)) {
+        let metric = between(block, "MetricName: ", "\n");
+        assert!(counted.contains(metric), "{name}: nobody counts {metric}");
+    }
+    for widget in dashboard["widgets"].as_array().unwrap() {
+        let shown = widget["properties"]["metrics"].as_array().into_iter().flatten();
+        let mut ours = false;
+        for curve in shown {
+            let namespace = curve[0].as_str().unwrap();
+            ours = namespace.starts_with("Tradepost/") || (namespace == "." && ours);
+            let metric = curve[1].as_str().unwrap_or_default();
+            assert!(!ours || counted.contains(metric), "nobody counts {metric}");
+        }
+    }
+    let told = between(RUNBOOK, "| metric | counts |\n|---|---|\n", "\n\n");
+    for (name, _, counts) in METRICS {
+        assert!(told.contains(&format!("| `{name}` | {counts} |")), "docs/runbook.md does not say what {name} counts");
+    }
+    assert_eq!(told.lines().count(), counted.len());
+    let settings = between(TEMPLATE, "\nGlobals:\n", "\nResources:\n");
+    assert!(
+        settings.contains(&format!("TRADEPOST_METRICS: !Sub {own}\n")),
+        "the functions count in the alarms' namespace"
+    );
     for function in of_kind(&resources, "AWS::Serverless::Function").into_keys() {
         assert!(body.contains(&format!("'${{{function}Logs}}'")), "the lines of {function} are not shown");
     }

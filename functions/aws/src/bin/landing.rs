@@ -3,21 +3,24 @@
 use aws_config::BehaviorVersion;
 use bytes::Bytes;
 use jiff::Timestamp;
-use lambda_http::{Error, Request, service_fn};
+use lambda_http::{Error, Request, RequestExt as _, service_fn};
 use tokio::sync::OnceCell;
+use tradepost_aws::call::handled;
 use tradepost_aws::config::{self, Settings};
 use tradepost_aws::landing::Landing;
 use tradepost_aws::logging;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    logging::init(|name| std::env::var(name).ok());
+    let metrics = &logging::init(|name| std::env::var(name).ok());
     let settings = Settings::read(|name| std::env::var(name).ok())?;
     let sdk = aws_config::load_defaults(BehaviorVersion::latest()).await;
     let (settings, sdk, made) = (&settings, &sdk, &OnceCell::<Landing>::new());
     lambda_http::run(service_fn(move |request: Request| async move {
         let landing = made.get_or_try_init(|| config::landing(sdk, settings)).await?;
-        let (parts, body) = landing.handle(request, Timestamp::now()).await.into_parts();
+        let context = request.lambda_context();
+        let work = landing.handle(request, Timestamp::now());
+        let (parts, body) = handled(&context, metrics, Timestamp::now, work).await.into_parts();
         Ok::<_, Error>(http::Response::from_parts(parts, text(body)))
     }))
     .await

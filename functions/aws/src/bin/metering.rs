@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::Value;
 use tokio::sync::OnceCell;
+use tradepost_aws::call::handled;
 use tradepost_aws::config::{self, Settings};
 use tradepost_aws::logging;
 use tradepost_aws::marketplace::AwsMarketplace;
@@ -18,17 +19,18 @@ const SPARE: Duration = Duration::from_secs(180);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    logging::init(|name| std::env::var(name).ok());
+    let metrics = &logging::init(|name| std::env::var(name).ok());
     let settings = Settings::read(|name| std::env::var(name).ok())?;
     let sdk = aws_config::load_defaults(BehaviorVersion::latest()).await;
     let queue = config::metering_queue(&sdk, |name| std::env::var(name).ok())?;
     let (settings, sdk, made) = (&settings, &sdk, &OnceCell::<Work<AwsMarketplace>>::new());
     let (queue, bucket) = (&queue, &Bucket::default());
-    lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| async move {
+    lambda_runtime::run(service_fn(move |LambdaEvent { context, .. }: LambdaEvent<Value>| async move {
         let work = made.get_or_try_init(|| config::work(sdk, settings)).await?;
-        let deadline: SystemTime = event.context.deadline();
+        let deadline: SystemTime = context.deadline();
         let until = Timestamp::try_from(deadline.checked_sub(SPARE).unwrap_or(deadline))?;
-        let report = work.meter(until, Timestamp::now, bucket, queue).await?;
+        let work = work.meter(until, Timestamp::now, bucket, queue);
+        let report = handled(&context, metrics, Timestamp::now, work).await?;
         Ok::<_, Error>(serde_json::to_value(report)?)
     }))
     .await

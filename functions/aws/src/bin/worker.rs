@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::Value;
 use tokio::sync::OnceCell;
+use tradepost_aws::call::handled;
 use tradepost_aws::config::{self, Settings};
 use tradepost_aws::logging;
 use tradepost_aws::marketplace::AwsMarketplace;
@@ -12,13 +13,14 @@ use tradepost_aws::worker::Work;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    logging::init(|name| std::env::var(name).ok());
+    let metrics = &logging::init(|name| std::env::var(name).ok());
     let settings = Settings::read(|name| std::env::var(name).ok())?;
     let sdk = aws_config::load_defaults(BehaviorVersion::latest()).await;
     let (settings, sdk, made) = (&settings, &sdk, &OnceCell::<Work<AwsMarketplace>>::new());
-    lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| async move {
+    lambda_runtime::run(service_fn(move |LambdaEvent { payload, context }: LambdaEvent<Value>| async move {
         let work = made.get_or_try_init(|| config::work(sdk, settings)).await?;
-        Ok::<_, Error>(work.handle(&event.payload, Timestamp::now()).await?)
+        let work = work.handle(&payload, Timestamp::now());
+        Ok::<_, Error>(handled(&context, metrics, Timestamp::now, work).await?)
     }))
     .await
 }

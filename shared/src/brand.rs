@@ -145,6 +145,12 @@ mod tests {
         assert!((contrast(colour("#000000"), colour("#ffffff")) - 21.0).abs() < 0.01);
         assert!((contrast(colour("#777777"), colour("#ffffff")) - 4.48).abs() < 0.01);
         assert!((contrast(colour("#ffffff"), colour("#ffffff")) - 1.0).abs() < 0.01);
+        // The dark end of the scale, where the share is linear.
+        assert!((contrast(colour("#0a0a0a"), colour("#000000")) - 1.061).abs() < 0.001);
+    }
+
+    fn what_is_told(fault: Option<(&str, String)>) -> String {
+        fault.unwrap().1
     }
 
     #[test]
@@ -153,6 +159,8 @@ mod tests {
             Brand { accent: accent.map(colour), accent_dark: dark.map(colour), ..Brand::default() }.fault()
         };
         assert_eq!(of(Some("#6f6f6f"), None), None);
+        assert!(what_is_told(of(Some("#767676"), None)).ends_with("choose a darker one"));
+        assert!(what_is_told(of(None, Some("#444444"))).ends_with("choose a lighter one"));
         let (key, what) = of(Some("#767676"), None).unwrap();
         assert!(key == "brand.accent" && what.starts_with("#767676 cannot be read on light paper"), "{key} {what}");
         assert_eq!(of(None, Some("#444444")).unwrap().0, "brand.accent_dark");
@@ -165,7 +173,9 @@ mod tests {
             assert!(Colour::try_from(text.to_owned()).is_err(), "{text}");
         }
         let logo = |text: &str| Brand { logo: Some(text.to_owned()), ..Brand::default() }.fault();
-        assert!(logo("<html>").is_some() && logo(&format!("<svg>{}", "x".repeat(9000))).is_some());
+        assert!(logo("<html>").is_some());
+        let of = |bytes: usize| logo(&format!("<svg>{}", "x".repeat(bytes - "<svg>".len())));
+        assert!(of(LARGEST_LOGO).is_none() && of(LARGEST_LOGO + 1).is_some());
         assert_eq!(logo("  <svg></svg>"), None);
         let url = |text: &str| Brand { console_url: Some(text.to_owned()), ..Brand::default() }.fault();
         assert!(url("javascript:alert(1)").is_some() && url("/console").is_some());

@@ -5,7 +5,7 @@
 use anyhow::Context;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
-use system_tests::world::{DAY, HOUR, World};
+use system_tests::world::{DAY, HOUR, World, landed};
 use tradepost::ledger::Document as _;
 use tradepost::sweeper::Rails;
 use tradepost_local::connector::Fault;
@@ -220,6 +220,37 @@ async fn a_buyer_with_another_live_purchase_is_held() -> anyhow::Result<()> {
     world.cancel(&second).await?;
     world.pass(DAY).await?;
     assert_eq!(left(&world).await?, 0, "and gone once that purchase is over too");
+    Ok(())
+}
+
+/// A purchase that is only announced may be about to be linked, for a day: until then nothing goes, and it is looked at again
+/// six hours later.
+#[tokio::test]
+async fn a_purchase_that_may_be_about_to_be_linked_holds_the_deletions_for_a_day() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let (_, since) = stopped(&world).await?;
+    world.sweep_at(since + WARNED, &Rails::new(true, 100)).await?;
+    let ripe = since + THREE_DAYS + SignedDuration::from_secs(1);
+    world.stack.clock.advance_to(ripe - SignedDuration::from_hours(2));
+    world.aws("hold", json!({"on": true})).await?;
+    let again = world.buy().await?;
+    landed(&world.at, &again.token).await?;
+    let known = world.subscription(&again).await?.context("it landed")?;
+    assert_eq!(known.state, tradepost::subscription::State::Announced);
+    for after in [SignedDuration::ZERO, SignedDuration::from_hours(6), SignedDuration::from_hours(12)] {
+        let at = ripe + after;
+        world.stack.clock.advance_to(at);
+        world.stack.work.sweep(&json!({}), &Rails::new(true, 100), Timestamp::MAX, || at).await?;
+        let row = world.row(ORG, PROD).await?.context("kept")?.doc;
+        assert!(exists(&world, "orders-prod").await? && row.held.is_some(), "{after}: {row:?}");
+        assert_eq!(row.attempts.not_before, at + SignedDuration::from_hours(6), "{after}");
+    }
+    let at = known.created_at + SignedDuration::from_hours(24) + SignedDuration::from_hours(6);
+    world.stack.clock.advance_to(at);
+    world.stack.work.sweep(&json!({}), &Rails::new(true, 100), Timestamp::MAX, || at).await?;
+    assert!(!exists(&world, "orders-prod").await?, "nobody linked it within a day");
+    let row = world.row(ORG, PROD).await?.context("deleted")?.doc;
+    assert_eq!((row.state.name(), row.held), ("deleted", None));
     Ok(())
 }
 

@@ -325,6 +325,23 @@ async fn nothing_is_announced_as_deleted_while_something_else_pays() -> anyhow::
     browser.open(&format!("{}/billing", world.at.tradepost)).await?;
     let text = browser.text();
     assert!(text.contains("Kept, something else pays") && !text.contains("Deleted after"), "{text}");
+    assert!(!text.contains("Subscribe again in"), "there is nothing to be saved by it: {text}");
+    Ok(())
+}
+
+/// What an end had set going stands still while the next purchase waits for its confirmation.
+#[tokio::test]
+async fn nothing_is_announced_as_deleted_while_a_new_purchase_is_syncing() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let (bought, mut browser) = world.linked("clean").await?;
+    world.cancel(&bought).await?;
+    world.syncing("clean").await?;
+    browser.open(&format!("{}/billing", world.at.tradepost)).await?;
+    let text = browser.text();
+    assert!(text.contains("orders-prod") && text.contains("trial-sandbox"), "{text}");
+    for never in ["Deleted after", "then it is stopped", "Subscribe again in"] {
+        assert!(!text.contains(never), "{never}: {text}");
+    }
     Ok(())
 }
 
@@ -393,6 +410,11 @@ async fn a_link_is_moved_or_taken_off_from_billing_where_the_policy_allows_it() 
         browser.open(&billing).await?;
         let offered = |browser: &Browser| (browser.text_of("#move").is_ok(), browser.text_of("#unlink").is_ok());
         assert_eq!(offered(&browser), (moves, unlinks), "{}", browser.text());
+        if moves {
+            browser.open(&format!("{}/move", world.at.tradepost)).await?;
+            assert!(browser.text_of("form#move-form").is_ok(), "{}", browser.text());
+            assert!(!browser.text().contains("is put on the plan"), "the end changes no plan: {}", browser.text());
+        }
         world.cancel(&bought).await?;
         browser.open(&billing).await?;
         assert_eq!(offered(&browser), (false, false), "after the end: {}", browser.text());

@@ -56,6 +56,11 @@ fn given_up(now: Timestamp) -> Attempts {
     Attempts { tries: 9, refused: 8, last_failure: Some("a reason".to_owned()), ..Attempts::at(now) }
 }
 
+/// To be tried with as much patience as at first, by somebody who knows how often it was tried.
+fn patient(attempts: &Attempts, tries: u32) -> bool {
+    (attempts.tries, attempts.refused, &attempts.last_failure) == (tries, 0, &None)
+}
+
 /// A confirmation of that purchase, as it came and was set aside.
 async fn parked_confirmation(world: &World, bought: &Bought, id: &str) -> anyhow::Result<RawNotice> {
     let body = json!({
@@ -211,6 +216,8 @@ async fn a_deletion_that_is_replayed_waits_for_the_sweeper_and_every_check() -> 
     assert_eq!(world.deployment("orders-prod").await?.as_deref(), Some("stopped"), "parked rows are left alone");
     let (status, _) = replay(&world, &id_of(&parked)).await?;
     assert_eq!(status, StatusCode::OK);
+    let again = world.row("org-clean", &parked.id).await?.unwrap().doc;
+    assert!(patient(&again.attempts, 9), "{:?}", again.attempts);
     // Its last warning never went out: it comes first, with all of its time.
     world.pass(23 * HOUR).await?;
     assert_eq!(world.deployment("orders-prod").await?.as_deref(), Some("stopped"));
@@ -245,6 +252,10 @@ async fn what_can_never_help_is_refused() -> anyhow::Result<()> {
     let (status, answer) = replay(&world, &id_of(&late)).await?;
     assert_eq!((status, &answer["code"]), (StatusCode::CONFLICT, &json!("not_possible")));
     assert_eq!(listed(&world, json!({"kind": "final_usage"})).await?.len(), 1);
+    for reason in ["", "in two\nlines", &"x".repeat(10_000)] {
+        assert!(dismiss(&world, &id_of(&late), reason).await?.0.is_client_error(), "{} characters", reason.len());
+    }
+    assert_eq!(listed(&world, json!({})).await?.len(), 1);
     assert_eq!(dismiss(&world, &id_of(&late), "settled by invoice").await?.0, StatusCode::OK);
     assert_eq!(listed(&world, json!({})).await?.len(), 0);
 
@@ -349,6 +360,8 @@ async fn an_event_and_a_mail_go_out_once_their_receivers_are_back() -> anyhow::R
     world.ledger().replace(&event, parked.clone()).await?;
     assert_eq!(show(&world, &id_of(&parked)).await?["details"]["event"], parked.id);
     assert_eq!(replay(&world, &id_of(&parked)).await?.0, StatusCode::OK);
+    let again = row(world.ledger(), &parked).await;
+    assert!(patient(&again.attempts, 0), "the waits of an event go by its tries: {:?}", again.attempts);
     world.pass(60).await?;
     assert_eq!(row(world.ledger(), &parked).await.status, tradepost::event::EventState::Delivered);
     world.cancel(&bought).await?;
@@ -359,7 +372,9 @@ async fn an_event_and_a_mail_go_out_once_their_receivers_are_back() -> anyhow::R
         world.ledger().replace(&message, parked.clone()).await?;
         assert_eq!(listed(&world, json!({"kind": Kind::Message.name()})).await?.len(), 1);
         assert_eq!(replay(&world, &id_of(&parked)).await?.0, StatusCode::OK);
-        assert_eq!(row(world.ledger(), &parked).await.status, MessageState::Open);
+        let again = row(world.ledger(), &parked).await;
+        assert_eq!(again.status, MessageState::Open);
+        assert!(patient(&again.attempts, 9), "{:?}", again.attempts);
     }
     Ok(())
 }

@@ -132,6 +132,9 @@ async fn a_link_goes_on_with_the_renewal_once_that_is_in_force() -> anyhow::Resu
     let now = world.now();
     let over = State::Superseded { at: now, by: None };
     becomes(&world, &bought.key(), over.clone()).await;
+    let row = world.ledger().get::<Subscription>(&bought.key().key()).await?.unwrap();
+    let due_now = Subscription { review: Some(Attempts::at(now)), ..row.doc.clone() };
+    world.ledger().replace(&row, due_now).await?;
     let (after, _) = reviewed(&world, &bought, &NOTHING, now).await;
     assert_eq!((after.state.clone(), due(&after)), (over, Some(now + SIX_HOURS)), "nobody carries it on yet");
     let next = carried_on(&world, &bought).await?;
@@ -341,6 +344,29 @@ async fn what_an_end_had_stopped_waits_for_the_end_after_it() -> anyhow::Result<
             assert_eq!(ran.outcome, "waits: a later end takes it over");
             assert_eq!((&after.state, due(&after)), (&before.state, Some(at + SignedDuration::from_hours(1))));
         }
+    }
+    Ok(())
+}
+
+/// A warning that comes due after a return: what we had stopped is started, what its user had stopped is let go.
+#[tokio::test]
+async fn nobody_who_is_linked_again_is_warned() -> anyhow::Result<()> {
+    for (adopted, outcome, state) in
+        [(false, "void: linked again, to be started", "resuming"), (true, "void: linked again", "released")]
+    {
+        let world = World::new().await?;
+        let (bought, _) = world.linked("clean").await?;
+        let slot = world.ledger().get::<Slot>(&Slot::row_key(ORG)).await?.unwrap();
+        world.ledger().replace(&slot, Slot { generation: slot.doc.generation + 1, ..slot.doc.clone() }).await?;
+        let now = world.now();
+        let stored = json!({"organization": ORG, "id": "dep-x", "name": "D", "provider": "aws", "ended_at": now,
+            "generation": world.link_of(&bought).await?.unwrap().generation, "attempts": {"not_before": now},
+            "state": "stopped", "since": now, "vendor_since": now, "adopted": adopted, "warn_at": now,
+            "keep_until": now + SignedDuration::from_hours(72)});
+        world.ledger().create(serde_json::from_value::<Deployment>(stored)?).await?;
+        let ran = world.stack.work.within(&Rails::none()).run(&Deployment::row_key(ORG, "dep-x"), now).await?;
+        let after = world.row(ORG, "dep-x").await?.unwrap().doc;
+        assert_eq!((ran.outcome.as_str(), after.state.name()), (outcome, state));
     }
     Ok(())
 }

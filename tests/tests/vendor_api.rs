@@ -115,8 +115,12 @@ async fn events_are_listed_with_their_deliveries_and_told_once_more() -> anyhow:
         (&json!("org-clean"), &json!("delivered"))
     );
     assert_eq!(synced["tries"].as_array().unwrap().len(), 1, "{synced}");
+    assert_eq!(synced["next_try_at"], Value::Null, "what is delivered is not tried again");
     let again = json!({"operation": "replay_event", "organization": "org-clean", "event": synced["id"]});
     assert_eq!(told(&world, "/v1/events/replay", again.clone()).await?["state"], "open");
+    let open = told(&world, "/v1/events", ask.clone()).await?;
+    let open = open["events"].as_array().unwrap().iter().find(|event| event["id"] == synced["id"]).unwrap().clone();
+    assert!(open["next_try_at"].is_string(), "{open}");
     world.pass(60).await?;
     let list = told(&world, "/v1/events", ask).await?;
     let replayed = list["events"].as_array().unwrap().iter().find(|event| event["id"] == synced["id"]).unwrap().clone();

@@ -10,4 +10,5 @@ pub mod metered;
 pub mod metering_load;
 pub mod simulation;
 pub mod stage;
+pub mod upgrade;
 pub mod world;

@@ -1,6 +1,7 @@
 //! A stack in memory, served on a free port, and the moves a test makes on it: buy, land, sign in, link, cancel, let
 //! time pass. Everything goes over HTTP as it would; only looking at the ledger is direct.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, ensure};
@@ -76,9 +77,18 @@ impl World {
 
     /// With other rules.
     pub async fn with_policy(policy: &str) -> anyhow::Result<Self> {
+        Self::with(policy, None).await
+    }
+
+    /// With what is kept in a folder, if there is anything.
+    pub async fn kept(policy: &str, folder: &Path) -> anyhow::Result<Self> {
+        Self::with(policy, Some(folder.to_owned())).await
+    }
+
+    async fn with(policy: &str, data: Option<PathBuf>) -> anyhow::Result<Self> {
         let listener = bind(0).await?;
         let port = listener.local_addr()?.port();
-        let stack = Arc::new(Stack::new(Options { port, data: None, policy: policy.to_owned() }).await?);
+        let stack = Arc::new(Stack::new(Options { port, data, policy: policy.to_owned() }).await?);
         let served = Arc::clone(&stack);
         let server = tokio::spawn(async move {
             if let Err(error) = serve(listener, served).await {

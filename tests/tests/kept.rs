@@ -1,4 +1,5 @@
-//! What a browser's session keeps when a landing has to wait, is given up, or its buyer has signed in to the marketplace.
+//! What a browser's session keeps when a landing has to wait or is given up, when its buyer has
+//! signed in to the marketplace or uses another account, and when it is linked.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -11,8 +12,10 @@ use tradepost::ledger::Row;
 use tradepost::person::{Person, PersonId};
 use tradepost::registration::{Registration, RegistrationState};
 use tradepost::web::buyer::{Arrival, Buyer, arrived};
+use tradepost::web::index::close;
 use tradepost::web::page::Answer;
 use tradepost::web::session::{Session, WaitingToken};
+use tradepost::web::sign_in::switch;
 use tradepost::web::text::Message;
 use tradepost::web::waiting::{forgotten, place_kept, too_many_tokens};
 use tradepost::web::{App, Visit};
@@ -98,6 +101,23 @@ async fn a_token_of_no_use_is_forgotten_and_nothing_else() -> anyhow::Result<()>
     Ok(())
 }
 
+/// A landing that nobody has signed in for.
+async fn landed(world: &World) -> anyhow::Result<Registration> {
+    let row = Registration {
+        id: "r-1".to_owned(),
+        subscription: None,
+        licence: None,
+        product: world.code(),
+        account: "210987654321".to_owned(),
+        free_trial: false,
+        buyer: None,
+        resolved_at: world.now(),
+        state: RegistrationState::Resolved,
+    };
+    world.ledger().create(row.clone()).await?;
+    Ok(row)
+}
+
 async fn registration(world: &World) -> Row<Registration> {
     world.ledger().get::<Registration>(&Registration::row_key("r-1")).await.unwrap().unwrap()
 }
@@ -107,20 +127,7 @@ async fn registration(world: &World) -> Row<Registration> {
 async fn a_buyer_who_signed_in_holds_the_purchase_and_stays_signed_in() -> anyhow::Result<()> {
     let world = World::new().await?;
     let who = |subject: &str| PersonId { issuer: "https://login.example".to_owned(), subject: subject.to_owned() };
-    world
-        .ledger()
-        .create(Registration {
-            id: "r-1".to_owned(),
-            subscription: None,
-            licence: None,
-            product: world.code(),
-            account: "210987654321".to_owned(),
-            free_trial: false,
-            buyer: None,
-            resolved_at: world.now(),
-            state: RegistrationState::Resolved,
-        })
-        .await?;
+    landed(&world).await?;
     let arrival = Arrival { registration: "r-1".to_owned(), accounts: Vec::new() };
     let buyer = Buyer { name: Some("Ana".to_owned()), email: None };
     for ask_who in [true, false] {
@@ -145,5 +152,37 @@ async fn a_buyer_who_signed_in_holds_the_purchase_and_stays_signed_in() -> anyho
     world.ledger().replace(&row, Registration { state: linked, ..row.doc.clone() }).await?;
     arrived(app(&world), &visit, &arrival, &who("ana"), buyer).await?;
     assert_eq!(registration(&world).await.doc.buyer, Some(who("ben")), "the link is this buyer's");
+    Ok(())
+}
+
+/// Whoever uses another account of the vendor is still who signed in to the marketplace.
+#[tokio::test]
+async fn another_account_goes_on_with_the_same_purchase_and_buyer() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let row = landed(&world).await?;
+    let buyer = Some(Buyer { name: Some("Ana".to_owned()), email: None });
+    let before = Session { registration: Some(row.id), buyer: buyer.clone(), ..session(&world) };
+    let visit = visit(&world, before.clone());
+    let (_, session) = after(&world, &visit, switch(app(&world), &visit).await?);
+    let session = session.unwrap();
+    assert_eq!((session.registration.as_deref(), session.buyer), (Some("r-1"), buyer));
+    assert_eq!((session.person, session.organization, session.ask_who), (None, None, true));
+    assert!(!session.csrf.is_empty() && session.csrf != before.csrf);
+    Ok(())
+}
+
+/// What is linked need not be held any longer, nor who signed in for it; whoever is there stays.
+#[tokio::test]
+async fn closing_what_was_linked_lets_go_of_the_purchase_and_its_buyer() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let buyer = Some(Buyer { name: Some("Ana".to_owned()), email: None });
+    let held = Session { buyer, waiting: None, ..session(&world) };
+    for (field, back) in [("", "/"), ("back=billing", "/billing"), ("back=elsewhere", "/")] {
+        let visit = Visit { body: Bytes::from_static(field.as_bytes()), ..visit(&world, held.clone()) };
+        let (headers, kept) = after(&world, &visit, close(&visit));
+        assert!(headers.get(LOCATION).unwrap().to_str()?.ends_with(back), "{headers:?}");
+        let kept = Session { ends_at: None, ..kept.unwrap() };
+        assert_eq!(kept, Session { registration: None, buyer: None, ..held.clone() });
+    }
     Ok(())
 }

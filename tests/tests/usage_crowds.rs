@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use system_tests::metered::{Metering, PRODUCT, event, hours, minutes, t, units};
-use tradepost::ledger::{LedgerError, Provider, Row};
+use tradepost::ledger::{Document as _, Key, Ledger, LedgerError, Provider, Row};
 use tradepost::usage::Quantity;
 use tradepost::usage::counting::{Count, Counter, Seen, Settlement, count};
 use tradepost::usage::hour::{Hour, Stage};
@@ -180,4 +180,42 @@ async fn an_hour_with_parts_that_is_not_taken_yet_is_held() {
     assert!(!sealed.leased && !sealed.in_doubt, "{sealed:?}");
     let why = hour.attempts.last_failure.unwrap_or_default();
     assert!(why.contains("not in force"), "{why}");
+}
+
+/// The marketplace's word comes back when somebody else has taken the hour up: that it is billed holds for everybody, and
+/// anything else is left to whoever sends it now.
+#[tokio::test]
+async fn a_word_on_an_hour_that_another_has_taken_up_counts_only_if_it_was_taken() {
+    for (foreign, stage, accepted, failed) in [(false, Stage::Accepted, 1, 0), (true, Stage::Sealed, 0, 1)] {
+        let mut world = world().await;
+        world.accepted(&[event("a", 1, "gb", "2", t(START))]).await;
+        if foreign {
+            world.bill.foreign(&world.key(1), "gb", t(START), units("9"));
+        }
+        world.pass(minutes(65));
+        let (looking, key) = (world.looking.clone(), first_hour(&world).await.doc.key());
+        let mut transactions = 0;
+        world.wire().inject(move |call| {
+            transactions += u32::from(call.operation.ends_with("TransactWriteItems"));
+            // The first freezes the hour, the second writes what was said of it.
+            if transactions == 2 {
+                transactions += 1;
+                meanwhile(looking.clone(), key.clone());
+            }
+            None
+        });
+        let done = world.run().await.unwrap();
+        assert_eq!((done.accepted, done.failed, done.lost), (accepted, failed, 0), "{done:?}");
+        assert_eq!(first_hour(&world).await.doc.stage, stage);
+    }
+}
+
+/// Somebody else writes the hour, before whoever waits for this goes on.
+fn meanwhile(ledger: Ledger, key: Key) {
+    let write = async move {
+        let row = ledger.get::<Hour>(&key).await.unwrap().unwrap();
+        ledger.replace(&row, row.doc.clone()).await.unwrap();
+    };
+    let other = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(write);
+    std::thread::spawn(other).join().unwrap();
 }

@@ -1,7 +1,5 @@
 //! What the vendor reads of usage: whose hours are not billed, page by page, and hours with their sums.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a helper that fails is a test that fails")]
-
 use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};

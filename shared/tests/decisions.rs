@@ -32,6 +32,8 @@ mod outcome;
 mod rows;
 #[path = "decisions/sealing.rs"]
 mod sealing;
+#[path = "decisions/settings.rs"]
+mod settings;
 #[path = "decisions/subscription.rs"]
 mod subscription;
 #[path = "decisions/time.rs"]

@@ -170,6 +170,15 @@ async fn a_link_moves_with_its_history_and_without_a_gap() -> Outcome {
 }
 
 #[tokio::test]
+async fn whoever_has_one_organization_has_nowhere_to_move_a_link_to() -> Outcome {
+    let world = World::with_policy(&EMQX.replace("choosing =", "may_move = true\nchoosing =")).await?;
+    let (_, mut browser) = world.linked("clean").await?;
+    browser.open(&format!("{}/move", world.at.tradepost)).await?;
+    ensure!(browser.status == 200 && browser.html.contains("id=\"none-yet\""), "{}", browser.text());
+    Ok(())
+}
+
+#[tokio::test]
 async fn unlinking_without_cancelling_stops_nothing_and_can_be_undone() -> Outcome {
     let world = World::with_policy(&EMQX.replace("choosing =", "may_unlink = true\nchoosing =")).await?;
     let (bought, mut browser) = world.linked("clean").await?;

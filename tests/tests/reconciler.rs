@@ -191,6 +191,8 @@ async fn a_renewal_of_which_notices_are_lost_is_carried_on() -> Outcome {
             world.sleep(HOUR);
             let run = run(&world).await?;
             assert_eq!(run.open, 0, "{case}: {:?}", run.findings);
+            let missed = lost.contains(&CREATED) || lost.contains(&UPDATED);
+            assert_eq!(found(&run).0.contains(&What::SuccessorMissed), missed, "{case}: {:?}", run.findings);
             linked_everywhere(&world, &new, &case).await?;
             let before = state(&world, &old).await?;
             assert!(matches!(before, State::Superseded { by: Some(_), .. }), "{case}: {before:?}");
@@ -220,6 +222,25 @@ async fn a_whole_chain_of_renewals_may_be_lost() -> Outcome {
     assert_eq!(run.open, 0, "{:?}", run.findings);
     linked_everywhere(&world, &third, "two renewals").await?;
     quiet(&world, "two renewals").await
+}
+
+/// What a renewal carries on is the last agreement we know of, and not the first of its chain.
+#[tokio::test]
+async fn a_renewal_that_is_lost_carries_on_the_one_before_it() -> Outcome {
+    let world = World::new().await?;
+    let (first, _) = world.linked("clean").await?;
+    world.pass(HOUR).await?;
+    let second = world.renew(json!({"agreement": first.agreement})).await?;
+    world.pass(HOUR).await?;
+    linked_everywhere(&world, &second, "the first renewal").await?;
+    let third = world.renew(json!({"agreement": second.agreement})).await?;
+    lose(&world, 120, &[CREATED, UPDATED, ENDED, DEPROVISIONED]).await?;
+    world.sleep(HOUR);
+    let run = run(&world).await?;
+    let missed = run.findings.iter().find(|finding| finding.what == What::SuccessorMissed).expect("found");
+    assert_eq!(missed.detail, format!("carries on {}", second.key()), "{:?}", run.findings);
+    linked_everywhere(&world, &third, "the second renewal").await?;
+    quiet(&world, "the second renewal").await
 }
 
 #[tokio::test]

@@ -1,8 +1,14 @@
 //! What a browser keeps from one page to the next, and what it does not.
 
 use anyhow::{Context, ensure};
+use bytes::Bytes;
+use http::header::{COOKIE, SET_COOKIE};
+use http::{HeaderMap, Request};
 use serde_json::{Value, json};
 use system_tests::world::{ATLAS, World, landed};
+use tradepost::person::Person;
+use tradepost::web::session::Session;
+use tradepost::web::{Visit, billing};
 use tradepost_local::demo::Browser;
 
 type Outcome = anyhow::Result<()>;
@@ -113,5 +119,88 @@ async fn a_new_organization_is_the_one_that_is_gone_on_with() -> Outcome {
     let named = |one: &&Value| one.get("name") == Some(&json!("n".repeat(100)));
     let made = state.get("organizations").and_then(Value::as_array).map_or(0, |all| all.iter().filter(named).count());
     ensure!(made == 1, "{made}");
+    Ok(())
+}
+
+/// What the list of organizations proposes, as its script would read it.
+async fn proposed(browser: &Browser) -> anyhow::Result<Value> {
+    Ok(browser.fetch("/organizations").await?.get("proposed").cloned().unwrap_or_default())
+}
+
+async fn choose(browser: &mut Browser, organization: &str) -> Outcome {
+    let csrf = token(browser)?;
+    browser.post("/organizations/choose", &[("csrf", &csrf), ("organization", organization)]).await
+}
+
+/// What was chosen before is proposed while it can be linked, and afterwards nothing of several is.
+#[tokio::test]
+async fn what_was_chosen_is_proposed_as_long_as_it_can_be_linked() -> Outcome {
+    let world = World::with_policy(ATLAS).await?;
+    let mut browser = world.ready(&world.buy().await?.token, "owner").await?;
+    ensure!(proposed(&browser).await?.is_null(), "of several none");
+    for organization in ["org-owner-card", "org-owner-paid"] {
+        choose(&mut browser, organization).await?;
+        ensure!(proposed(&browser).await? == organization, "{}", browser.text());
+    }
+    world.vendor("organization", json!({"organization": "org-owner-paid", "unpaid_invoices": 1})).await?;
+    ensure!(proposed(&browser).await?.is_null(), "it cannot be linked any more");
+    world.vendor("organization", json!({"organization": "org-owner-card", "unpaid_invoices": 1})).await?;
+    ensure!(proposed(&browser).await? == "org-owner-starter", "the only one that is left");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_new_organization_is_proposed_once_it_is_there_and_its_name_has_to_be_right() -> Outcome {
+    let world = World::with_policy(ATLAS).await?;
+    let mut browser = world.ready(&world.buy().await?.token, "owner").await?;
+    browser.submit("form#create-form", &[("name", &"n".repeat(101))]).await?;
+    ensure!(browser.status == 422 && browser.html.contains("aria-invalid"), "{} {}", browser.status, browser.text());
+    browser.submit("form#create-form", &[("name", "Brand new")]).await?;
+    ensure!(browser.status == 200, "{} {}", browser.status, browser.text());
+    let list = browser.fetch("/organizations").await?;
+    let named = |one: &&Value| one.get("name") == Some(&json!("Brand new"));
+    let made = list.get("organizations").and_then(Value::as_array).and_then(|all| all.iter().find(named));
+    ensure!(made.is_some() && made.and_then(|one| one.get("id")) == list.get("proposed"), "{list}");
+    Ok(())
+}
+
+/// Where nothing can be linked, a new one is proposed if the policy lets people make one.
+#[tokio::test]
+async fn a_new_organization_is_proposed_only_where_one_can_be_made() -> Outcome {
+    for (creates, expected) in [(true, json!("new")), (false, Value::Null)] {
+        let create = format!("create_organization = {creates}");
+        let world = World::with_policy(&ATLAS.replace("create_organization = true", &create)).await?;
+        let browser = world.ready(&world.buy().await?.token, "fresh").await?;
+        ensure!(proposed(&browser).await? == expected, "{creates}: {}", browser.text());
+    }
+    Ok(())
+}
+
+/// A form with a right name and a wrong address is shown again as one that is not right.
+#[tokio::test]
+async fn a_form_that_is_not_right_is_not_answered_as_if_it_were() -> Outcome {
+    let world = World::with_policy(&picking()).await?;
+    let mut browser = world.ready(&world.buy().await?.token, "clean").await?;
+    browser.submit("form#link-form", &[("contact", "no address")]).await?;
+    ensure!(browser.status == 422, "{} {}", browser.status, browser.text());
+    Ok(())
+}
+
+/// The billing page may be the first that a browser opens.
+#[tokio::test]
+async fn the_billing_page_remembers_whose_it_is() -> Outcome {
+    let world = World::new().await?;
+    let (bought, _) = world.linked("clean").await?;
+    let app = &world.stack.landing.app;
+    let link = world.link_of(&bought).await?.context("a link")?;
+    let person = Person { issuer: link.person.issuer, subject: link.person.subject, email: None, name: None };
+    let request = Request::get("https://example.com/billing").body(Bytes::new())?;
+    let session = Session { person: Some(person), ..Session::default() };
+    let visit = Visit { session, ..app.visit(&request, world.now()) };
+    let reply = app.reply(&visit, billing::show(app, &visit).await?);
+    let cookie = reply.response.headers().get(SET_COOKIE).context("no cookie")?.to_str()?;
+    let sent = HeaderMap::from_iter([(COOKIE, cookie.split(';').next().context("nothing")?.parse()?)]);
+    let kept = app.sessions.open(&sent, world.now());
+    ensure!(kept.organization.as_deref() == Some("org-clean"), "{kept:?}");
     Ok(())
 }

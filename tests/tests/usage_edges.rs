@@ -222,3 +222,54 @@ async fn a_sealed_hour_that_grew_too_old_is_carried_only_if_it_was_surely_not_ta
         assert_eq!(world.bill.total(&world.key(1), "gb"), units(billed), "{case}");
     }
 }
+
+/// Usage from before the purchase was in force is billed with the present hour, or the first after it that is open.
+#[tokio::test]
+async fn what_came_before_the_purchase_is_counted_whole_into_an_hour_that_is_open() {
+    let (seven, ten, eleven) = (t("2026-11-10T07:00:00Z"), t("2026-11-10T10:00:00Z"), t("2026-11-10T11:00:00Z"));
+    for provider in [Provider::Aws, Provider::Azure] {
+        for (there, waits_in, amount, events) in [
+            (None, ten, "5", 2),
+            (Some(Stage::Open), ten, "6", 3),
+            (Some(Stage::Accepted), eleven, "5", 2),
+            (Some(Stage::Nothing), eleven, "5", 2),
+        ] {
+            let case = format!("{provider} {there:?}");
+            let mut world = Metering::new(provider, false, t(START)).await.unwrap();
+            world.buy(1).await.unwrap();
+            let plan = (provider == Provider::Azure).then(|| "team".to_owned());
+            let of = |at, stage, amount, events| {
+                let open = Hour::open(&world.key(1), PRODUCT, "calls", at, &Metering::organization(1));
+                Hour { stage, amount: units(amount), events, plan: plan.clone(), ..open }
+            };
+            world.looking.create(of(seven, Stage::Open, "5", 2)).await.unwrap();
+            if let Some(stage) = there {
+                world.looking.create(of(ten, stage, "1", 1)).await.unwrap();
+            }
+            world.pass(minutes(65));
+            world.run().await.unwrap();
+            let hours = world.hours(1).await.unwrap();
+            let open: Vec<&Hour> = hours.iter().filter(|hour| hour.stage == Stage::Open).collect();
+            let found: Vec<_> = open.iter().map(|hour| (hour.hour, hour.amount, hour.events)).collect();
+            assert_eq!(found, [(waits_in, units(amount), events)], "{case}");
+            // What is used on the same plan in that hour goes with it.
+            assert_eq!(open.first().unwrap().plan, plan, "{case}");
+            let moved = hours.iter().find(|hour| hour.hour == seven).unwrap();
+            assert_eq!(moved.stage, Stage::Moved, "{case}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_waits_says_why_and_is_not_looked_at_again_before_the_next_hour() {
+    let mut world = used(Provider::Aws, "5").await;
+    world.becomes(1, State::Suspended { since: world.now }).await.unwrap();
+    world.pass(minutes(65));
+    for (looked_at, held) in [(1, 1), (0, 0), (1, 1)] {
+        let done = world.run().await.unwrap();
+        assert_eq!((done.hours, done.held), (looked_at, held), "at {}", world.now);
+        world.pass(minutes(40));
+    }
+    let why = first_hour(&world).await.attempts.last_failure.unwrap();
+    assert!(why.contains("suspended"), "{why}");
+}

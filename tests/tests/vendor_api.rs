@@ -4,7 +4,9 @@
 use jiff::SignedDuration;
 use lambda_http::http::{Response, StatusCode};
 use serde_json::{Value, json};
-use system_tests::world::{DAY, HOUR, World, asked, signed};
+use system_tests::world::{ACCOUNT, DAY, HOUR, World, asked, signed};
+use tradepost::ledger::{Provider, Write};
+use tradepost::status::{Status, SyncState};
 
 /// Not one of the policy's.
 const ORIGIN: &str = "https://console.elsewhere.example";
@@ -115,12 +117,12 @@ async fn events_are_listed_with_their_deliveries_and_told_once_more() -> anyhow:
         (&json!("org-clean"), &json!("delivered"))
     );
     assert_eq!(synced["tries"].as_array().unwrap().len(), 1, "{synced}");
-    assert_eq!(synced["next_try_at"], Value::Null, "what is delivered is not tried again");
+    assert!(synced["next_try_at"].is_null(), "{synced}");
     let again = json!({"operation": "replay_event", "organization": "org-clean", "event": synced["id"]});
     assert_eq!(told(&world, "/v1/events/replay", again.clone()).await?["state"], "open");
-    let open = told(&world, "/v1/events", ask.clone()).await?;
-    let open = open["events"].as_array().unwrap().iter().find(|event| event["id"] == synced["id"]).unwrap().clone();
-    assert!(open["next_try_at"].is_string(), "{open}");
+    let list = told(&world, "/v1/events", ask.clone()).await?;
+    let open = list["events"].as_array().unwrap().iter().find(|event| event["id"] == synced["id"]).unwrap();
+    assert!(open["state"] == "open" && open["next_try_at"].is_string(), "{open}");
     world.pass(60).await?;
     let list = told(&world, "/v1/events", ask).await?;
     let replayed = list["events"].as_array().unwrap().iter().find(|event| event["id"] == synced["id"]).unwrap().clone();
@@ -239,6 +241,41 @@ async fn a_page_with_a_token_is_told_one_organizations_status() -> anyhow::Resul
     world.pass(4 * DAY).await?;
     let later = status(&token(&world).await?).await?;
     assert_eq!((&later["deletion"]["stopped"], &later["deletion"]["trials"]), (&json!(0), &json!(1)), "{later}");
+    Ok(())
+}
+
+/// Two products are on AWS: each is bought again where it was bought.
+#[tokio::test]
+async fn the_address_to_subscribe_at_is_that_of_the_product() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let on_aws: Vec<_> = world.stack.policy.listings.iter().filter(|one| one.marketplace == Provider::Aws).collect();
+    assert_eq!(on_aws.len(), 2);
+    let second = on_aws[1];
+    let bought = world.bought(json!({"product": second.code, "account": ACCOUNT})).await?;
+    let mut browser = world.ready(&bought.token, "clean").await?;
+    browser.submit("form#link-form", &[]).await?;
+    world.pass(120).await?;
+    let told: Value = serde_json::from_str(poll(&world, &token(&world).await?, None).await?.body())?;
+    assert_eq!((&told["product"], &told["subscribe_url"]), (&json!(second.product), &json!(second.url)));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_link_in_force_is_told_as_suspended_while_its_purchase_is() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    world.linked("clean").await?;
+    let linked = world.status("org-clean").await?.unwrap();
+    for (sync, reason, suspended) in [
+        (SyncState::Linked, "suspended", true),
+        (SyncState::Linked, "active", false),
+        (SyncState::Syncing, "suspended", false),
+        (SyncState::Unlinked, "ended", false),
+    ] {
+        let status = Status { sync, reason: reason.to_owned(), ..linked.clone() };
+        world.ledger().transact(vec![Write::project(&status)]).await?;
+        let told: Value = serde_json::from_str(poll(&world, &token(&world).await?, None).await?.body())?;
+        assert_eq!(told["suspended"].as_bool().unwrap_or_default(), suspended, "{sync:?} {reason}: {told}");
+    }
     Ok(())
 }
 

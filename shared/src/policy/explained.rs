@@ -341,4 +341,39 @@ mod tests {
         }
         assert!(!text.contains("is deleted for good") && !text.contains("7 days"), "{text}");
     }
+
+    /// What is remarked says what it is about, and is said of nothing else.
+    #[test]
+    fn what_may_not_be_meant_is_remarked() {
+        let keeps = EMQX.replace("family = \"stop-and-delete\"", "family = \"keep\"");
+        let unlinks = |policy: &str| policy.replace("choosing =", "may_unlink = true\nchoosing =");
+        let for_azure = |hours: u32| EMQX.replace("azure = 72", &format!("azure = {hours}"));
+        let only_aws = EMQX.split("\n# The codes of the Microsoft marketplace").next().unwrap().to_owned();
+        let (seven, unlink, retention) = ("7 days", "whoever unlinks first", "end.retention_hours has no effect");
+        for (policy, said) in [
+            (for_azure(7 * 24 - 1), [true, false, false]),
+            (for_azure(7 * 24), [false, false, false]),
+            (only_aws, [false, false, false]),
+            (keeps.clone(), [false, false, true]),
+            (keeps.replace("[end.retention_hours]\naws = 72\nazure = 72\n", ""), [false, false, false]),
+            (unlinks(EMQX), [true, true, false]),
+            (unlinks(&keeps), [false, false, true]),
+        ] {
+            let policy = Policy::parse(&policy).unwrap();
+            let remarks = remarks(&policy).join("\n");
+            assert_eq!([seven, unlink, retention].map(|one| remarks.contains(one)), said, "{remarks}");
+        }
+    }
+
+    #[test]
+    fn what_a_buyer_may_change_to_is_told_as_far_as_it_is_bounded() {
+        for (rules, told) in [
+            ("plans = [\"gold\"]", "may change to the plan gold; anything else"),
+            ("most_seats = 5", "may change to any plan, with 5 seats at most; anything else"),
+            ("plans = []", "Whatever plan and seats the buyer changes to"),
+        ] {
+            let text = text(&format!("{EMQX}\n[change]\n{rules}\n"));
+            assert!(text.contains(told), "{rules}: {text}");
+        }
+    }
 }

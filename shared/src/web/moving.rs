@@ -14,7 +14,6 @@ use crate::ledger::Provider;
 use crate::link::connect::place;
 use crate::link::moving::{Hand, InForce, Moved, in_force, move_link, move_refusals, take_off};
 use crate::person::Person;
-use crate::policy::EndFamily;
 
 /// Where a link can be moved to, or what taking it off means.
 #[derive(Debug, Serialize)]
@@ -114,7 +113,7 @@ fn shown(
         product,
         marketplace: held.link.doc.subscription.provider(),
         targets,
-        downgrade_to: app.policy.end.downgrade_to.clone().filter(|_| app.policy.end.family == EndFamily::Downgrade),
+        downgrade_to: app.policy.end.downgrade_to.clone(),
     };
     Answer::page(Page::Moving(view), status, outcome)
 }

@@ -5,11 +5,12 @@ use http::StatusCode;
 use jiff::Timestamp;
 use serde_json::json;
 use tradepost::ledger::Provider;
-use tradepost::marketplace::Standing;
+use tradepost::marketplace::{Marketplace as _, Standing};
 use tradepost::reconcile::{Run, What};
 use tradepost::status::SyncState;
 use tradepost::subscription::State;
 use tradepost::sweeper::{Span, reconciled};
+use tradepost::task::{Effect, Task, TaskState};
 
 use super::Outcome;
 use super::market::{Azure, overlaid};
@@ -126,6 +127,40 @@ async fn a_lost_reinstatement_is_followed_or_answered() -> Outcome {
         ensure!(found(&run) == (vec![expected], vec![]), "{believed}: {:?}", run.findings);
         agree(&azure, &id, "reinstated").await?;
         quiet(&azure, "reinstated").await?;
+    }
+    Ok(())
+}
+
+/// Our answer is given, or on its way, and Microsoft still lists the question.
+#[tokio::test]
+async fn a_question_that_is_answered_already_is_no_difference() -> Outcome {
+    for (status, expected) in [(TaskState::Done, vec![]), (TaskState::Open, vec![What::AnswerOwed])] {
+        let azure = Azure::new("").await?;
+        let id = azure.linked("clean").await?;
+        azure.sim("suspend", json!({"subscription": id})).await?;
+        azure.settle().await?;
+        azure.world.sleep(SETTLED);
+        azure.sim("reinstate", json!({"subscription": id})).await?;
+        for call in azure.market.take_due() {
+            azure.market.answered(&call.id, None);
+        }
+        azure.world.sleep(20);
+        let ours = azure.subscription(&id).await?;
+        let waiting = azure.marketplace.waiting(&ours).await?;
+        let operation = waiting.first().and_then(|notice| notice.operation.clone()).context("a question")?;
+        let effect = Effect::Acknowledge {
+            subscription: ours.key.clone(),
+            operation: operation.clone(),
+            accept: true,
+            wanted: None,
+        };
+        let task = Task::new(Provider::Azure, &ours.key.to_string(), 0, effect, &operation, azure.world.now());
+        azure.world.ledger().create(Task { status, ..task }).await?;
+        let run = run(&azure).await?;
+        ensure!(found(&run) == (expected, vec![]), "{status:?}: {:?}", run.findings);
+        // What is still owed is given at once.
+        let waits = azure.marketplace.waiting(&ours).await?;
+        ensure!(waits.is_empty() == (status == TaskState::Open), "{status:?}: {waits:?}");
     }
     Ok(())
 }

@@ -264,3 +264,22 @@ fn unknown() -> Refusal {
     let text = "No row of that id waits for an operator; it may have been taken care of.";
     Refusal::new(StatusCode::NOT_FOUND, "parked_unknown", text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_has_some_characters_and_no_control_characters() {
+        for (text, longest, sane) in [
+            ("", 3, false),
+            ("a", 3, true),
+            ("\u{1f600}\u{1f600}\u{1f600}", 3, true),
+            ("abcd", 3, false),
+            ("a\nb", 3, false),
+            ("\u{7}", 3, false),
+        ] {
+            assert_eq!(bounded(text.to_owned(), longest).is_ok(), sane, "{text:?}");
+        }
+    }
+}

@@ -215,8 +215,12 @@ mod tests {
         assert!(matches!(start(&place(shard, &refused), Unbilled::Refused), Some((found, Some(_))) if found == shard));
         assert!(matches!(start("3", Unbilled::Refused), Some((3, None))));
         let other = (shard + 1) % LISTING_SHARDS;
-        let far = format!("{shard}#1795248000#azure|x#{}", "d".repeat(2000));
-        for wrong in ["", "x", "1#", "1#x#azure|x#d", "1#1#none#d", &place(other, &refused), &far] {
+        let given = |hour: Hour| place(Cursor::behind(&hour).unwrap().0, &hour);
+        // Too long for either half of a key.
+        let far = given(Hour { dimension: "d".repeat(2000), ..refused.clone() });
+        let id = "x".repeat(3000);
+        let long = given(Hour { subscription: SubscriptionKey::Azure { id }, ..refused.clone() });
+        for wrong in ["", "x", "1#", "1#x#azure|x#d", "1#1#none#d", &place(other, &refused), &far, &long] {
             assert!(start(wrong, Unbilled::Refused).is_none(), "{wrong}");
         }
     }

@@ -468,6 +468,7 @@ async fn the_door_takes_what_the_vendor_signed() -> anyhow::Result<()> {
         ("account", json!("12345678901")),
         ("account", json!("12345678901x")),
         ("contact", json!("nobody")),
+        ("contact", json!(" a@example.com")),
         ("organization", json!("")),
         ("dry_run", json!("yes")),
         ("licence", json!("l-1")),

@@ -57,6 +57,13 @@ fn fate(subscriber: &Subscriber, map: &[Line]) -> Fate {
         }
         None => {}
     }
+    if subscriber.product.is_empty() {
+        return Fate::Refused("product_missing", "The row has no productCode. Add it to the file.");
+    }
+    if !is_account(&subscriber.account) {
+        let text = "The row has no customerAWSAccountID of 12 digits. AWS's Account feed has it: add it to the file.";
+        return Fate::Refused("account_missing", text);
+    }
     let mut lines = map.iter().filter(|line| line.is_about(subscriber));
     let Some(line) = lines.next() else {
         return Fate::Refused("organization_missing", "The map names no organization for it. Add a line.");
@@ -65,19 +72,12 @@ fn fate(subscriber: &Subscriber, map: &[Line]) -> Fate {
         let text = "Several lines of the map are about it and differ. Leave one, by customerIdentifier.";
         return Fate::Refused("map_ambiguous", text);
     }
-    if subscriber.product.is_empty() {
-        return Fate::Refused("product_missing", "The row has no productCode. Add it to the file.");
-    }
-    if !is_account(&subscriber.account) {
-        let text = "The row has no customerAWSAccountID of 12 digits. AWS's Account feed has it: add it to the file.";
-        return Fate::Refused("account_missing", text);
-    }
     let contact = if line.contact.is_empty() { &subscriber.contact } else { &line.contact };
-    match Contact::parse(contact) {
+    match Contact::parse(contact).filter(|contact| contact.as_str().is_ascii()) {
         Some(contact) => Fate::Ask { organization: line.organization.clone(), contact: contact.as_str().to_owned() },
         None => Fate::Refused(
             "contact_missing",
-            "There is no e-mail address to reach the buyer at. Name one in the map, column contact.",
+            "There is no e-mail address (in ASCII) to reach the buyer at. Name one in the map, column contact.",
         ),
     }
 }
@@ -158,6 +158,7 @@ mod tests {
             (with(|one| one.account = "12345678901".to_owned()), "account_missing"),
             (with(|one| one.contact.clear()), "contact_missing"),
             (with(|one| one.contact = "nobody".to_owned()), "contact_missing"),
+            (with(|one| one.contact = "jürgen@example.com".to_owned()), "contact_missing"),
         ] {
             assert_eq!(codes(&[one], &map), [expected]);
         }

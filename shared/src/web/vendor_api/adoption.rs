@@ -61,6 +61,7 @@ impl TryFrom<String> for Account {
     }
 }
 
+/// An e-mail address in ASCII, with nothing around it.
 #[derive(Deserialize)]
 #[serde(try_from = "String")]
 struct Contact(link::Contact);
@@ -69,7 +70,8 @@ impl TryFrom<String> for Contact {
     type Error = &'static str;
 
     fn try_from(text: String) -> Result<Self, &'static str> {
-        link::Contact::parse(&text).map(Self).ok_or("the contact must be an e-mail address")
+        let contact = link::Contact::parse(&text).filter(|contact| contact.as_str() == text && text.is_ascii());
+        contact.map(Self).ok_or("the contact must be an e-mail address in ASCII")
     }
 }
 

@@ -11,6 +11,7 @@ pub mod azure_marketplace;
 pub mod clock;
 pub mod configuration;
 pub mod connector;
+pub mod cut_over;
 pub mod demo;
 pub mod doctor;
 pub mod dynamo;

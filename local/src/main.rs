@@ -8,6 +8,7 @@ use anyhow::{Context, anyhow};
 use clap::{Parser, Subcommand, ValueEnum};
 use serde_json::json;
 use tradepost_local::configuration;
+use tradepost_local::cut_over::{CutOver, cut_over};
 use tradepost_local::demo::{SCENARIOS, Scenario, play_all};
 use tradepost_local::doctor;
 use tradepost_local::parked::{self, KINDS};
@@ -87,6 +88,24 @@ enum Command {
     Usage {
         #[command(subcommand)]
         command: Usage,
+    },
+    /// Bring the purchases of AWS's quick start along to a Tradepost on AWS; succeeds only if no subscriber is refused. The
+    /// secret is in TRADEPOST_VENDOR_API_SECRET
+    CutOver {
+        /// The table AWSMarketplaceSubscribers, as `aws dynamodb scan --output json` writes it
+        subscribers: PathBuf,
+        /// A CSV file: customerIdentifier or customerAWSAccountID, organization, and perhaps contact
+        #[arg(long)]
+        organizations: PathBuf,
+        /// Tradepost's public address, https://…
+        #[arg(long)]
+        to: String,
+        /// Only say what would become of each subscriber
+        #[arg(long)]
+        dry_run: bool,
+        /// How often a call is tried while the failure may pass
+        #[arg(long, default_value_t = 8)]
+        tries: u32,
     },
     /// Say what is wrong with a configuration, changing nothing; succeeds only if nothing is
     Doctor {
@@ -245,6 +264,12 @@ async fn carry_out(arguments: &Arguments, terminal: Terminal) -> anyhow::Result<
         }
         Some(Command::Usage { command }) => usage(command, terminal).await,
         Some(Command::Parked { command }) => parked(command, terminal).await,
+        Some(Command::CutOver { subscribers, organizations, to, dry_run, tries }) => {
+            let secret = std::env::var(SECRET_VARIABLE).ok();
+            let (subscribers, organizations) = (subscribers.clone(), organizations.clone());
+            let what = CutOver { subscribers, organizations, dry_run: *dry_run, tries: *tries };
+            cut_over(&what, &client(to, secret.as_deref())?, terminal).await
+        }
         Some(Command::Reconcile { to, wait, last }) => compare(to, *wait, *last, terminal).await,
         None => run::run(arguments, terminal).await.map(|()| true),
     }

@@ -226,6 +226,7 @@ impl Stack {
                 app: settings.app(Provider::Aws, &secrets, ledger.clone(), Arc::clone(&outbound), random)?,
                 sns: Sns::trusting(Authority::below(&aws.sns_url()), sns::topics(&policy), outbound),
                 metering: aws_sdk_marketplacemetering::Client::new(&sdk),
+                marketplace: AwsClients::new(&sdk),
                 queue: queue.clone(),
             },
             notifications: Notifications {

@@ -9,15 +9,23 @@ mod refused;
 
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
+use http::StatusCode;
+use jiff::Timestamp;
+use serde_json::json;
 use url::{Host, Url};
 
+use crate::progress::Terminal;
 use crate::vendor::signed_client::{NotTold, SignedClient};
 
 /// Where the secret comes from; a command line can be read by others on the machine.
 pub const SECRET_VARIABLE: &str = "TRADEPOST_VENDOR_API_SECRET";
 /// A call of five hundred events is that many transactions.
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// The pause after the first try that failed; each is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// A client of Tradepost at that address.
 ///
@@ -67,5 +75,54 @@ pub(crate) fn told(error: &NotTold) -> String {
         | NotTold::Refused { .. }
         | NotTold::TooLarge
         | NotTold::Unreadable(_) => error.to_string(),
+    }
+}
+
+/// The answer to a call that may be repeated, asked again and again while the failure may pass.
+pub(crate) async fn patiently(
+    client: &SignedClient,
+    path: &str,
+    body: &str,
+    tries: u32,
+    terminal: Terminal,
+) -> anyhow::Result<Vec<u8>> {
+    let mut pause = FIRST_PAUSE;
+    let mut tried = 1;
+    loop {
+        match client.call(path, body.to_owned(), Timestamp::now()).await {
+            Ok(answer) => return Ok(answer),
+            Err(error) if passes(&error) && tried < tries => {
+                terminal.object(&json!({"waiting": pause.as_secs(), "because": error.to_string()}));
+                terminal.quiet(&format!("  {}; trying again in {} s", told(&error), pause.as_secs()));
+                tokio::time::sleep(pause).await;
+                pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
+                tried = tried.saturating_add(1);
+            }
+            Err(error) => bail!("{}{}", told(&error), advice(&error)),
+        }
+    }
+}
+
+/// Whether the same call may be taken in a while.
+fn passes(error: &NotTold) -> bool {
+    match error {
+        NotTold::NoAnswer(_) => true,
+        NotTold::Refused { status, .. } => {
+            status.is_server_error() || matches!(*status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)
+        }
+        NotTold::Setup | NotTold::Unsigned(_) | NotTold::TooLarge | NotTold::Unreadable(_) => false,
+    }
+}
+
+fn advice(error: &NotTold) -> &'static str {
+    let NotTold::Refused { status, .. } = error else { return "" };
+    match *status {
+        StatusCode::UNAUTHORIZED => {
+            " Is the secret the vendor_api of that Tradepost, and does this machine's clock go right?"
+        }
+        StatusCode::NOT_FOUND => {
+            " Is --to the public address of Tradepost (on Azure it ends with /api), and has it a secret vendor_api?"
+        }
+        _ => "",
     }
 }

@@ -10,6 +10,7 @@
 //! from those rows ([`work`]). Nothing in this crate reads a clock, an environment variable or randomness.
 
 pub mod activation;
+pub mod adoption;
 pub mod agreement;
 pub mod audit;
 pub mod brand;

@@ -7,6 +7,7 @@
 
 mod decision;
 mod found;
+mod older;
 mod present;
 
 pub use decision::{Known, answer_key, decide};
@@ -25,7 +26,7 @@ use crate::ledger::{Key, Ledger, LedgerError, Row, Write};
 use crate::link::Slot;
 use crate::marketplace::{Marketplace, MarketplaceError};
 use crate::notice::{NotUnderstood, Notice, NoticeState, RawNotice, Subject, Word};
-use crate::policy::Policy;
+use crate::policy::{Notices, Policy};
 use crate::settle::Occasion;
 use crate::subscription::{Sign, SubscriptionKey};
 use crate::task::Task;
@@ -88,7 +89,11 @@ pub async fn interpret(
         Ok(notice) => Ok(marketplace.confirmed(notice).await?),
         Err(why) => Err(why),
     };
-    let notice = match notice.and_then(|notice| ours(policy, notice)) {
+    let notice = match notice {
+        Ok(notice) => ours(ledger, policy, notice).await?,
+        Err(why) => Err(why),
+    };
+    let notice = match notice {
         Ok(notice) => notice,
         Err(why) => return park(ledger, &raw, &why.0).await,
     };
@@ -143,18 +148,21 @@ async fn answer(ledger: &Ledger, notice: Option<&Notice>) -> Result<Option<Task>
     }
 }
 
-/// Whether a notice names a product of ours, told in the way its listing is configured for.
-fn ours(policy: &Policy, notice: Notice) -> Result<Notice, NotUnderstood> {
+/// A notice of a product of ours, told in the way its listing is configured for. A licence event of an older listing is
+/// about the customer's purchase, if there is one.
+async fn ours(ledger: &Ledger, policy: &Policy, notice: Notice) -> Result<Result<Notice, NotUnderstood>, LedgerError> {
     if let Subject::Subscription { key, product, .. } = &notice.subject {
         let Some(listing) = policy.listing(key.provider(), product) else {
-            return Err(NotUnderstood("the product is not one of the policy's listings".to_owned()));
+            return Ok(Err(NotUnderstood("the product is not one of the policy's listings".to_owned())));
         };
         let legacy = matches!(key, SubscriptionKey::AwsLegacy { .. });
-        if legacy != (listing.notices == crate::policy::Notices::Sns) {
-            return Err(NotUnderstood("the listing is configured for the other kind of notices".to_owned()));
+        if legacy != (listing.notices == Notices::Sns) {
+            let found = if legacy { None } else { older::of_customer(ledger, &notice).await? };
+            let why = "the listing is configured for the other kind of notices";
+            return Ok(found.ok_or_else(|| NotUnderstood(why.to_owned())));
         }
     }
-    Ok(notice)
+    Ok(Ok(notice))
 }
 
 async fn park(ledger: &Ledger, raw: &Row<RawNotice>, why: &str) -> Result<Interpreted, InterpretError> {

@@ -5,11 +5,12 @@
 //! purchase fails. *Unlinked* is over; the slot's generation has then moved on or will with the next link, which
 //! voids every task and deletion of the generation before in one write.
 //!
-//! Here are the facts and the rules ([`refusals`]); `connect` is the use case that makes a link, `moving` those that take one
-//! in force off its organization, `history` what is kept of those that were.
+//! Here are the facts and the rules ([`refusals`]); `connect` is the use case that makes a link, `making` what every new one
+//! writes, `moving` those that take one in force off its organization, `history` what is kept of those that were.
 
 pub mod connect;
 pub mod history;
+pub(crate) mod making;
 pub mod moving;
 
 use std::collections::BTreeMap;

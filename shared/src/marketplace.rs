@@ -238,6 +238,12 @@ pub trait Marketplace: Sync {
         async { Ok(None) }
     }
 
+    /// Everything a buyer's account has bought of us that is in force; nothing where the marketplace does not tell by account.
+    fn agreements_of(&self, account: &str) -> impl Future<Output = Result<Vec<Listed>, MarketplaceError>> + Send {
+        let _ = account;
+        async { Ok(Vec::new()) }
+    }
+
     /// What the marketplace waits for us to answer, as the notices of it would tell.
     fn waiting(
         &self,

@@ -216,9 +216,15 @@ pub(crate) fn freed(
 
 /// What a link that comes into force sets going, and who is told.
 pub fn linked_effects(occasion: Occasion<'_>, link: &Link, subscription: &Subscription) -> Changes {
+    let mut changes = linked_silently(occasion, link, subscription);
+    changes.messages(message::linked(occasion, link, subscription));
+    changes
+}
+
+/// The same without e-mails, for a link of which people need not hear: the product is told.
+pub(crate) fn linked_silently(occasion: Occasion<'_>, link: &Link, subscription: &Subscription) -> Changes {
     let mut changes = Changes::default();
     changes.event(&link_synced(occasion, link, subscription));
-    changes.messages(message::linked(occasion, link, subscription));
     let mut task = |effect| {
         let provider = link.subscription.provider();
         changes.task(&Task::new(provider, &link.organization, link.generation, effect, occasion.cause, occasion.now));

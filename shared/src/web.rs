@@ -29,10 +29,12 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use jiff::Timestamp;
 
+use crate::adoption::AdoptError;
 use crate::control_plane::{ControlPlane, ControlPlaneError};
 use crate::disposition::{Dispose, Disposition, chain};
 use crate::ledger::{Key, Ledger, LedgerError, Provider};
 use crate::link::connect::ConnectError;
+use crate::marketplace::MarketplaceError;
 use crate::policy::Policy;
 use crate::usage::reading;
 
@@ -90,6 +92,9 @@ pub enum WebError {
     /// The vendor.
     #[error("the control plane failed")]
     ControlPlane(#[from] ControlPlaneError),
+    /// The marketplace.
+    #[error("the marketplace failed")]
+    Marketplace(#[from] MarketplaceError),
     /// Signing in.
     #[error("signing in failed")]
     SignIn(#[from] SignInError),
@@ -116,11 +121,22 @@ impl From<ConnectError> for WebError {
     }
 }
 
+impl From<AdoptError> for WebError {
+    fn from(error: AdoptError) -> Self {
+        match error {
+            AdoptError::Ledger(error) => Self::Ledger(error),
+            AdoptError::ControlPlane(error) => Self::ControlPlane(error),
+            AdoptError::Marketplace(error) => Self::Marketplace(error),
+        }
+    }
+}
+
 impl Dispose for WebError {
     fn disposition(&self) -> Disposition {
         match self {
             Self::Ledger(error) => error.disposition(),
             Self::ControlPlane(error) => error.disposition(),
+            Self::Marketplace(error) => error.disposition(),
             Self::SignIn(error) => error.disposition(),
             Self::Render(_) | Self::Http(_) | Self::Json(_) | Self::Session(_) => Disposition::Page,
         }

@@ -4,6 +4,8 @@
 
 #![cfg(test)]
 
+#[path = "decisions/adoption.rs"]
+mod adoption;
 #[path = "decisions/change.rs"]
 mod change;
 #[path = "decisions/deletion.rs"]

@@ -149,10 +149,12 @@ pub fn metering_queue(config: &SdkConfig, get: impl Fn(&str) -> Option<String>) 
 pub async fn landing(sdk: &SdkConfig, settings: &Settings) -> anyhow::Result<Landing> {
     let secrets = secrets(sdk, &settings.secret_id).await?;
     let outbound = Arc::new(Outbound::default());
+    let seller = seller(sdk, settings).await;
     Ok(Landing {
         app: settings.core.app(Provider::Aws, &secrets, ledger(sdk, settings), Arc::clone(&outbound), random)?,
         sns: Sns::new(settings.sns_topics.clone(), outbound),
-        metering: aws_sdk_marketplacemetering::Client::new(&seller(sdk, settings).await),
+        metering: aws_sdk_marketplacemetering::Client::new(&seller),
+        marketplace: AwsMarketplace::new(&seller),
         queue: work_queue(sdk, settings),
     })
 }

@@ -17,9 +17,9 @@ use tradepost::web::page::Answer;
 use tradepost::web::session::{Session, WaitingToken};
 use tradepost::web::text::Message;
 use tradepost::web::waiting::{forgotten, place_kept, too_many_tokens};
-use tradepost::web::{App, Reply, Visit, genuine, oversized, told_path};
+use tradepost::web::{App, Reply, Visit, failure, genuine, oversized, told_path, vendor_api};
 
-use crate::marketplace::{ResolveError, reach, resolve};
+use crate::marketplace::{AwsMarketplace, ResolveError, reach, resolve};
 use crate::queue::WorkQueue;
 use crate::sns::Sns;
 
@@ -35,6 +35,8 @@ pub struct Landing {
     pub app: App,
     /// ResolveCustomer.
     pub metering: aws_sdk_marketplacemetering::Client,
+    /// How a purchase from before stands, when the vendor brings it along.
+    pub marketplace: AwsMarketplace,
     /// The door for SNS over HTTPS.
     pub sns: Sns,
     /// Wakes the worker.
@@ -79,6 +81,10 @@ impl Landing {
             ("/aws/landing/retry", true) => {
                 let answer = self.retry(request, &visit).await;
                 self.app.reply(&visit, answer)
+            }
+            ("/v1/adoption", _) => {
+                let answer = vendor_api::adopt(&self.app, &self.marketplace, request, now).await;
+                self.app.reply(&visit, answer.unwrap_or_else(|error| failure(&error)))
             }
             ("/aws/sns", _) => {
                 let answer = self.sns.answer(&self.app.ledger, request, now).await;

@@ -105,7 +105,8 @@ pub async fn resolve(
         let customer =
             customer.ok_or_else(|| ResolveError::Refused("no CustomerIdentifier for an SNS listing".to_owned()))?;
         let key = SubscriptionKey::AwsLegacy { product: product.clone(), customer: customer.to_owned() };
-        let account = customer.to_owned();
+        // Licence events of the same purchase name the account.
+        let account = account.unwrap_or(customer).to_owned();
         return Ok(Resolved {
             subscription: Some(key),
             licence: None,
@@ -228,31 +229,54 @@ impl Marketplace for AwsMarketplace {
 
     /// Everything in force that we sold ourselves; what a channel partner sold, AWS lists for the partner.
     async fn purchases(&self, page: Option<&str>) -> Result<Option<ListedPage>, MarketplaceError> {
+        self.listed(None, page).await.map(Some)
+    }
+
+    async fn agreements_of(&self, account: &str) -> Result<Vec<Listed>, MarketplaceError> {
+        let mut all = Vec::new();
+        let mut next: Option<String> = None;
+        for _ in 0..PAGES {
+            let page = self.listed(Some(account), next.as_deref()).await?;
+            all.extend(page.purchases);
+            match page.next {
+                Some(token) => next = Some(token),
+                None => return Ok(all),
+            }
+        }
+        Err(MarketplaceError::Refused("a list of agreements without an end".to_owned()))
+    }
+
+    async fn meter(&self, records: &[UsageRecord]) -> Result<Vec<Metered>, MeterError> {
+        crate::metering::meter(&self.metering, records).await
+    }
+}
+
+impl AwsMarketplace {
+    /// A page of what is in force and we sold ourselves, of one account or of all.
+    async fn listed(&self, account: Option<&str>, page: Option<&str>) -> Result<ListedPage, MarketplaceError> {
         let filter = |name: &str, value: &str| Filter::builder().name(name).values(value).build();
-        let request = self
+        let mut request = self
             .agreement
             .search_agreements()
             .catalog("AWSMarketplace")
             .filters(filter("PartyType", "Proposer"))
             .filters(filter("AgreementType", "PurchaseAgreement"))
-            .filters(filter("Status", "ACTIVE"))
-            .max_results(LISTED)
-            .set_next_token(page.map(str::to_owned));
+            .filters(filter("Status", "ACTIVE"));
+        if let Some(account) = account {
+            request = request.filters(filter("AcceptorAccountId", account));
+        }
+        let request = request.max_results(LISTED).set_next_token(page.map(str::to_owned));
         let answer = request.send().await.map_err(|error| {
             let code = error.as_service_error().and_then(|inner| inner.meta().code()).map(str::to_owned);
             classify(&error, code.as_deref())
         })?;
         let list = answer.agreement_view_summaries();
         let purchases: Vec<Listed> = list.iter().filter_map(listed).collect();
-        Ok(Some(ListedPage {
+        Ok(ListedPage {
             unreadable: u32::try_from(list.len().saturating_sub(purchases.len())).unwrap_or(u32::MAX),
             purchases,
             next: answer.next_token().filter(|token| !token.is_empty()).map(str::to_owned),
-        }))
-    }
-
-    async fn meter(&self, records: &[UsageRecord]) -> Result<Vec<Metered>, MeterError> {
-        crate::metering::meter(&self.metering, records).await
+        })
     }
 }
 

@@ -5,26 +5,19 @@
 use std::fs::File;
 use std::io::BufReader;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
-use http::StatusCode;
-use jiff::Timestamp;
+use anyhow::{Context, ensure};
 use serde::Deserialize;
 use serde_json::json;
 
 use super::lines::{Line, Lines};
+use super::patiently;
 use super::refused::RefusedFile;
-use super::told;
 use crate::progress::Terminal;
-use crate::vendor::signed_client::{NotTold, SignedClient, Why};
+use crate::vendor::signed_client::{SignedClient, Why};
 
 /// So many refused lines are named at the end; the file has all.
 const NAMED: usize = 20;
-/// The pause after the first try that failed; each is twice as long.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// The longest.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// What to upload.
 #[derive(Clone, Debug)]
@@ -126,48 +119,10 @@ async fn send(
     }
     let dry = upload.dry_run;
     let body = format!("{{\"operation\":\"report_usage\",\"dry_run\":{dry},\"events\":[{}]}}", events.join(","));
-    let mut pause = FIRST_PAUSE;
-    let mut tried = 1;
-    let answer = loop {
-        match client.call("/v1/usage", body.clone(), Timestamp::now()).await {
-            Ok(answer) => break answer,
-            Err(error) if passes(&error) && tried < upload.tries => {
-                terminal.object(&json!({"waiting": pause.as_secs(), "because": error.to_string()}));
-                terminal.quiet(&format!("  {}; trying again in {} s", told(&error), pause.as_secs()));
-                tokio::time::sleep(pause).await;
-                pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
-                tried = tried.saturating_add(1);
-            }
-            Err(error) => bail!("{}{}", told(&error), advice(&error)),
-        }
-    };
+    let answer = patiently(client, "/v1/usage", &body, upload.tries, terminal).await?;
     let answer: Answer = serde_json::from_slice(&answer).context("the answer does not read; is that a Tradepost?")?;
     ensure!(answer.results.len() == events.len(), "the answer leaves events out; is that a Tradepost?");
     Ok(answer.results)
-}
-
-/// Whether the same call may be taken in a while.
-fn passes(error: &NotTold) -> bool {
-    match error {
-        NotTold::NoAnswer(_) => true,
-        NotTold::Refused { status, .. } => {
-            status.is_server_error() || matches!(*status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)
-        }
-        NotTold::Setup | NotTold::Unsigned(_) | NotTold::TooLarge | NotTold::Unreadable(_) => false,
-    }
-}
-
-fn advice(error: &NotTold) -> &'static str {
-    let NotTold::Refused { status, .. } = error else { return "" };
-    match *status {
-        StatusCode::UNAUTHORIZED => {
-            " Is the secret the vendor_api of that Tradepost, and does this machine's clock go right?"
-        }
-        StatusCode::NOT_FOUND => {
-            " Is --to the public address of Tradepost (on Azure it ends with /api), and has it a secret vendor_api?"
-        }
-        _ => "",
-    }
 }
 
 /// Notes what became of a batch; the answers are those of the lines that were sent.

@@ -25,7 +25,7 @@ pub(crate) async fn found_out(
     cause: &str,
     now: Timestamp,
 ) -> Result<Option<Interpreted>, InterpretError> {
-    let Ok(notice) = ours(policy, notice) else { return Ok(None) };
+    let Ok(notice) = ours(ledger, policy, notice).await? else { return Ok(None) };
     let partition = match &notice.subject {
         Subject::Subscription { key, .. } => key.partition(),
         Subject::Agreement { id } => agreement_partition(id),

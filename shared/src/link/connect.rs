@@ -8,13 +8,12 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::history::LinkRecord;
-use super::{ActiveLink, Candidate, Contact, Link, LinkState, Refusal, RefusedLink, Slot, UnlinkCause, refusals};
+use super::making::{Maker, begun};
+use super::{Candidate, Contact, Link, LinkState, Refusal, RefusedLink, Slot, refusals};
 use crate::activation::activation_of;
-use crate::audit::AuditLine;
 use crate::control_plane::{ControlPlane, ControlPlaneError};
 use crate::disposition::{Dispose, Disposition};
-use crate::event::telling::{link_refused, link_unlinked};
+use crate::event::telling::link_refused;
 use crate::home::Home;
 use crate::ledger::{Key, Ledger, LedgerError, Provider, Row, Write};
 use crate::message;
@@ -22,9 +21,7 @@ use crate::organization::Organization;
 use crate::person::Person;
 use crate::policy::Policy;
 use crate::registration::{Registration, RegistrationState};
-use crate::retry::{Attempts, later};
-use crate::settle::{Changes, Occasion, linked_effects, organization_line};
-use crate::status::Status;
+use crate::settle::{Changes, Occasion, linked_effects};
 use crate::subscription::{Pointer, State, Subscription, SubscriptionKey};
 
 const RACES: u32 = 6;
@@ -271,81 +268,23 @@ fn made(
     organization: &Organization,
     wish: Wish<'_>,
 ) -> (Link, Changes) {
-    let now = occasion.now;
     let subscription = &purchase.subscription;
-    let live = subscription.state.is_live();
-    let slot = place.slot.as_ref();
-    let generation = slot.map_or(0, |row| row.doc.generation).saturating_add(1);
-    let came_after = came_after(place, now);
-    let link = Link {
-        id: wish.link_id.to_owned(),
-        organization: organization.id.clone(),
-        organization_name: organization.name.clone(),
-        subscription: subscription.key.clone(),
-        generation,
-        slot_version: slot.map_or(0, |row| row.version).saturating_add(1),
-        state: if live { LinkState::Linked { since: now } } else { LinkState::Syncing },
-        person: wish.person.id(),
-        contact: wish.contact.clone(),
-        answers: wish.answers.clone(),
-        came_after: came_after.clone(),
-        confirm_by: (!live).then(|| Attempts::at(later(now, occasion.policy.confirmation()))),
-        created_at: now,
-    };
-    let taken = Slot {
-        organization: organization.id.clone(),
-        generation,
-        active: Some(ActiveLink { link: link.id.clone(), subscription: link.subscription.clone() }),
-        ended: came_after,
-    };
-    let mut changes = place_taken(occasion, place, &taken);
+    let maker = Maker { link_id: wish.link_id, person: wish.person.id(), contact: wish.contact, answers: wish.answers };
+    let (link, mut changes) = begun(occasion, subscription, place, organization, maker);
     changes.write(Write::save(purchase.home.link(&subscription.key), &link));
-    changes.write(Write::project(&LinkRecord::of(&link, &subscription.product)));
-    changes.write(Write::project(&Status::of(occasion.policy, &link, subscription, now)));
     let consumed = RegistrationState::Consumed { link: link.id.clone() };
     let registration = Registration { state: consumed, ..purchase.registration.doc.clone() };
     changes.write(Write::replace(&purchase.registration, &registration));
     // The state the link was judged by must still hold, and whoever has read the purchase without a link decides again. A
     // landing that reopened a legacy purchase is written here.
     changes.write(Write::save(purchase.home.subscription(&subscription.key), subscription));
-    let what = if live { "nothing -> linked" } else { "nothing -> syncing" };
-    changes.audit(&organization_line(occasion, &link, what));
-    if live {
+    if link.state != LinkState::Syncing {
         changes.and(linked_effects(occasion, &link, subscription));
     } else if subscription.key.provider() == Provider::Azure {
         // Microsoft waits for our word; AWS confirms by itself.
-        changes.task(&activation_of(&link, now));
+        changes.task(&activation_of(&link, occasion.now));
     }
     (link, changes)
-}
-
-/// An organization's place is taken; a link in it that gives way is over.
-pub(super) fn place_taken(occasion: Occasion<'_>, place: &Place, taken: &Slot) -> Changes {
-    let mut changes = Changes::default();
-    changes.write(Write::save(place.slot.as_ref(), taken));
-    if let Some((old, ended)) = place.gives_way.as_deref() {
-        let cause = UnlinkCause::ReplacedByAnother;
-        let over = old.doc.in_state(LinkState::Unlinked { at: occasion.now, cause });
-        changes.write(Write::replace(old, &over));
-        changes.write(Write::project(&LinkRecord::of(&over, &ended.product)));
-        if let Some(event) = link_unlinked(occasion, &over, ended) {
-            changes.event(&event);
-        }
-        let what = format!("link gave way, its subscription is {}", ended.state.name());
-        changes.audit(&AuditLine::new(&ended.key, occasion.now, occasion.cause, what));
-    }
-    changes
-}
-
-/// The end whose consequences may still be pending when this link is made: of the purchase that gives way to it, or the
-/// slot's last. If this link fails, they are taken up again.
-pub(super) fn came_after(place: &Place, now: Timestamp) -> Option<super::EndedLink> {
-    match place.gives_way.as_deref() {
-        Some((_, ended)) => {
-            Some(super::EndedLink { subscription: ended.key.clone(), account: ended.account.clone(), at: now })
-        }
-        None => place.slot.as_ref().and_then(|slot| slot.doc.ended.clone()),
-    }
 }
 
 /// Keeps a refusal for support and tells it, once for each landing; neither slot nor billing changes. Gives what can be

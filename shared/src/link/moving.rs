@@ -4,8 +4,9 @@
 
 use jiff::Timestamp;
 
-use super::connect::{ConnectError, Place, came_after, place, place_taken};
+use super::connect::{ConnectError, Place, place};
 use super::history::LinkRecord;
+use super::making::{came_after, place_taken};
 use super::{ActiveLink, Candidate, Link, LinkState, Refusal, Slot, UnlinkCause, refusals};
 use crate::control_plane::ControlPlane;
 use crate::event::telling::link_unlinked;

@@ -125,7 +125,7 @@ fn proven(before: &Subscription, word: Word<'_>, now: Timestamp) -> bool {
 }
 
 /// Whether a purchase that began then and still stands has been paid: what is not is rolled back within the hour.
-pub(super) fn paid(begins: Timestamp, now: Timestamp) -> bool {
+pub(crate) fn paid(begins: Timestamp, now: Timestamp) -> bool {
     later(begins, PAID_BY) <= now
 }
 

@@ -4,11 +4,12 @@
 //! billed, what became of its links, how a subscription stands, which events were told, a status token. A page on the
 //! vendor's own domain asks `GET /v1/status` with such a token. Nothing here changes anything but that an event is told
 //! once more (`events`), that rows which wait for an operator are replayed or dismissed (`parked`), that marketplace, ledger
-//! and product are compared (`reconciliation`), and that usage is counted (`usage`), which a program may also report and read
-//! with a token (`bearer`).
+//! and product are compared (`reconciliation`), that a purchase from before is linked (`adoption`), and that usage is counted
+//! (`usage`), which a program may also report and read with a token (`bearer`).
 //!
 //! Every answer is JSON; one that refuses has `code` for programs and `text` for whoever reads the log.
 
+mod adoption;
 mod bearer;
 mod billing;
 mod call;
@@ -34,6 +35,7 @@ use serde_json::json;
 
 use super::page::Answer;
 use super::{App, WebError};
+use crate::marketplace::Marketplace;
 
 /// What a server can ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +57,7 @@ enum Operation {
     DismissParked,
     GetReconciliation,
     StartReconciliation,
+    AdoptSubscription,
 }
 
 impl Operation {
@@ -77,6 +80,7 @@ impl Operation {
             "/v1/parked/dismiss" => Some(Self::DismissParked),
             "/v1/reconciliation" => Some(Self::GetReconciliation),
             "/v1/reconciliation/start" => Some(Self::StartReconciliation),
+            "/v1/adoption" => Some(Self::AdoptSubscription),
             _ => None,
         }
     }
@@ -100,6 +104,7 @@ impl Operation {
             Self::DismissParked => "dismiss_parked",
             Self::GetReconciliation => "get_reconciliation",
             Self::StartReconciliation => "start_reconciliation",
+            Self::AdoptSubscription => "adopt_subscription",
         }
     }
 }
@@ -134,13 +139,10 @@ pub async fn answer(app: &App, request: &Request<Bytes>, path: &str, now: Timest
         return Ok(Refusal::new(StatusCode::NOT_FOUND, "not_found", "There is no such operation.").into());
     };
     // Usage can also be reported and read with a token.
-    if operation != Operation::ReportUsage {
-        if *request.method() != Method::POST {
-            return Ok(not_allowed("POST"));
-        }
-        if let Err(refusal) = signed(app, request, now).and_then(|()| is_json(request)) {
-            return Ok(refusal.into());
-        }
+    if operation != Operation::ReportUsage
+        && let Some(refused) = improper(app, request, now)
+    {
+        return Ok(refused);
     }
     let body = request.body();
     match operation {
@@ -161,7 +163,32 @@ pub async fn answer(app: &App, request: &Request<Bytes>, path: &str, now: Timest
         Operation::DismissParked => parked::dismiss_parked(app, body, now).await,
         Operation::GetReconciliation => reconciliation::get_reconciliation(app, body).await,
         Operation::StartReconciliation => reconciliation::start_reconciliation(app, body, now).await,
+        Operation::AdoptSubscription => Ok(adoption::elsewhere().into()),
     }
+}
+
+/// Answers `POST /v1/adoption`, where AWS Marketplace can be asked.
+///
+/// # Errors
+/// If the ledger, the marketplace or the vendor's product does not answer.
+pub async fn adopt(
+    app: &App,
+    marketplace: &impl Marketplace,
+    request: &Request<Bytes>,
+    now: Timestamp,
+) -> Result<Answer, WebError> {
+    match improper(app, request, now) {
+        Some(refused) => Ok(refused),
+        None => adoption::adopt_subscription(app, marketplace, request.body(), now).await,
+    }
+}
+
+/// The answer to what is not a signed POST of JSON.
+fn improper(app: &App, request: &Request<Bytes>, now: Timestamp) -> Option<Answer> {
+    if *request.method() != Method::POST {
+        return Some(not_allowed("POST"));
+    }
+    signed(app, request, now).and_then(|()| is_json(request)).err().map(Answer::from)
 }
 
 /// 405, with what is allowed.

@@ -35,7 +35,7 @@ fn every_function_has_a_role_of_its_own_with_the_rights_it_needs() {
     let (index, secret, send) = ("dynamodb:Query", "secretsmanager:GetSecretValue", "sqs:SendMessage");
     let mail = ["ses:SendEmail", "ses:SendRawEmail"];
     let rights: BTreeMap<&str, Vec<&str>> = BTreeMap::from([
-        ("Landing", vec![index, "aws-marketplace:ResolveCustomer", secret, send]),
+        ("Landing", vec![index, "aws-marketplace:ResolveCustomer", marketplace[0], marketplace[2], secret, send]),
         ("Notifications", [&queue[..], &marketplace[..2], &[send]].concat()),
         ("Worker", [&queue[..], &marketplace[..], &mail[..], &[index, secret, send]].concat()),
         ("Sweeper", [&marketplace[..], &mail[..], &[index, secret]].concat()),

@@ -1,0 +1,548 @@
+//! Purchases that were sold before Tradepost: adopted once the marketplace says that they are in force, by whichever of
+//! adoption, landing and notice comes first, and looked after from then on as any other.
+
+#![expect(clippy::indexing_slicing, reason = "a helper that fails is a test that fails")]
+
+use std::path::PathBuf;
+
+use jiff::SignedDuration;
+use lambda_http::http::StatusCode;
+use serde_json::{Value, json};
+use system_tests::world::{ACCOUNT, Bought, DAY, EMQX, HOUR, World, asked, signed};
+use tradepost::home::Home;
+use tradepost::link::{Link, LinkState, Slot};
+use tradepost::subscription::{State, Subscription, SubscriptionKey};
+use tradepost_local::connector::Fault;
+use tradepost_local::cut_over::{CutOver, cut_over};
+use tradepost_local::progress::Terminal;
+
+/// The preset with its first listing told over SNS, and with zeros left to the meter before.
+fn older() -> String {
+    EMQX.replacen("model = \"subscription\"", "model = \"subscription\"\nnotices = \"sns\"", 1)
+}
+
+fn older_contract() -> String {
+    EMQX.replacen("model = \"subscription\"", "model = \"contract-with-consumption\"\nnotices = \"sns\"", 1)
+}
+
+/// A purchase of an account of which no notice came here.
+struct Before {
+    bought: Bought,
+    product: String,
+    customer: String,
+    account: String,
+}
+
+impl Before {
+    fn key(&self) -> SubscriptionKey {
+        SubscriptionKey::AwsLegacy { product: self.product.clone(), customer: self.customer.clone() }
+    }
+
+    fn ask(&self, organization: &str) -> Value {
+        json!({
+            "operation": "adopt_subscription", "product": self.product, "customer": self.customer,
+            "account": self.account, "organization": organization, "contact": "buyer@example.com",
+        })
+    }
+}
+
+async fn customer_of(world: &World, bought: &Bought) -> anyhow::Result<String> {
+    let fresh = world.aws("token", json!({"agreement": bought.agreement})).await?;
+    let token = fresh["token"].as_str().unwrap_or_default();
+    let answer = world.stack.landing.metering.resolve_customer().registration_token(token).send().await?;
+    Ok(answer.customer_identifier().unwrap_or_default().to_owned())
+}
+
+async fn bought_before(world: &World, product: &str, account: &str) -> anyhow::Result<Before> {
+    world.aws("switches", json!({"lose": 1000})).await?;
+    let bought = world.bought(json!({"product": product, "account": account})).await?;
+    world.pass(120).await?;
+    world.aws("switches", json!({"lose": 0})).await?;
+    let customer = customer_of(world, &bought).await?;
+    Ok(Before { bought, product: product.to_owned(), customer, account: account.to_owned() })
+}
+
+/// The same, and it has been in force for a while.
+async fn sold_before(world: &World) -> anyhow::Result<Before> {
+    let before = bought_before(world, &world.code(), ACCOUNT).await?;
+    world.pass(2 * HOUR).await?;
+    Ok(before)
+}
+
+async fn answered(world: &World, ask: &Value) -> anyhow::Result<(StatusCode, Value)> {
+    let body = ask.to_string();
+    let headers = signed(world, world.stack.vendor_api_secret(), &body)?;
+    let answer = asked(world, "POST", "/v1/adoption", headers, &body).await?;
+    Ok((answer.status(), serde_json::from_str(answer.body())?))
+}
+
+/// Outcome, and the reason's code if there is one.
+async fn adopt(world: &World, ask: &Value) -> anyhow::Result<(String, String)> {
+    let (status, answer) = answered(world, ask).await?;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    Ok((text(&answer["outcome"]), text(&answer["reason"]["code"])))
+}
+
+fn only(outcome: &str) -> (String, String) {
+    (outcome.to_owned(), String::new())
+}
+
+fn with(outcome: &str, code: &str) -> (String, String) {
+    (outcome.to_owned(), code.to_owned())
+}
+
+async fn subscription(world: &World, before: &Before) -> anyhow::Result<Option<Subscription>> {
+    Ok(world.ledger().get::<Subscription>(&before.key().key()).await?.map(|row| row.doc))
+}
+
+async fn link(world: &World, before: &Before) -> anyhow::Result<Option<Link>> {
+    Ok(world.ledger().get::<Link>(&Link::row_key(&before.key())).await?.map(|row| row.doc))
+}
+
+async fn synced(world: &World) -> anyhow::Result<usize> {
+    let body = json!({"operation": "list_events", "organization": "org-clean"}).to_string();
+    let headers = signed(world, world.stack.vendor_api_secret(), &body)?;
+    let answer: Value = serde_json::from_str(asked(world, "POST", "/v1/events", headers, &body).await?.body())?;
+    let events = answer["events"].as_array().cloned().unwrap_or_default();
+    Ok(events.iter().filter(|event| event["type"] == "link.synced").count())
+}
+
+/// An SNS notice in its envelope.
+fn sns(id: &str, action: &str, before: &Before, at: jiff::Timestamp) -> Value {
+    let message = json!({"action": action, "customer-identifier": before.customer, "product-code": before.product});
+    json!({"Type": "Notification", "MessageId": id, "Message": message.to_string(), "Timestamp": at.to_string()})
+}
+
+/// An event about the purchase's licence.
+fn licence_event(id: &str, kind: &str, before: &Before, at: jiff::Timestamp) -> Value {
+    json!({
+        "version": "0", "id": id, "detail-type": format!("{kind} - Manufacturer"), "source": "aws.agreement-marketplace",
+        "account": "111122223333", "time": at.to_string(), "region": "us-east-1", "resources": [],
+        "detail": {
+            "catalog": "AWSMarketplace", "agreement": {"id": before.bought.agreement}, "acceptor": {"accountId": before.account},
+            "product": {"id": "prod-1", "code": before.product}, "license": {"arn": before.bought.licence},
+        },
+    })
+}
+
+#[tokio::test]
+async fn a_dry_run_changes_nothing_and_the_run_links_once() -> anyhow::Result<()> {
+    let world = World::with_policy(&older()).await?;
+    let before = sold_before(&world).await?;
+    let mut ask = before.ask("org-clean");
+    ask["dry_run"] = json!(true);
+    let (_, answer) = answered(&world, &ask).await?;
+    assert_eq!((&answer["outcome"], &answer["dry_run"]), (&json!("adopted"), &json!(true)));
+    assert_eq!(answer["subscription"], before.key().to_string());
+    assert_eq!((subscription(&world, &before).await?, world.slot("org-clean").await?), (None, None));
+    ask["dry_run"] = json!(false);
+    assert_eq!(adopt(&world, &ask).await?, only("adopted"));
+    world.pass(60).await?;
+    let found = subscription(&world, &before).await?.expect("adopted");
+    assert!(matches!(found.state, State::Active { .. }) && found.account == ACCOUNT, "{found:?}");
+    let made = link(&world, &before).await?.expect("linked");
+    assert!(matches!(made.state, LinkState::Linked { .. }) && made.organization == "org-clean", "{made:?}");
+    assert_eq!(made.contact.as_str(), "buyer@example.com");
+    let status = world.status("org-clean").await?.expect("shown");
+    assert_eq!((status.may_run, status.payment_method.as_deref()), (true, Some("AWS Marketplace Subscription")));
+    assert_eq!(synced(&world).await?, 1, "the product is told");
+    assert!(world.stack.mailbox.mails().is_empty(), "nobody is written to");
+    assert_eq!(world.deployment("orders-prod").await?.as_deref(), Some("running"));
+    // Again and again.
+    let slot = world.ledger().get::<Slot>(&Slot::row_key("org-clean")).await?.expect("taken");
+    for _ in 0..2 {
+        assert_eq!(adopt(&world, &ask).await?, only("linked"));
+    }
+    world.pass(60).await?;
+    assert_eq!(world.ledger().get::<Slot>(&Slot::row_key("org-clean")).await?, Some(slot));
+    assert_eq!((link(&world, &before).await?, subscription(&world, &before).await?), (Some(made), Some(found)));
+    assert_eq!(synced(&world).await?, 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_told_of_it_afterwards_is_told_of_the_same_purchase() -> anyhow::Result<()> {
+    let world = World::with_policy(&older()).await?;
+    let before = sold_before(&world).await?;
+    assert_eq!(adopt(&world, &before.ask("org-clean")).await?, only("adopted"));
+    world.pass(60).await?;
+    for (id, kind) in [("l1", "License Updated"), ("l2", "License Deprovisioned")] {
+        world.aws("send", json!({"body": licence_event(id, kind, &before, world.now())})).await?;
+        world.pass(60).await?;
+        let found = subscription(&world, &before).await?.expect("known");
+        assert!(matches!(found.state, State::Active { .. }), "{kind}: SNS says when it is over: {found:?}");
+        assert_eq!(found.licence_arn.as_deref(), Some(before.bought.licence.as_str()), "{kind}");
+    }
+    assert_eq!(world.subscription(&before.bought).await?, None, "there is no second one");
+    assert_eq!(world.stack.parked().await?, 0);
+    // Usage is reported as the meter before reported it.
+    let event = json!({"key": "k", "organization": "org-clean", "dimension": "traffic_gb", "quantity": 3, "at": world.now().to_string()});
+    let body = json!({"operation": "report_usage", "events": [event]}).to_string();
+    let headers = signed(&world, world.stack.vendor_api_secret(), &body)?;
+    let answer: Value = serde_json::from_str(asked(&world, "POST", "/v1/usage", headers, &body).await?.body())?;
+    assert_eq!(answer["accepted"], 1, "{answer}");
+    world.stack.aws_wire.take_calls();
+    world.pass(2 * HOUR).await?;
+    let calls = world.stack.aws_wire.take_calls();
+    let metered: Vec<Value> = calls
+        .iter()
+        .filter(|call| call.operation.ends_with("BatchMeterUsage"))
+        .map(|call| serde_json::from_slice(&call.body))
+        .collect::<Result<_, _>>()?;
+    let record = &metered.first().expect("metered")["UsageRecords"][0];
+    assert_eq!(
+        (&metered[0]["ProductCode"], &record["CustomerIdentifier"]),
+        (&json!(before.product), &json!(before.customer))
+    );
+    assert!(record["LicenseArn"].is_null(), "{record}");
+    // The end is that of any purchase.
+    world.aws("cancel", json!({"agreement": before.bought.agreement})).await?;
+    world.pass(2 * HOUR).await?;
+    let found = subscription(&world, &before).await?.expect("known");
+    assert!(matches!(found.state, State::Ended { .. }), "{found:?}");
+    assert_eq!(world.slot("org-clean").await?.expect("a slot").active, None);
+    assert_eq!(world.deployment("orders-prod").await?.as_deref(), Some("stopped"));
+    assert_eq!(adopt(&world, &before.ask("org-clean")).await?, with("refused", "link_over"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_licence_event_of_a_customer_nobody_knows_waits_for_a_person() -> anyhow::Result<()> {
+    let world = World::with_policy(&older()).await?;
+    let before = sold_before(&world).await?;
+    world.aws("send", json!({"body": licence_event("l1", "License Updated", &before, world.now())})).await?;
+    world.pass(60).await?;
+    assert_eq!(world.stack.parked().await?, 1);
+    assert_eq!((subscription(&world, &before).await?, world.subscription(&before.bought).await?), (None, None));
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_the_marketplace_does_not_have_in_force_is_not_adopted() -> anyhow::Result<()> {
+    for ending in ["cancel", "terminate"] {
+        let world = World::with_policy(&older()).await?;
+        let before = sold_before(&world).await?;
+        world.aws("switches", json!({"lose": 1000})).await?;
+        world.aws(ending, json!({"agreement": before.bought.agreement})).await?;
+        world.pass(3 * HOUR).await?;
+        assert_eq!(adopt(&world, &before.ask("org-clean")).await?, with("over", "not_in_force"), "{ending}");
+        assert_eq!((subscription(&world, &before).await?, world.slot("org-clean").await?), (None, None));
+    }
+    // What began just now may not be paid.
+    let world = World::with_policy(&older()).await?;
+    let young = bought_before(&world, &world.code(), ACCOUNT).await?;
+    assert_eq!(adopt(&world, &young.ask("org-clean")).await?, with("refused", "too_young"));
+    world.pass(HOUR).await?;
+    assert_eq!(adopt(&world, &young.ask("org-clean")).await?, only("adopted"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_notice_that_came_first_counts() -> anyhow::Result<()> {
+    for (action, expected) in [
+        ("subscribe-success", only("adopted")),
+        ("subscribe-fail", with("refused", "purchase_failed")),
+        ("unsubscribe-pending", with("over", "purchase_over")),
+        ("unsubscribe-success", with("over", "purchase_over")),
+    ] {
+        let world = World::with_policy(&older()).await?;
+        let before = sold_before(&world).await?;
+        world.aws("send", json!({"body": sns("n1", action, &before, world.now())})).await?;
+        world.pass(30).await?;
+        assert_eq!(adopt(&world, &before.ask("org-clean")).await?, expected, "{action}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_end_that_was_told_before_the_adoption_and_comes_after_it_ends_the_purchase() -> anyhow::Result<()> {
+    let world = World::with_policy(&older()).await?;
+    let before = sold_before(&world).await?;
+    let told = world.now() - SignedDuration::from_mins(1);
+    assert_eq!(adopt(&world, &before.ask("org-clean")).await?, only("adopted"));
+    world.aws("send", json!({"body": sns("n1", "unsubscribe-success", &before, told)})).await?;
+    world.pass(60).await?;
+    let found = subscription(&world, &before).await?.expect("known");
+    assert!(matches!(found.state, State::Ended { .. }), "{found:?}");
+    assert_eq!(world.slot("org-clean").await?.expect("a slot").active, None);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_buyer_may_land_before_or_after() -> anyhow::Result<()> {
+    // Landed, not linked yet: the page shows the link that the adoption made.
+    let world = World::with_policy(&older()).await?;
+    let before = sold_before(&world).await?;
+    let mut browser = world.fresh_landing(&before.bought, "clean").await?;
+    assert_eq!(subscription(&world, &before).await?.expect("landed").state, State::Announced);
+    assert_eq!(adopt(&world, &before.ask("org-clean")).await?, only("adopted"));
+    let made = link(&world, &before).await?;
+    browser.submit("form#link-form", &[]).await?;
+    assert_eq!((browser.status, link(&world, &before).await?), (200, made.clone()), "{}", browser.text());
+    // Landed afterwards: the same.
+    let browser = world.fresh_landing(&before.bought, "clean").await?;
+    assert_eq!((browser.status, link(&world, &before).await?), (200, made), "{}", browser.text());
+    // Another's landing is refused as for any linked purchase.
+    let browser = world.fresh_landing(&before.bought, "second").await?;
+    assert!(browser.text().contains("linked"), "{}", browser.text());
+    assert_eq!(world.slot("org-second").await?, None);
+    // Linked by the buyer first: it stays that link, wherever the map points.
+    let world = World::with_policy(&older()).await?;
+    let before = sold_before(&world).await?;
+    let mut browser = world.fresh_landing(&before.bought, "clean").await?;
+    browser.submit("form#link-form", &[]).await?;
+    let made = link(&world, &before).await?;
+    assert_eq!(adopt(&world, &before.ask("org-clean")).await?, only("linked"));
+    assert_eq!(adopt(&world, &before.ask("org-second")).await?, with("refused", "purchase_linked"));
+    assert_eq!(link(&world, &before).await?, made);
+    Ok(())
+}
+
+#[tokio::test]
+async fn of_all_who_link_at_once_one_wins() -> anyhow::Result<()> {
+    for _ in 0..4 {
+        let world = World::with_policy(&older()).await?;
+        let before = sold_before(&world).await?;
+        let mut browser = world.fresh_landing(&before.bought, "second").await?;
+        let (clean, second) = (before.ask("org-clean"), before.ask("org-second"));
+        let (one, same, other, form) = tokio::join!(
+            adopt(&world, &clean),
+            adopt(&world, &clean),
+            adopt(&world, &second),
+            browser.submit("form#link-form", &[])
+        );
+        form?;
+        world.pass(60).await?;
+        let home = Home::read(world.ledger(), &before.key().partition()).await?;
+        let made = home.link(&before.key()).expect("linked").doc.clone();
+        let loser = if made.organization == "org-clean" { "org-second" } else { "org-clean" };
+        assert!(world.slot(loser).await?.is_none_or(|slot| slot.active.is_none()), "{loser}");
+        assert_eq!((home.links.len(), home.subscriptions.len()), (1, 1));
+        let adopted = [one?, same?, other?].into_iter().filter(|(outcome, _)| outcome == "adopted").count();
+        let by_cut_over = made.person.issuer == "tradepost";
+        assert_eq!(adopted, usize::from(by_cut_over), "{made:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_asked_for_again() -> anyhow::Result<()> {
+    for fault in [Fault::LostAnswer, Fault::TransactionConflict, Fault::Unreachable] {
+        let world = World::with_policy(&older()).await?;
+        let before = sold_before(&world).await?;
+        let injected = fault.clone();
+        let wire = world.stack.dynamo.wire();
+        wire.inject(move |call| call.operation.ends_with("TransactWriteItems").then(|| injected.clone()));
+        let (status, answer) = answered(&world, &before.ask("org-clean")).await?;
+        assert!(status == StatusCode::SERVICE_UNAVAILABLE || answer["outcome"] == "linked", "{fault:?}: {answer}");
+        wire.heal();
+        let (outcome, _) = adopt(&world, &before.ask("org-clean")).await?;
+        assert!(["adopted", "linked"].contains(&outcome.as_str()), "{fault:?}: {outcome}");
+        assert_eq!(adopt(&world, &before.ask("org-clean")).await?, only("linked"));
+    }
+    // Whoever does not answer is asked again; whoever refuses to is named.
+    let world = World::with_policy(&older()).await?;
+    let before = sold_before(&world).await?;
+    let ask = before.ask("org-clean");
+    let of = |fault: Fault| {
+        world.stack.aws_wire.inject(move |call| call.operation.ends_with("SearchAgreements").then(|| fault.clone()));
+    };
+    of(Fault::Unreachable);
+    assert_eq!(answered(&world, &ask).await?.0, StatusCode::SERVICE_UNAVAILABLE);
+    of(Fault::Answer(400, "AccessDeniedException"));
+    assert_eq!(adopt(&world, &ask).await?, with("refused", "unanswered"));
+    world.stack.aws_wire.heal();
+    assert_eq!(subscription(&world, &before).await?, None);
+    assert_eq!(adopt(&world, &ask).await?, only("adopted"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn nothing_is_overwritten() -> anyhow::Result<()> {
+    let world = World::with_policy(&older()).await?;
+    let before = sold_before(&world).await?;
+    assert_eq!(adopt(&world, &before.ask("org-nobody")).await?, with("refused", "organization_unknown"));
+    let other = json!({"product": world.stack.policy.listings[1].code, "account": "999988887777"});
+    let other = world.bought(other).await?;
+    let mut browser = world.ready(&other.token, "clean").await?;
+    browser.submit("form#link-form", &[]).await?;
+    world.pass(120).await?;
+    let slot = world.slot("org-clean").await?;
+    assert_eq!(adopt(&world, &before.ask("org-clean")).await?, with("refused", "organization_linked"));
+    assert_eq!((world.slot("org-clean").await?, subscription(&world, &before).await?), (slot, None));
+    // A listing that is not told over SNS has its purchases by licence.
+    let mut ask = before.ask("org-second");
+    ask["product"] = json!(world.stack.policy.listings[1].code);
+    assert_eq!(adopt(&world, &ask).await?, with("refused", "listing_unknown"));
+    ask["product"] = json!("not-ours");
+    assert_eq!(adopt(&world, &ask).await?, with("refused", "listing_unknown"));
+    assert_eq!(adopt(&world, &before.ask("org-second")).await?, only("adopted"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_agreement_stands_for_one_purchase() -> anyhow::Result<()> {
+    // The account's other purchase is held by its licence.
+    let world = World::with_policy(&older()).await?;
+    let second = world.stack.policy.listings[1].code.clone();
+    let before = sold_before(&world).await?;
+    let other = world.bought(json!({"product": second, "account": ACCOUNT})).await?;
+    world.pass(2 * HOUR).await?;
+    world.aws("switches", json!({"lose": 1000})).await?;
+    world.aws("cancel", json!({"agreement": before.bought.agreement})).await?;
+    world.pass(2 * HOUR).await?;
+    assert!(world.subscription(&other).await?.is_some_and(|other| other.state.is_live()));
+    assert_eq!(adopt(&world, &before.ask("org-clean")).await?, with("over", "not_in_force"));
+    // Both listings are older ones, and one of the purchases is over.
+    let both =
+        older().replacen("model = \"subscription\"\ntags", "model = \"subscription\"\nnotices = \"sns\"\ntags", 1);
+    let world = World::with_policy(&both).await?;
+    let one = bought_before(&world, &world.code(), ACCOUNT).await?;
+    let two = bought_before(&world, &second, ACCOUNT).await?;
+    world.pass(2 * HOUR).await?;
+    assert_eq!(one.customer, two.customer);
+    world.aws("switches", json!({"lose": 1000})).await?;
+    world.aws("cancel", json!({"agreement": two.bought.agreement})).await?;
+    world.pass(2 * HOUR).await?;
+    assert_eq!(adopt(&world, &one.ask("org-clean")).await?, only("adopted"));
+    assert_eq!(adopt(&world, &two.ask("org-second")).await?, with("over", "not_in_force"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_contract_is_adopted_with_what_it_entitles_to() -> anyhow::Result<()> {
+    let world = World::with_policy(&older_contract()).await?;
+    let before = bought_before(&world, &world.code(), ACCOUNT).await?;
+    assert_eq!(adopt(&world, &before.ask("org-clean")).await?, only("adopted"));
+    let found = subscription(&world, &before).await?.expect("adopted");
+    assert!(!found.entitlements.is_empty() && found.review.is_some(), "{found:?}");
+    // The licence's event has the contract looked at again, and stays with it.
+    world.aws("send", json!({"body": licence_event("l1", "License Updated", &before, world.now())})).await?;
+    world.pass(60).await?;
+    let found = subscription(&world, &before).await?.expect("known");
+    assert_eq!(found.licence_arn.as_deref(), Some(before.bought.licence.as_str()));
+    let world = World::with_policy(&older_contract()).await?;
+    let before = bought_before(&world, &world.code(), ACCOUNT).await?;
+    world.aws("switches", json!({"lose": 1000})).await?;
+    world.aws("cancel", json!({"agreement": before.bought.agreement})).await?;
+    world.pass(2 * HOUR).await?;
+    assert_eq!(adopt(&world, &before.ask("org-clean")).await?, with("over", "not_in_force"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_pending_deletions_of_an_organization_are_void() -> anyhow::Result<()> {
+    let world = World::with_policy(&older()).await?;
+    let other = json!({"product": world.stack.policy.listings[1].code, "account": "999988887777"});
+    let other = world.bought(other).await?;
+    let mut browser = world.ready(&other.token, "clean").await?;
+    browser.submit("form#link-form", &[]).await?;
+    world.pass(120).await?;
+    world.cancel(&other).await?;
+    assert_eq!(world.deployment("orders-prod").await?.as_deref(), Some("stopped"));
+    let before = sold_before(&world).await?;
+    assert_eq!(adopt(&world, &before.ask("org-clean")).await?, only("adopted"));
+    world.pass(5 * DAY).await?;
+    assert_eq!(world.deployment("orders-prod").await?.as_deref(), Some("running"), "as for any link");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_door_takes_what_the_vendor_signed() -> anyhow::Result<()> {
+    let world = World::with_policy(&older()).await?;
+    let before = sold_before(&world).await?;
+    let body = before.ask("org-clean").to_string();
+    let headers = signed(&world, world.stack.vendor_api_secret(), &body)?;
+    let unsigned = asked(&world, "POST", "/v1/adoption", json!({"content-type": "application/json"}), &body).await?;
+    assert_eq!(unsigned.status(), StatusCode::UNAUTHORIZED);
+    let got = asked(&world, "GET", "/v1/adoption", headers.clone(), "").await?;
+    assert_eq!(got.status(), StatusCode::METHOD_NOT_ALLOWED);
+    let changed = asked(&world, "POST", "/v1/adoption", headers, &body.replace("org-clean", "org-second")).await?;
+    assert_eq!(changed.status(), StatusCode::UNAUTHORIZED);
+    for (member, value) in [
+        ("customer", json!("")),
+        ("customer", json!("a|b")),
+        ("customer", json!("a b")),
+        ("product", json!("x".repeat(256))),
+        ("account", json!("12345678901")),
+        ("account", json!("12345678901x")),
+        ("contact", json!("nobody")),
+        ("contact", json!(" a@example.com")),
+        ("organization", json!("")),
+        ("dry_run", json!("yes")),
+        ("licence", json!("l-1")),
+    ] {
+        let mut ask = before.ask("org-clean");
+        ask[member] = value;
+        let (status, answer) = answered(&world, &ask).await?;
+        assert_eq!((status, &answer["code"]), (StatusCode::BAD_REQUEST, &json!("call_not_understood")), "{ask}");
+    }
+    let mut ask = before.ask("org-clean");
+    ask["operation"] = json!("get_billing");
+    assert_eq!(answered(&world, &ask).await?.1["code"], "operation_mismatch");
+    assert_eq!(subscription(&world, &before).await?, None);
+    Ok(())
+}
+
+/// A folder of this test's own.
+fn folder() -> anyhow::Result<PathBuf> {
+    let folder = std::env::temp_dir().join(format!("tradepost-cut-over-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder)?;
+    Ok(folder)
+}
+
+#[tokio::test]
+async fn a_table_is_brought_along() -> anyhow::Result<()> {
+    let world = World::with_policy(&older_contract()).await?;
+    let mut table = include_str!("cut_over/subscribers.json").to_owned();
+    world.aws("switches", json!({"lose": 1000})).await?;
+    for account in [ACCOUNT, "012345678901", "444444444444"] {
+        let bought = world.bought(json!({"product": world.code(), "account": account})).await?;
+        table = table.replace(&format!("customer of {account}"), &customer_of(&world, &bought).await?);
+        if account == "444444444444" {
+            world.aws("cancel", json!({"agreement": bought.agreement})).await?;
+        }
+    }
+    // The client signs by the clock of this machine, which may be five minutes behind.
+    world.pass(120).await?;
+    world.aws("switches", json!({"lose": 0})).await?;
+    let folder = folder()?;
+    let (subscribers, organizations) = (folder.join("subscribers.json"), folder.join("map.csv"));
+    std::fs::write(&subscribers, &table)?;
+    let map = "customerAWSAccountID,organization,contact\n210987654321,org-clean,\n012345678901,org-second,sam@new.example\n\
+               444444444444,org-card,\n333333333333,org-credits,\n";
+    std::fs::write(&organizations, map)?;
+    let client = tradepost_local::usage::client(&world.at.tradepost, Some(world.stack.vendor_api_secret()))?;
+    let what =
+        |dry_run| CutOver { subscribers: subscribers.clone(), organizations: organizations.clone(), dry_run, tries: 2 };
+    assert!(!cut_over(&what(true), &client, Terminal::new()).await?, "one has no account");
+    assert_eq!((world.slot("org-clean").await?, world.slot("org-second").await?), (None, None));
+    for _ in 0..2 {
+        assert!(!cut_over(&what(false), &client, Terminal::json()).await?);
+    }
+    world.pass(30).await?;
+    for (organization, links) in
+        [("org-clean", true), ("org-second", true), ("org-card", false), ("org-credits", false)]
+    {
+        assert_eq!(world.slot(organization).await?.is_some_and(|slot| slot.generation == 1), links, "{organization}");
+    }
+    let second = world.slot("org-second").await?.and_then(|slot| slot.active).expect("linked");
+    let made = world.ledger().get::<Link>(&Link::row_key(&second.subscription)).await?.expect("linked").doc;
+    assert_eq!(made.contact.as_str(), "sam@new.example");
+    // Without the one that a person has to see to, the whole is done.
+    let mut rows: Value = serde_json::from_str(&table)?;
+    rows["Items"].as_array_mut().expect("rows").truncate(4);
+    std::fs::write(&subscribers, rows.to_string())?;
+    assert!(cut_over(&what(false), &client, Terminal::json()).await?);
+    std::fs::write(&organizations, "customer,org\n")?;
+    let error = cut_over(&what(false), &client, Terminal::json()).await.expect_err("no map");
+    assert!(format!("{error:#}").contains("map.csv: line 1"), "{error:#}");
+    let stranger = tradepost_local::usage::client(&world.at.tradepost, Some("whsec_c3RyYW5nZXI="))?;
+    std::fs::write(&organizations, map)?;
+    let error = cut_over(&what(true), &stranger, Terminal::json()).await.expect_err("not signed by the vendor");
+    assert!(format!("{error:#}").contains("stopped at customer"), "{error:#}");
+    std::fs::remove_dir_all(&folder)?;
+    Ok(())
+}

@@ -122,6 +122,8 @@ pub struct Bench {
     pub programs: Programs,
     /// What shows how far it is.
     pub terminal: Terminal,
+    /// How busy the machine was before.
+    load: String,
 }
 
 impl Bench {
@@ -151,26 +153,26 @@ pub fn root() -> PathBuf {
 /// # Errors
 /// If something cannot be built, started or measured.
 pub async fn run(wanted: Wanted) -> anyhow::Result<()> {
-    let terminal = Terminal::new();
+    let (terminal, load) = (Terminal::new(), machine::load());
     let programs = Programs::built(&wanted, terminal)?;
-    let bench = Bench { wanted, programs, terminal };
+    let bench = Bench { wanted, programs, terminal, load };
     let page = root().join(PAGE);
     for part in Part::ALL.into_iter().filter(|part| bench.wanted.only.is_none_or(|only| only == *part)) {
         terminal.head(part.name());
         let found = bench.measured(part).await.with_context(|| format!("the part {}", part.name()))?;
         terminal.line(&format!("\n{}", found.text.trim_end()));
         if !bench.wanted.quick {
-            write(&page, part, &found)?;
+            write(&page, &bench.load, part, &found)?;
         }
     }
     Ok(())
 }
 
 /// A part is written as soon as it is measured, with the machine as it was then.
-fn write(page: &Path, part: Part, found: &Found) -> anyhow::Result<()> {
+fn write(page: &Path, load: &str, part: Part, found: &Found) -> anyhow::Result<()> {
     let text = std::fs::read_to_string(page).with_context(|| format!("{} cannot be read", page.display()))?;
     let text = document::with_section(&text, part.name(), &found.markdown)?;
-    let text = document::with_section(&text, "machine", &machine::described()?)?;
+    let text = document::with_section(&text, "machine", &machine::described(load)?)?;
     std::fs::write(page, text)?;
     for (name, picture) in &found.pictures {
         std::fs::write(page.with_file_name(name), picture)?;

@@ -1,5 +1,6 @@
 //! How loud the log is. Only our own lines can be turned up: below INFO the runtime and the HTTP clients write whole
-//! events and headers, and with them tokens and cookies, so theirs stay at warnings whatever is asked for.
+//! events and headers, and with them tokens and cookies, so theirs stay at warnings whatever is asked for; and a release
+//! has no line below INFO in it (`release_max_level_info` in Cargo.toml).
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;

@@ -119,7 +119,7 @@ pub(super) async fn measured(bench: &Bench) -> anyhow::Result<Found> {
     found.table("On Azure, where one process answers everything:", &azure.table());
     if let Some(version) = bench.programs.node_version() {
         found.line(&format!(
-            "What does nothing: `empty_function` is a Rust function with the same runtime and profile; the Node ones are \
+            "What does nothing: `empty_function` is a Rust function with the same runtime; the Node ones are \
              scripts without any package, under Node {version}."
         ));
     } else {
@@ -317,16 +317,16 @@ fn drawn(seen: &[Seen], azure: &handler::Handler) -> String {
     let package = |one: &Seen| one.sizes.and_then(|sizes| sizes.package);
     let mut zips: Vec<Bar> =
         started().filter_map(|one| package(one).map(|size| bar(&one.name, size, mb(size), true))).collect();
-    zips.extend(azure.sizes.package.map(|size| bar(HANDLER, size, mb(size), true)));
+    zips.extend(azure.sizes.package.map(|size| bar(&format!("{HANDLER} (Azure)"), size, mb(size), true)));
     let panel = |title: &str, goal: u64, shown: &str, bars| Panel {
         title: title.to_owned(),
         goal: Some((goal, shown.to_owned())),
         bars,
     };
     let panels = [
-        panel("From the start of the process until it takes an event, ms", micros(START), "8 ms", starts),
-        panel("Most memory held, MB", PEAK, "14 MB", peaks),
-        panel("Package, MB", WANTED, "4 MB", zips),
+        panel("From the start of the process until it takes an event, ms", micros(START), "8 ms (Lambda)", starts),
+        panel("Most memory held, MB", PEAK, "14 MB (Lambda)", peaks),
+        panel("Package, MB", WANTED, "4 MB (Lambda)", zips),
     ];
     picture("Start, memory and package of each function", &panels)
 }

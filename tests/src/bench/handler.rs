@@ -59,13 +59,15 @@ impl Handler {
 
     /// Name, start, and whether it is ours.
     pub fn starts(&self) -> impl Iterator<Item = (String, Duration, bool)> {
-        let nothing = self.nothing.as_ref().map(|nothing| ("nothing, Azure, Node".to_owned(), nothing.start, false));
+        let nothing =
+            self.nothing.as_ref().map(|nothing| ("does nothing, Node (Azure)".to_owned(), nothing.start, false));
         std::iter::once((format!("{HANDLER} (Azure)"), self.start, true)).chain(nothing)
     }
 
     /// Name, peak memory, and whether it is ours.
     pub fn peaks(&self) -> impl Iterator<Item = (String, u64, bool)> {
-        let nothing = self.nothing.as_ref().map(|nothing| ("nothing, Azure, Node".to_owned(), nothing.peak, false));
+        let nothing =
+            self.nothing.as_ref().map(|nothing| ("does nothing, Node (Azure)".to_owned(), nothing.peak, false));
         std::iter::once((format!("{HANDLER} (Azure)"), self.peak, true)).chain(nothing)
     }
 }

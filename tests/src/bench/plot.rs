@@ -26,9 +26,11 @@ pub struct Panel {
 
 const WIDTH: u64 = 760;
 /// Where bars begin.
-const LEFT: u64 = 190;
+const LEFT: u64 = 200;
 /// The longest bar; the rest is left for its figure.
-const LONGEST: u64 = 470;
+const LONGEST: u64 = 460;
+/// What a figure takes.
+const FIGURE: u64 = 48;
 const ROW: u64 = 22;
 const HEAD: u64 = 46;
 
@@ -61,6 +63,12 @@ fn drawn_at(panel: &Panel, top: u64) -> String {
     for (bar, row) in panel.bars.iter().zip(0..) {
         let y = top + HEAD + ROW * row;
         let (width, class) = (scaled(bar.length).max(1), if bar.ours { "o" } else { "r" });
+        let beside = LEFT + width + 6;
+        // A figure does not stand on the mark.
+        let figure = match goal.map(|goal| LEFT + scaled(goal)) {
+            Some(mark) if (beside.saturating_sub(4)..beside + FIGURE).contains(&mark) => mark + 6,
+            _ => beside,
+        };
         drawn.push_str(&format!(
             "<text class=\"g\" x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>\
              <rect class=\"{class}\" x=\"{LEFT}\" y=\"{y}\" width=\"{width}\" height=\"16\" rx=\"2\"/>\
@@ -68,7 +76,7 @@ fn drawn_at(panel: &Panel, top: u64) -> String {
             LEFT - 8,
             y + 13,
             escaped(&bar.label),
-            LEFT + width + 6,
+            figure,
             y + 13,
             escaped(&bar.shown),
         ));
@@ -101,10 +109,10 @@ mod tests {
         let panel = Panel { title: "Start, ms".to_owned(), goal, bars: vec![bar("a & b", 100), bar("c", 25)] };
         let svg = picture("Starts", &[panel]);
         for part in [
-            "width=\"470\" height=\"16\"",
-            "width=\"117\" height=\"16\"",
+            "width=\"460\" height=\"16\"",
+            "width=\"115\" height=\"16\"",
             "a &amp; b",
-            "x1=\"425\" x2=\"425\"",
+            "x1=\"430\" x2=\"430\"",
             "prefers-color-scheme:dark",
         ] {
             assert!(svg.contains(part), "{part} is missing:\n{svg}");

@@ -16,7 +16,7 @@ pub const FUNCTIONS: [&str; 6] = ["landing", "notifications", "worker", "sweeper
 pub const HANDLER: &str = "tradepost";
 /// How large a function's package may be, in bytes.
 pub const WANTED: u64 = 4_000_000;
-const PACKAGED: &str = "target/packaging/x86_64-unknown-linux-gnu/release";
+const PACKAGED: &str = "target/packaging/x86_64-unknown-linux-gnu/shipped";
 
 /// Where they are.
 #[derive(Clone, Debug)]

@@ -1,12 +1,11 @@
 //! Wiring of the function `landing`. Secrets are fetched with the first request, not while starting.
 
 use aws_config::BehaviorVersion;
-use bytes::Bytes;
 use jiff::Timestamp;
 use lambda_http::{Error, Request, service_fn};
 use tokio::sync::OnceCell;
 use tradepost_aws::config::{self, Settings};
-use tradepost_aws::landing::Landing;
+use tradepost_aws::landing::{Enveloped, Landing};
 use tradepost_aws::logging;
 
 #[tokio::main(flavor = "current_thread")]
@@ -17,13 +16,7 @@ async fn main() -> Result<(), Error> {
     let (settings, sdk, made) = (&settings, &sdk, &OnceCell::<Landing>::new());
     lambda_http::run(service_fn(move |request: Request| async move {
         let landing = made.get_or_try_init(|| config::landing(sdk, settings)).await?;
-        let (parts, body) = landing.handle(request, Timestamp::now()).await.into_parts();
-        Ok::<_, Error>(http::Response::from_parts(parts, text(body)))
+        Ok::<_, Error>(Enveloped(landing.handle(request, Timestamp::now()).await))
     }))
     .await
-}
-
-/// Our answers are text; Lambda would otherwise encode them.
-fn text(body: Bytes) -> String {
-    String::from_utf8_lossy(&body).into_owned()
 }

@@ -6,32 +6,43 @@
     infra/package.py --architecture arm64 --only aws    Lambda on arm64; needs `rustup target add aarch64-unknown-linux-gnu`
 
 Leaves target/packages. The binaries are linked by zig against the C library of Lambda's Amazon Linux 2023, whatever this
-machine has. Zips hold no times and no paths of this machine. Zig comes from PyPI, into target/tools.
+machine has. Zips hold no times and no paths of this machine. Zig and zopfli come from PyPI, into target/tools.
 """
 
 import argparse
+import concurrent.futures
 import hashlib
 import os
 import pathlib
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import zipfile
+import zlib
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 OUT = ROOT / "target" / "packages"
 TOOLS = ROOT / "target" / "tools"
-LINKERS = ("cargo-zigbuild==0.23.4", "ziglang==0.15.2")
+DEFLATED = TOOLS / "deflated"
+TOOLKIT = ("cargo-zigbuild==0.23.4", "ziglang==0.15.2", "zopfli==0.4.3")
 SBOM = ("cargo-cyclonedx", "0.5.9")
+# In Cargo.toml.
+PROFILE = "shipped"
 TARGETS = {"x86_64": "x86_64-unknown-linux-gnu", "arm64": "aarch64-unknown-linux-gnu"}
 # Amazon Linux 2023 has 2.34; Azure Functions' Linux has a newer one.
 GLIBC = (2, 34)
 FUNCTIONS = ("landing", "notifications", "worker", "sweeper", "metering", "usage")
 # Bytes of a zip. Lambda refuses more than 50 MB; a start is slower long before, so what is larger than we want is said.
 WANTED, MOST = 4_000_000, 50_000_000
-# The earliest a zip can say.
-NEVER = (1980, 1, 1, 0, 0, 0)
+# The earliest a zip can say: 1980-01-01.
+NEVER = 0x21
+# What any unpacker reads, packed as tightly as it can be; what is packed is kept, since that takes minutes.
+DEFLATE = "import sys, zopfli.zlib; sys.stdout.buffer.write(zopfli.zlib.compress(sys.stdin.buffer.read(), numiterations=5)[2:-4])"
+
+# What of that this run needs.
+USED = set()
 
 
 def main():
@@ -51,6 +62,9 @@ def main():
 
     clouds = [options.only] if options.only else ["aws", "azure"]
     built = build(target, clouds)
+    names = (FUNCTIONS if "aws" in clouds else ()) + (("tradepost",) if "azure" in clouds else ())
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(lambda name: deflated((built / name).read_bytes()), names))
     shutil.rmtree(OUT, ignore_errors=True)
     OUT.mkdir(parents=True)
     rows = []
@@ -58,6 +72,8 @@ def main():
         rows += [lambda_zip(built / name, name, options.policy) for name in FUNCTIONS]
     if "azure" in clouds:
         rows.append(azure_folder(built / "tradepost", options.policy))
+    for left in set(DEFLATED.iterdir()) - USED:
+        left.unlink()
     if not options.no_sbom:
         sbom(target, clouds)
     show(rows)
@@ -82,20 +98,20 @@ def installed(target):
     return said.returncode == 0 and any(folder.glob("libstd-*"))
 
 
-def linkers():
-    """A Python environment with zig and what lets cargo use it."""
+def toolkit():
+    """A Python environment with zig, what lets cargo use it, and what packs."""
     folder = TOOLS / "packaging"
-    wanted, mark = "\n".join(LINKERS), folder / "installed"
+    wanted, mark = "\n".join(TOOLKIT), folder / "installed"
     if not mark.is_file() or mark.read_text() != wanted:
         run(sys.executable, "-m", "venv", "--clear", folder)
-        run(folder / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *LINKERS)
+        run(folder / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *TOOLKIT)
         mark.write_text(wanted)
     return folder / "bin"
 
 
 def build(target, clouds):
     """The folder with the binaries."""
-    tools = linkers()
+    tools = toolkit()
     home = pathlib.Path(os.environ.get("CARGO_HOME", pathlib.Path.home() / ".cargo"))
     # Longest first: where the source and the crates lie is nobody's business, and differs from machine to machine.
     flags = [f"--remap-path-prefix={home}=/cargo", f"--remap-path-prefix={ROOT}=/tradepost"]
@@ -110,8 +126,8 @@ def build(target, clouds):
     }
     packages = [word for cloud in clouds for word in ("--package", f"tradepost-{cloud}")]
     version = ".".join(map(str, GLIBC))
-    run("cargo", "zigbuild", "--release", "--locked", "--bins", "--target", f"{target}.{version}", *packages, cwd=ROOT, env=environment)
-    return ROOT / "target" / "packaging" / target / "release"
+    run("cargo", "zigbuild", "--profile", PROFILE, "--locked", "--bins", "--target", f"{target}.{version}", *packages, cwd=ROOT, env=environment)
+    return ROOT / "target" / "packaging" / target / PROFILE
 
 
 def glibc(binary):
@@ -129,25 +145,49 @@ def lambda_zip(binary, name, policy):
     path.parent.mkdir(parents=True, exist_ok=True)
     files = [("bootstrap", binary, 0o755), ("policy.toml", policy, 0o644)]
     files += [(f"policies/{file.name}", file, 0o644) for file in sorted((ROOT / "policies").glob("*.toml"))]
-    with zipfile.ZipFile(path, "w") as archive:
-        for inside, file, mode in files:
-            entry = zipfile.ZipInfo(inside, NEVER)
-            entry.external_attr = (0o100000 | mode) << 16
-            entry.create_system = 3  # Unix, so that the mode counts.
-            archive.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED, 9)
+    pack(path, files)
     return name, binary.stat().st_size, path.stat().st_size, glibc(binary), path
+
+
+def deflated(content):
+    """A file's raw deflate stream."""
+    kept = DEFLATED / hashlib.sha256(content).hexdigest()
+    USED.add(kept)
+    if not kept.is_file():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        done = run(toolkit() / "python", "-c", DEFLATE, input=content, stdout=subprocess.PIPE)
+        part = kept.with_suffix(".part")
+        part.write_bytes(done.stdout)
+        part.rename(kept)
+    return kept.read_bytes()
+
+
+def pack(path, files):
+    """A zip of files, given as the name inside, the file, and its mode. It holds nothing that differs from run to run."""
+    listing = b""
+    with path.open("wb") as archive:
+        for name, file, mode in files:
+            content, inside = file.read_bytes(), name.encode("ascii")
+            packed = deflated(content)
+            # Method 8 is deflate, which needs version 2.0 to be unpacked.
+            entry = struct.pack("<5H3L2H", 20, 0, 8, 0, NEVER, zlib.crc32(content), len(packed), len(content), len(inside), 0)
+            # Made on Unix, so that the mode counts.
+            made, mode = 3 << 8 | 20, (0o100000 | mode) << 16
+            listing += struct.pack("<LH", 0x02014B50, made) + entry + struct.pack("<3H2L", 0, 0, 0, mode, archive.tell()) + inside
+            archive.write(struct.pack("<L", 0x04034B50) + entry + inside + packed)
+        start, number = archive.tell(), len(files)
+        archive.write(listing + struct.pack("<L4H2LH", 0x06054B50, 0, 0, number, number, len(listing), start, 0))
+    with zipfile.ZipFile(path) as archive:
+        if archive.testzip() is not None or archive.namelist() != [name for name, _, _ in files]:
+            sys.exit(f"{path}: cannot be unpacked as it was packed")
 
 
 def azure_folder(binary, policy):
     folder = OUT / "azure"
     run(ROOT / "infra/azure/stage.sh", folder, binary, env=os.environ | {"POLICY": str(policy.resolve())}, stdout=subprocess.DEVNULL)
     path = OUT / "azure.zip"
-    with zipfile.ZipFile(path, "w") as archive:
-        for file in sorted(file for file in folder.rglob("*") if file.is_file()):
-            entry = zipfile.ZipInfo(str(file.relative_to(folder)), NEVER)
-            entry.external_attr = (0o100000 | (file.stat().st_mode & 0o777)) << 16
-            entry.create_system = 3
-            archive.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED, 9)
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    pack(path, [(str(file.relative_to(folder)), file, file.stat().st_mode & 0o777) for file in files])
     return "azure", binary.stat().st_size, path.stat().st_size, glibc(binary), path
 
 

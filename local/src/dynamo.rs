@@ -67,9 +67,18 @@ impl Dynamo {
     /// The SDK's real client.
     pub fn client(&self) -> Client {
         let database = self.database.clone();
+        self.client_answered(move |request| answer(&database, request))
+    }
+
+    /// The same, its requests answered by something else.
+    pub fn client_answered(
+        &self,
+        answer: impl Fn(&http::Request<Bytes>) -> http::Response<Bytes> + Send + Sync + 'static,
+    ) -> Client {
+        let answer = Arc::new(answer);
         let http = client(Arc::clone(&self.wire), move |request| {
-            let database = database.clone();
-            Box::pin(async move { answer(&database, &request) })
+            let answer = Arc::clone(&answer);
+            Box::pin(async move { answer(&request) })
         });
         let config = aws_sdk_dynamodb::Config::builder()
             .behavior_version(BehaviorVersion::latest())

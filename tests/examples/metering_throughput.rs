@@ -10,33 +10,27 @@
 //! the clock say less than those by processor time. Figures depend on the machine: they inform and never fail anything,
 //! but a record that is missing or sent twice does.
 
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use aws_config::BehaviorVersion;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use system_tests::lambda_host::process::{peak_kilobytes, processor_time};
+use system_tests::bench::metering::{WITHOUT_A_PACE, places, run_without_a_pace, without_a_pace};
 use system_tests::lambda_host::{Stage, events};
 use system_tests::metering_load::{Asked, Latency, Services};
 use tradepost::usage::calendar::hour_of;
-use tradepost_aws::config::{self, Settings};
 
 const PURCHASES: u64 = 100_000;
 /// How long the function is watched.
 const STRETCH: Duration = Duration::from_secs(60);
 /// How long before its time is up the function stops.
 const SPARE: Duration = Duration::from_secs(180);
-/// How long it works until then, where Lambda gives it fifteen minutes.
-const RUN: SignedDuration = SignedDuration::from_mins(12);
 /// Services as they are in one Region, rather slow than fast.
 const CLOUD: Latency = Latency {
     call: Duration::from_millis(8),
     transaction: Duration::from_millis(25),
     metering: Duration::from_millis(250),
 };
-const WITHOUT_A_PACE: &str = "without-a-pace";
 
 fn main() -> anyhow::Result<()> {
     let child = std::env::args().nth(1).is_some_and(|argument| argument == WITHOUT_A_PACE);
@@ -46,20 +40,6 @@ fn main() -> anyhow::Result<()> {
     };
     let runtime = runtime.enable_all().build()?;
     if child { runtime.block_on(without_a_pace()) } else { runtime.block_on(measured()) }
-}
-
-/// One run, and what it was and took, as a line of JSON.
-async fn without_a_pace() -> anyhow::Result<()> {
-    let settings = Settings::read(|name| std::env::var(name).ok())?;
-    let sdk = aws_config::load_defaults(BehaviorVersion::latest()).await;
-    let queue = config::metering_queue(&sdk, |name| std::env::var(name).ok())?;
-    let work = config::work(&sdk, &settings).await?;
-    let until = Timestamp::now().checked_add(RUN)?;
-    let report = work.meter(until, Timestamp::now, &(), &queue).await?;
-    let id = std::process::id();
-    let processor = u64::try_from(processor_time(id)?.as_nanos())?;
-    println!("{}", json!({"report": report, "processor": processor, "peak": peak_kilobytes(id)?}));
-    Ok(())
 }
 
 /// What was seen of one process.
@@ -79,7 +59,7 @@ async fn measured() -> anyhow::Result<()> {
     let (stage, services) = (Stage::open().await?, Services::open().await?);
     // Long enough over to be due.
     let hour = hour_of(Timestamp::now().checked_sub(SignedDuration::from_mins(66))?);
-    services.fill(purchases, hour).await?;
+    services.fill(0..purchases, hour).await?;
     let seen = [
         watched(&stage, &services, "ten calls a second", Latency::default()).await?,
         watched(&stage, &services, "the same, slow services", CLOUD).await?,
@@ -125,15 +105,9 @@ async fn done(stage: &Stage, services: &Services) -> anyhow::Result<Seen> {
         peak: 0,
         asked: Asked::default(),
     };
-    let mut changed = places(services).to_vec();
-    changed.push(("AWS_REGION", "us-east-1"));
     loop {
         let began = Instant::now();
-        let mut command = tokio::process::Command::new(std::env::current_exe()?);
-        command.arg(WITHOUT_A_PACE).env_clear().envs(stage.environment_with(&changed));
-        let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output().await?;
-        ensure!(output.status.success(), "the run without a pace failed");
-        let told: Value = serde_json::from_slice(&output.stdout)?;
+        let told = run_without_a_pace(stage, services).await?;
         let report = told.get("report").context("no report")?;
         seen.runs += 1;
         seen.wall += began.elapsed();
@@ -146,13 +120,6 @@ async fn done(stage: &Stage, services: &Services) -> anyhow::Result<Seen> {
             return Ok(seen);
         }
     }
-}
-
-fn places(services: &Services) -> [(&str, &str); 2] {
-    [
-        ("AWS_ENDPOINT_URL_DYNAMODB", &services.dynamodb),
-        ("AWS_ENDPOINT_URL_MARKETPLACE_METERING", &services.marketplace),
-    ]
 }
 
 fn number(report: &Value, name: &str) -> u64 {

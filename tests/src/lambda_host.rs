@@ -15,5 +15,5 @@ pub mod process;
 pub mod runtime_api;
 
 pub use cloud::Stage;
-pub use process::Function;
+pub use process::{Function, Program};
 pub use runtime_api::{Invocation, Outcome};

@@ -1,5 +1,6 @@
 pub mod agreement;
 pub mod azure_app;
+pub mod bench;
 pub mod bill;
 pub mod chromium;
 pub mod dice;

@@ -3,6 +3,7 @@
 //! run can be watched as it waits for the cloud's services.
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -134,13 +135,13 @@ impl Services {
         self.shared.inner().latency = latency;
     }
 
-    /// Purchases in force with a used hour each, as reported usage leaves them.
+    /// Purchases of these numbers in force with a used hour each, as reported usage leaves them.
     ///
     /// # Errors
     /// The ledger's.
-    pub async fn fill(&self, purchases: u64, hour: Timestamp) -> anyhow::Result<()> {
-        for from in (0..purchases).step_by(usize::try_from(AT_ONCE)?) {
-            let rows = (from..purchases.min(from + AT_ONCE)).map(|number| purchase(number, hour));
+    pub async fn fill(&self, purchases: Range<u64>, hour: Timestamp) -> anyhow::Result<()> {
+        for from in purchases.clone().step_by(usize::try_from(AT_ONCE)?) {
+            let rows = (from..purchases.end.min(from + AT_ONCE)).map(|number| purchase(number, hour));
             self.ledger.transact(rows.flatten().collect()).await?;
         }
         Ok(())

@@ -5,11 +5,14 @@
 //! When resolving fails for a passing reason the token waits in the encrypted cookie, at most an hour, and is tried
 //! again by a POST of our own page; the buyer need not go back.
 
+use std::future::{Future, ready};
+use std::pin::Pin;
+
 use bytes::Bytes;
 use http::{Method, Request, Response, header};
 use jiff::Timestamp;
 use lambda_http::request::RequestContext;
-use lambda_http::{Body, RequestExt as _};
+use lambda_http::{Body, IntoResponse, RequestExt as _};
 use tradepost::disposition::{Dispose, Disposition, chain};
 use tradepost::landing::register;
 use tradepost::web::limits::Source;
@@ -194,7 +197,7 @@ impl Form {
             let mut parts = multer::Multipart::with_reader(request.body().as_ref(), boundary);
             while let Ok(Some(part)) = parts.next_field().await {
                 let name = part.name().unwrap_or_default().to_owned();
-                form.take(&name, part.text().await.unwrap_or_default());
+                form.take(&name, text(&part.bytes().await.unwrap_or_default()));
             }
             return form;
         }
@@ -213,6 +216,21 @@ impl Form {
             _ => {}
         }
     }
+}
+
+/// An answer in Lambda's envelope. All of ours is UTF-8; nothing asks for another character set, so that no function
+/// carries the tables of all of them.
+#[derive(Debug)]
+pub struct Enveloped(pub Response<Bytes>);
+
+impl IntoResponse for Enveloped {
+    fn into_response(self) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> {
+        Box::pin(ready(self.0.map(|body| Body::Text(text(&body)))))
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// A request without Lambda's envelope.

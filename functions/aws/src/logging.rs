@@ -1,6 +1,7 @@
 //! How loud the log is, and what is counted of it. Only our own lines can be turned up: below INFO the runtime and the HTTP
 //! clients write whole events and headers, and with them tokens and cookies, so theirs stay at warnings whatever is asked
-//! for. What is counted does not depend on how loud it is.
+//! for; and a release has no line below INFO in it (`release_max_level_info` in Cargo.toml). What is counted does not depend
+//! on how loud it is.
 
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::{LevelFilter, Targets};

@@ -31,7 +31,7 @@ use tradepost_local::queue::{METERING, Queue, WORK};
 
 use super::control_plane::ControlPlane;
 use super::meter::Meter;
-use super::process::Function;
+use super::process::{Function, Program};
 
 /// The seller's account.
 pub const SELLER: &str = "111122223333";
@@ -46,6 +46,8 @@ const POLICY: &str = "../policies/emqx.toml";
 pub struct Stage {
     /// The ledger, reached directly.
     pub ledger: Ledger,
+    /// What holds it.
+    pub dynamo: Dynamo,
     /// AWS Marketplace.
     pub aws: AwsMarketplace,
     /// The queue the worker reads.
@@ -117,6 +119,7 @@ impl Stage {
         ];
         let stage = Self {
             ledger,
+            dynamo,
             aws,
             work_queue,
             control_plane,
@@ -146,6 +149,14 @@ impl Stage {
     /// If its binary is missing or cannot be started.
     pub async fn start_with(&self, name: &str, changed: &[(&str, &str)]) -> anyhow::Result<Function> {
         Function::start(name, &self.environment_with(changed)).await
+    }
+
+    /// Starts any program as a function of this account, with some variables set otherwise.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub async fn run(&self, name: &str, program: &Program, changed: &[(&str, &str)]) -> anyhow::Result<Function> {
+        Function::run(name, program, &self.environment_with(changed)).await
     }
 
     /// What a function finds in its environment, with some variables set otherwise; an empty value leaves one out.

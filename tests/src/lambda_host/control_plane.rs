@@ -63,13 +63,16 @@ impl ControlPlane {
 
     /// An organization with running deployments of these names; the ids are the names.
     pub fn open_account(&self, organization: &str, running: &[&str]) {
-        let mut books = self.books();
-        let name = format!("The {organization} company");
-        books
-            .organizations
-            .insert(organization.to_owned(), json!({"id": organization, "name": name, "role": "owner", "billing": {}}));
         let running = running.iter().map(|name| json!({"id": name, "name": name, "state": "running"}));
-        books.deployments.insert(organization.to_owned(), running.collect());
+        self.books().open(organization, running.collect());
+    }
+
+    /// The same with a deployment that we stopped at that instant.
+    pub fn open_stopped(&self, organization: &str, name: &str, since: Timestamp) {
+        let stopped = json!({
+            "id": name, "name": name, "state": "stopped", "stopped_since": since, "stopped_by": "tradepost",
+        });
+        self.books().open(organization, vec![stopped]);
     }
 
     /// The state of each deployment of an organization, in order.
@@ -111,6 +114,13 @@ impl ControlPlane {
 }
 
 impl Books {
+    fn open(&mut self, organization: &str, deployments: Vec<Value>) {
+        let name = format!("The {organization} company");
+        let account = json!({"id": organization, "name": name, "role": "owner", "billing": {}});
+        self.organizations.insert(organization.to_owned(), account);
+        self.deployments.insert(organization.to_owned(), deployments);
+    }
+
     fn act(&mut self, operation: &str, target: &str, call: &Value) -> Result<Value, Refusal> {
         let page = call.get("page_token").and_then(Value::as_str);
         match operation {

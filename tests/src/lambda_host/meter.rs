@@ -10,8 +10,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Exchange {
+    call: String,
     began: Instant,
     ended: Instant,
 }
@@ -29,6 +30,17 @@ impl Meter {
 
     /// The time between `from` and `to` during which at least one service was being asked.
     pub fn busy(&self, from: Instant, to: Instant) -> Duration {
+        let covered = self.covered(from, to);
+        covered.iter().map(|(began, ended)| ended.duration_since(*began)).sum()
+    }
+
+    /// How often between `from` and `to` it was waited for services: calls at the same time count once.
+    pub fn round_trips(&self, from: Instant, to: Instant) -> usize {
+        self.covered(from, to).len()
+    }
+
+    /// The spans with a service being asked, in order; none touches another.
+    fn covered(&self, from: Instant, to: Instant) -> Vec<(Instant, Instant)> {
         let mut spans: Vec<(Instant, Instant)> = self
             .exchanges()
             .iter()
@@ -36,16 +48,20 @@ impl Meter {
             .filter(|(began, ended)| began < ended)
             .collect();
         spans.sort_unstable();
-        let mut covered = from;
-        let mut sum = Duration::ZERO;
+        let mut covered: Vec<(Instant, Instant)> = Vec::new();
         for (began, ended) in spans {
-            let began = began.max(covered);
-            if began < ended {
-                sum = sum.saturating_add(ended.duration_since(began));
-                covered = ended;
+            match covered.last_mut() {
+                Some((_, last)) if began <= *last => *last = ended.max(*last),
+                _ => covered.push((began, ended)),
             }
         }
-        sum
+        covered
+    }
+
+    /// What was asked between `from` and `to`, in order: the operation of an AWS service, or a path.
+    pub fn asked(&self, from: Instant, to: Instant) -> Vec<String> {
+        let within = |exchange: &&Exchange| (from..=to).contains(&exchange.began);
+        self.exchanges().iter().filter(within).map(|exchange| exchange.call.clone()).collect()
     }
 
     /// How many exchanges began between `from` and `to`.
@@ -102,7 +118,7 @@ impl Connection {
             if read == 0 {
                 return Ok(());
             }
-            self.asked();
+            self.asked(buffer.get(..read).unwrap_or_default());
             to.write_all(buffer.get(..read).unwrap_or_default()).await?;
         }
     }
@@ -119,13 +135,13 @@ impl Connection {
         }
     }
 
-    fn asked(&self) {
+    fn asked(&self, bytes: &[u8]) {
         let now = Instant::now();
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if !matches!(*current, Some((_, false))) {
             let mut exchanges = self.meter.exchanges();
             *current = Some((exchanges.len(), false));
-            exchanges.push(Exchange { began: now, ended: now });
+            exchanges.push(Exchange { call: call_of(bytes), began: now, ended: now });
         }
     }
 
@@ -141,6 +157,15 @@ impl Connection {
     }
 }
 
+/// What a request asks for, by its first bytes.
+fn call_of(request: &[u8]) -> String {
+    let text = String::from_utf8_lossy(request);
+    let target = text.lines().find_map(|line| line.strip_prefix("x-amz-target: "));
+    let path = || text.split_whitespace().nth(1).unwrap_or_default();
+    let named = target.and_then(|target| target.rsplit('.').next()).or_else(|| path().rsplit('/').next());
+    named.unwrap_or_default().trim().to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,10 +176,22 @@ mod tests {
         let at = |ms| start + Duration::from_millis(ms);
         let meter = Meter::default();
         for (began, ended) in [(0, 4), (2, 6), (8, 9), (20, 30)] {
-            meter.exchanges().push(Exchange { began: at(began), ended: at(ended) });
+            meter.exchanges().push(Exchange { call: String::new(), began: at(began), ended: at(ended) });
         }
         assert_eq!(meter.busy(at(1), at(25)), Duration::from_millis(5 + 1 + 5));
         assert_eq!(meter.busy(at(10), at(20)), Duration::ZERO);
         assert_eq!(meter.calls(at(1), at(25)), 3);
+        assert_eq!((meter.round_trips(at(1), at(25)), meter.round_trips(at(6), at(8))), (3, 0));
+    }
+
+    #[test]
+    fn a_call_is_named_by_its_operation_or_its_path() {
+        for (request, name) in [
+            ("POST / HTTP/1.1\r\nx-amz-target: DynamoDB_20120810.GetItem\r\n\r\n{}", "GetItem"),
+            ("POST /control-plane/get-organization HTTP/1.1\r\n\r\n", "get-organization"),
+            ("", ""),
+        ] {
+            assert_eq!(call_of(request.as_bytes()), name);
+        }
     }
 }

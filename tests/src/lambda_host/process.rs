@@ -1,6 +1,7 @@
 //! A function as its own process, started the way Lambda starts one: nothing in its environment but what Lambda and
 //! the template set, its output kept as its log.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,6 +39,21 @@ pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
+/// What is started as a function.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// The executable.
+    pub path: PathBuf,
+    /// What it is called with.
+    pub arguments: Vec<OsString>,
+}
+
+impl From<PathBuf> for Program {
+    fn from(path: PathBuf) -> Self {
+        Self { path, arguments: Vec::new() }
+    }
+}
+
 /// A running function.
 #[derive(Debug)]
 pub struct Function {
@@ -55,10 +71,18 @@ impl Function {
     /// # Errors
     /// If the binary is missing or cannot be started.
     pub async fn start(name: &str, environment: &[(String, String)]) -> anyhow::Result<Self> {
-        let path = binary(name)?;
+        Self::run(name, &binary(name)?.into(), environment).await
+    }
+
+    /// Starts any program as the function `name`.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub async fn run(name: &str, program: &Program, environment: &[(String, String)]) -> anyhow::Result<Self> {
+        let Program { path, arguments } = program;
         let runtime_api = RuntimeApi::open(name).await?;
-        let mut command = Command::new(&path);
-        command.env_clear().envs(lambda_environment(name)).envs(environment.iter().cloned());
+        let mut command = Command::new(path);
+        command.args(arguments).env_clear().envs(lambda_environment(name)).envs(environment.iter().cloned());
         command.env("AWS_LAMBDA_RUNTIME_API", runtime_api.address());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let spawned = Instant::now();
@@ -125,12 +149,20 @@ impl Function {
         String::from_utf8_lossy(&self.log.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
     }
 
+    /// The process.
+    ///
+    /// # Errors
+    /// If it has ended.
+    pub fn id(&self) -> anyhow::Result<u32> {
+        self.child.id().context("it has ended")
+    }
+
     /// The time it has been on a processor so far.
     ///
     /// # Errors
     /// If the system does not tell.
     pub fn processor_time(&self) -> anyhow::Result<Duration> {
-        processor_time(self.child.id().context("it has ended")?)
+        processor_time(self.id()?)
     }
 
     /// The most memory it has held so far, in kilobytes (`VmHWM`).
@@ -138,7 +170,7 @@ impl Function {
     /// # Errors
     /// If the system does not tell.
     pub fn peak_kilobytes(&self) -> anyhow::Result<u64> {
-        peak_kilobytes(self.child.id().context("it has ended")?)
+        peak_kilobytes(self.id()?)
     }
 }
 

@@ -1,13 +1,12 @@
 //! Wiring of the function `landing`. Secrets are fetched with the first request, not while starting.
 
 use aws_config::BehaviorVersion;
-use bytes::Bytes;
 use jiff::Timestamp;
 use lambda_http::{Error, Request, RequestExt as _, service_fn};
 use tokio::sync::OnceCell;
 use tradepost_aws::call::handled;
 use tradepost_aws::config::{self, Settings};
-use tradepost_aws::landing::Landing;
+use tradepost_aws::landing::{Enveloped, Landing};
 use tradepost_aws::logging;
 
 #[tokio::main(flavor = "current_thread")]
@@ -20,13 +19,7 @@ async fn main() -> Result<(), Error> {
         let landing = made.get_or_try_init(|| config::landing(sdk, settings)).await?;
         let context = request.lambda_context();
         let work = landing.handle(request, Timestamp::now());
-        let (parts, body) = handled(&context, metrics, Timestamp::now, work).await.into_parts();
-        Ok::<_, Error>(http::Response::from_parts(parts, text(body)))
+        Ok::<_, Error>(Enveloped(handled(&context, metrics, Timestamp::now, work).await))
     }))
     .await
-}
-
-/// Our answers are text; Lambda would otherwise encode them.
-fn text(body: Bytes) -> String {
-    String::from_utf8_lossy(&body).into_owned()
 }

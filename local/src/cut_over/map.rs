@@ -1,9 +1,8 @@
 //! The vendor's map: which subscriber is which organization. A CSV file whose header names `customerIdentifier`,
 //! `customerAWSAccountID` or both, `organization`, and perhaps `contact`, the address to write to where the table has none.
 
-use csv::{ReaderBuilder, Trim};
-
 use super::export::Subscriber;
+use crate::usage::lines::fields;
 
 /// The columns, as the table and the documents call them.
 const COLUMNS: [&str; 4] = ["customerIdentifier", "customerAWSAccountID", "organization", "contact"];
@@ -27,18 +26,26 @@ pub struct Line {
 /// A file that is not such a map.
 #[derive(Debug, thiserror::Error)]
 pub enum NotAMap {
-    /// Not CSV.
-    #[error("it does not read as CSV")]
-    Csv(#[from] csv::Error),
     /// Other columns.
     #[error("line 1: {0}; expected are the columns {EXPECTED}")]
     Header(String),
-    /// A line that says too little.
+    /// A line that does not read, or says too little.
     #[error("line {0}: {1}")]
     Line(u64, String),
 }
 
 impl Line {
+    fn fault(&self) -> Option<&'static str> {
+        if self.organization.is_empty() {
+            return Some("the organization is missing");
+        }
+        if self.customer.is_empty() && self.account.is_empty() {
+            return Some("it names neither a customer nor an account");
+        }
+        let whole = self.account.is_empty() || is_account(&self.account);
+        (!whole).then_some("an AWS account has 12 digits; a spreadsheet may have dropped zeros at its beginning")
+    }
+
     /// Whether it is about that subscriber: whatever it says must fit.
     pub fn is_about(&self, subscriber: &Subscriber) -> bool {
         (self.customer.is_empty() || self.customer == subscriber.customer)
@@ -52,41 +59,32 @@ impl Line {
 /// The first thing that is wrong: a map with a mistake maps nobody.
 pub fn read(text: &[u8]) -> Result<Vec<Line>, NotAMap> {
     let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
-    let mut reader = ReaderBuilder::new().trim(Trim::All).from_reader(text);
-    let header = reader.headers()?.clone();
-    let at = |name: &str| header.iter().position(|column| column.eq_ignore_ascii_case(name));
+    let mut rows = (1_u64..).zip(text.split(|byte| *byte == b'\n')).filter(|(_, row)| !row.trim_ascii().is_empty());
+    let Some((_, first)) = rows.next() else { return Err(NotAMap::Header("the file is empty".to_owned())) };
+    let header = fields(first.trim_ascii_end()).map_err(NotAMap::Header)?;
     if let Some(unknown) = header.iter().find(|column| !COLUMNS.iter().any(|name| name.eq_ignore_ascii_case(column))) {
         return Err(NotAMap::Header(format!("there is no column {unknown:?}")));
     }
-    let [customer, account, organization, contact] = COLUMNS.map(at);
+    let [customer, account, organization, contact] =
+        COLUMNS.map(|name| header.iter().position(|column| column.eq_ignore_ascii_case(name)));
     if organization.is_none() || (customer.is_none() && account.is_none()) {
         return Err(NotAMap::Header("a column is missing".to_owned()));
     }
-    let mut lines = Vec::new();
-    for record in reader.records() {
-        let record = record?;
-        let of = |at: Option<usize>| at.and_then(|at| record.get(at)).unwrap_or_default().to_owned();
-        let number = record.position().map_or(0, csv::Position::line);
-        let line = Line {
-            number,
-            customer: of(customer),
-            account: of(account),
-            organization: of(organization),
-            contact: of(contact),
-        };
-        let wrong = |why: &str| Err(NotAMap::Line(number, why.to_owned()));
-        if line.organization.is_empty() {
-            return wrong("the organization is missing");
+    rows.map(|(number, row)| {
+        let wrong = |why: String| NotAMap::Line(number, why);
+        let values = fields(row.trim_ascii_end()).map_err(wrong)?;
+        if values.len() != header.len() {
+            return Err(wrong(format!("it has {} values, the header names {}", values.len(), header.len())));
         }
-        if line.customer.is_empty() && line.account.is_empty() {
-            return wrong("it names neither a customer nor an account");
+        let of = |at: Option<usize>| at.and_then(|at| values.get(at)).cloned().unwrap_or_default();
+        let (customer, account) = (of(customer), of(account));
+        let line = Line { number, customer, account, organization: of(organization), contact: of(contact) };
+        match line.fault() {
+            Some(why) => Err(wrong(why.to_owned())),
+            None => Ok(line),
         }
-        if !line.account.is_empty() && !is_account(&line.account) {
-            return wrong("an AWS account has 12 digits; a spreadsheet may have dropped zeros at its beginning");
-        }
-        lines.push(line);
-    }
-    Ok(lines)
+    })
+    .collect()
 }
 
 /// Whether it can be an AWS account.
@@ -121,7 +119,7 @@ mod tests {
     #[test]
     fn a_map_with_a_mistake_is_none() {
         for (text, says) in [
-            ("", "missing"),
+            ("", "empty"),
             ("organization\n", "missing"),
             ("customerIdentifier\n", "missing"),
             ("customerIdentifier;organization\n", "no column"),
@@ -129,7 +127,8 @@ mod tests {
             ("customerIdentifier,organization\nc-1,\n", "line 2: the organization"),
             ("customerIdentifier,organization\n\n,org-1\n", "line 3: it names neither"),
             ("customerAWSAccountID,organization\n12345678901,org-1\n", "line 2: an AWS account has 12 digits"),
-            ("customerIdentifier,organization\nc-1\n", "CSV"),
+            ("customerIdentifier,organization\nc-1\n", "line 2: it has 1 values"),
+            ("customerIdentifier,organization\nc-1,\"o\n", "line 2: a quotation mark"),
         ] {
             let error = read(text.as_bytes()).unwrap_err().to_string();
             assert!(error.contains(says), "{text}: {error}");

@@ -154,8 +154,8 @@ impl<R: BufRead> Lines<R> {
     }
 }
 
-/// The values of one line.
-fn fields(text: &[u8]) -> Result<Vec<String>, String> {
+/// The values of one line of CSV, without what is around them.
+pub(crate) fn fields(text: &[u8]) -> Result<Vec<String>, String> {
     if u64::try_from(text.len()).is_ok_and(|length| length >= LONGEST_LINE) {
         return Err(format!("the line is longer than {LONGEST_LINE} bytes"));
     }

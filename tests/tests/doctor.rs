@@ -183,6 +183,7 @@ async fn on_azure_what_only_the_platform_may_see_is_said_to_be_unseen() -> Outco
         ("TRADEPOST_SECRET_ID", ""),
         ("TRADEPOST_WORK_QUEUE_URL", ""),
         ("TRADEPOST_METERING_QUEUE_URL", ""),
+        ("TRADEPOST_METRICS", ""),
     ];
     let (said, content) = doctor("azure", &stage.environment_with(&of_azure)).await?;
     ensure!(content, "{said:?}");

@@ -51,7 +51,8 @@ async fn every_single_ledger_call_may_fail_in_every_way() -> anyhow::Result<()> 
                 let number = count.fetch_add(1, Ordering::SeqCst);
                 (number / 2 == nth).then(|| injected.clone())
             });
-            world.pass(120).await?;
+            // A timer of the stack's own may meet the fault as well; whatever time passes then, passes later.
+            let _ = world.pass(120).await;
             world.aws("cancel", json!({"agreement": bought.agreement})).await?;
             let _ = world.pass(HOUR).await;
             world.stack.dynamo.wire().heal();

@@ -5,8 +5,9 @@
 use anyhow::Context;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
-use system_tests::world::{DAY, HOUR, World, landed};
+use system_tests::world::{ACCOUNT, DAY, HOUR, World, landed};
 use tradepost::ledger::Document as _;
+use tradepost::subscription::{EndReason, Pointer, State, Subscription, SubscriptionKey};
 use tradepost::sweeper::Rails;
 use tradepost_local::connector::Fault;
 
@@ -236,7 +237,7 @@ async fn a_purchase_that_may_be_about_to_be_linked_holds_the_deletions_for_a_day
     let again = world.buy().await?;
     landed(&world.at, &again.token).await?;
     let known = world.subscription(&again).await?.context("it landed")?;
-    assert_eq!(known.state, tradepost::subscription::State::Announced);
+    assert_eq!(known.state, State::Announced);
     for after in [SignedDuration::ZERO, SignedDuration::from_hours(6), SignedDuration::from_hours(12)] {
         let at = ripe + after;
         world.stack.clock.advance_to(at);
@@ -251,6 +252,31 @@ async fn a_purchase_that_may_be_about_to_be_linked_holds_the_deletions_for_a_day
     assert!(!exists(&world, "orders-prod").await?, "nobody linked it within a day");
     let row = world.row(ORG, PROD).await?.context("deleted")?.doc;
     assert_eq!((row.state.name(), row.held), ("deleted", None));
+    Ok(())
+}
+
+/// Under a legacy key the next purchase may have been confirmed without a time of its own: later than the end it counts.
+#[tokio::test]
+async fn a_confirmation_after_the_end_under_a_legacy_key_holds_the_deletions() -> anyhow::Result<()> {
+    let second = SignedDuration::from_secs(1);
+    for (confirmed, held) in [(SignedDuration::ZERO, false), (-second, false), (second, true)] {
+        let world = World::new().await?;
+        let (_, since) = stopped(&world).await?;
+        let key = SubscriptionKey::AwsLegacy { product: world.code(), customer: "a-customer".to_owned() };
+        let announced = Subscription::announced(key.clone(), &world.code(), ACCOUNT, since);
+        world
+            .ledger()
+            .create(Subscription {
+                state: State::Ended { at: since, reason: EndReason::Cancelled },
+                unproven_confirmation: Some(since + confirmed),
+                ..announced
+            })
+            .await?;
+        world.ledger().create(Pointer::from_account(ACCOUNT, &key)).await?;
+        world.sweep_at(since + WARNED, &Rails::new(true, 100)).await?;
+        world.sweep_at(since + THREE_DAYS + second, &Rails::new(true, 100)).await?;
+        assert_eq!(exists(&world, "orders-prod").await?, held, "confirmed {confirmed} after the end");
+    }
     Ok(())
 }
 

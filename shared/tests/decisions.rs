@@ -6,6 +6,8 @@
 
 #[path = "decisions/adoption.rs"]
 mod adoption;
+#[path = "decisions/allowed.rs"]
+mod allowed;
 #[path = "decisions/change.rs"]
 mod change;
 #[path = "decisions/deletion.rs"]
@@ -30,6 +32,8 @@ mod messages;
 mod order;
 #[path = "decisions/outcome.rs"]
 mod outcome;
+#[path = "decisions/people.rs"]
+mod people;
 #[path = "decisions/rows.rs"]
 mod rows;
 #[path = "decisions/sealing.rs"]
@@ -42,6 +46,8 @@ mod subscription;
 mod time;
 #[path = "decisions/told.rs"]
 mod told;
+#[path = "decisions/usage.rs"]
+mod usage;
 #[path = "decisions/world.rs"]
 mod world;
 

@@ -25,6 +25,8 @@ pub enum Trouble {
     AnswerLost,
     /// Every second record is left unprocessed.
     HalfUnprocessed,
+    /// Refused as a whole with this code.
+    Refused(&'static str),
 }
 
 /// One purchase as the marketplace knows it.
@@ -273,6 +275,7 @@ impl Marketplace for Bill {
             _ if inner.dead => return Err(MeterError::Unknown("nobody is there any more".to_owned())),
             Some(Trouble::Throttled) => return Err(MeterError::NotNow("ThrottlingException".to_owned())),
             Some(Trouble::Lost) => return Err(MeterError::Unknown("timed out".to_owned())),
+            Some(Trouble::Refused(code)) => return Err(MeterError::Spoilt(code.to_owned())),
             Some(Trouble::AnswerLost | Trouble::HalfUnprocessed) | None => {}
         }
         if inner.provider == Provider::Aws
@@ -287,7 +290,9 @@ impl Marketplace for Bill {
         }
         match trouble {
             Some(Trouble::AnswerLost) => Err(MeterError::Unknown("the answer is lost".to_owned())),
-            Some(Trouble::Throttled | Trouble::Lost | Trouble::HalfUnprocessed) | None => Ok(said),
+            Some(Trouble::Throttled | Trouble::Lost | Trouble::HalfUnprocessed | Trouble::Refused(_)) | None => {
+                Ok(said)
+            }
         }
     }
 }

@@ -6,6 +6,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
+use system_tests::bill::Trouble;
 use system_tests::metered::{Metering, PRODUCT, event, hours, minutes, t, units};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -105,4 +106,30 @@ async fn books_that_differ_are_an_error_and_books_that_agree_are_none() {
     assert_eq!(world.reconcile().await.unwrap().differences.len(), 1);
     told(&errors, "the marketplace's books differ from ours", &["2026-11-10", "gb", "theirs=\"3\""]);
     assert_eq!(errors.take(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_last_usage_that_was_not_taken_in_time_is_an_error_and_its_fraction_is_kept() {
+    for taken in [true, false] {
+        let (errors, _guard) = Errors::heard();
+        let mut world = world(Provider::Aws).await;
+        world.pass(minutes(40));
+        world.accepted(&[event("a", 1, "gb", "5.4", world.now), event("b", 1, "calls", "1", world.now)]).await;
+        world.becomes(1, State::Ended { at: world.now, reason: EndReason::Cancelled }).await.unwrap();
+        if !taken {
+            world.bill.trouble([Some(Trouble::Throttled); 1000]);
+        }
+        world.pass(minutes(16));
+        for _ in 0..5 {
+            world.run().await.unwrap();
+            world.pass(minutes(15));
+        }
+        if taken {
+            assert_eq!(errors.take(), [""; 0]);
+        } else {
+            told(&errors, "the last usage was not taken in time", &["hours=2"]);
+        }
+        let carried = world.account(1, "gb").await.unwrap().carried;
+        assert_eq!(carried, units(if taken { "0" } else { "0.4" }), "a late hour may still be put right");
+    }
 }

@@ -3,6 +3,7 @@
 use lambda_http::http::StatusCode;
 use serde_json::{Value, json};
 use system_tests::world::World;
+use tradepost::outbound::{Outbound, OutboundError};
 use tradepost::subscription::Subscription;
 
 async fn post(world: &World, path: &str, headers: Value, body: &str) -> anyhow::Result<(StatusCode, String)> {
@@ -162,5 +163,26 @@ async fn a_callback_with_another_state_or_code_signs_nobody_in() -> anyhow::Resu
         one.open(&format!("{}/sign-in/callback?{query}", world.at.tradepost)).await?;
         assert_eq!(one.status, 400, "{query}: {}", one.text());
     }
+    Ok(())
+}
+
+/// The vendor's servers may answer with two megabytes and no more.
+#[tokio::test]
+async fn an_answer_may_be_large_but_not_larger() -> anyhow::Result<()> {
+    const MOST: usize = 2 * 1024 * 1024;
+    let bytes = |path: axum::extract::Path<usize>| async move { vec![b'x'; path.0] };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    let routes = axum::Router::new().route("/{bytes}", axum::routing::get(bytes));
+    let server = tokio::spawn(async move { axum::serve(listener, routes).await });
+    let outbound = Outbound::default();
+    for (bytes, taken) in [(1, true), (MOST, true), (MOST + 1, false), (2 * MOST, false)] {
+        let request = lambda_http::http::Request::get(format!("http://{address}/{bytes}")).body(Vec::new())?;
+        match outbound.send(request).await {
+            Ok(answer) => assert!(taken && answer.body().len() == bytes, "{bytes}: {}", answer.body().len()),
+            Err(error) => assert!(!taken && matches!(error, OutboundError::TooLarge(MOST)), "{bytes}: {error}"),
+        }
+    }
+    server.abort();
     Ok(())
 }

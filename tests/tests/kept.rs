@@ -1,5 +1,5 @@
 //! What a browser's session keeps when a landing has to wait or is given up, when its buyer has
-//! signed in to the marketplace or uses another account, and when it is linked.
+//! signed in to the marketplace or uses another account, and when it is linked. And what a landing leaves in the ledger.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -8,9 +8,13 @@ use http::header::{COOKIE, LOCATION, RETRY_AFTER, SET_COOKIE};
 use http::{HeaderMap, Request};
 use jiff::SignedDuration;
 use system_tests::world::World;
-use tradepost::ledger::Row;
+use tradepost::audit::AuditLine;
+use tradepost::landing::{Resolved, register};
+use tradepost::ledger::{Document as _, Row};
+use tradepost::marketplace::Standing;
 use tradepost::person::{Person, PersonId};
 use tradepost::registration::{Registration, RegistrationState};
+use tradepost::subscription::{Pointer, SubscriptionKey};
 use tradepost::web::buyer::{Arrival, Buyer, arrived};
 use tradepost::web::index::close;
 use tradepost::web::page::Answer;
@@ -185,4 +189,30 @@ async fn closing_what_was_linked_lets_go_of_the_purchase_and_its_buyer() -> anyh
         assert_eq!(kept, Session { registration: None, buyer: None, ..held.clone() });
     }
     Ok(())
+}
+
+/// Two landings with one purchase may come at the very same moment; whoever knows only the account finds the purchase.
+#[tokio::test]
+async fn each_landing_has_its_line_and_the_account_leads_to_the_purchase() {
+    let world = World::new().await.unwrap();
+    let key = SubscriptionKey::Azure { id: "5d1f3a0e-0000-0000-0000-000000000001".to_owned() };
+    let resolved = |account: &str| Resolved {
+        subscription: Some(key.clone()),
+        licence: None,
+        licence_arn: None,
+        product: "emqx-cloud".to_owned(),
+        account: account.to_owned(),
+        free_trial: false,
+        standing: Standing::Pending,
+        terms: None,
+    };
+    let (ledger, now) = (world.ledger(), world.now());
+    let pointer = |account: &str| Pointer::from_account(account, &key).key();
+    register(ledger, "first-landing", &resolved(""), now).await.unwrap();
+    assert!(ledger.get::<Pointer>(&pointer("")).await.unwrap().is_none());
+    register(ledger, "another-landing", &resolved("account-1"), now).await.unwrap();
+    assert_eq!(ledger.get::<Pointer>(&pointer("account-1")).await.unwrap().unwrap().doc.to, key);
+    let lines = ledger.whole_partition(&AuditLine::partition(&key), "").await.unwrap();
+    let causes: Vec<String> = lines.into_iter().map(|line| line.read::<AuditLine>().unwrap().doc.cause).collect();
+    assert_eq!(causes, ["landing:another-", "landing:first-la"], "enough to tell two apart");
 }

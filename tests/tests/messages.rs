@@ -164,6 +164,38 @@ fn facts<'a>(policy: &'a Policy, organization: &'a str, items: Vec<String>) -> F
 }
 
 #[tokio::test]
+async fn nobody_is_told_of_a_link_that_is_over_by_then() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    world.stack.mailbox.refuse(Some("451 4.3.0 later"));
+    let (bought, _) = world.linked("clean").await?;
+    world.cancel(&bought).await?;
+    world.stack.mailbox.refuse(None);
+    world.pass(2 * HOUR).await?;
+    let said = subjects(&world, CONTACT);
+    assert!(!said.is_empty() && !said.iter().any(|subject| subject.contains("is linked to")), "{said:?}");
+    Ok(())
+}
+
+/// A trial is stopped when it ends, long after the others: that is told by itself, and not asked about all the while.
+#[tokio::test]
+async fn what_is_stopped_later_is_told_in_a_mail_of_its_own() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let (bought, _) = world.linked("clean").await?;
+    world.cancel(&bought).await?;
+    world.pass(3 * HOUR).await?;
+    let [waiting] = world.ledger().all_listed::<Message>("open").await?.try_into().expect("one mail that waits");
+    let next = waiting.doc.attempts;
+    assert!(next.tries == 0 && next.not_before.duration_since(world.now()).as_hours() > 24, "{next:?}");
+    world.pass(11 * DAY).await?;
+    let mails = world.stack.mailbox.mails();
+    let mails: Vec<_> = mails.iter().map(|mail| mail.parsed().expect("a mail")).collect();
+    let stopped = mails.iter().filter(|mail| mail.subject.contains("are stopped")).count();
+    let ids: BTreeSet<_> = mails.iter().map(|mail| &mail.id).collect();
+    assert_eq!((stopped, ids.len()), (2, mails.len()), "{ids:?}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn names_write_no_headers_and_no_tags() -> anyhow::Result<()> {
     let world = World::new().await?;
     let (policy, now) = (&*world.stack.policy, Timestamp::now());

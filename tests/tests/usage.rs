@@ -264,6 +264,11 @@ async fn a_run_reads_what_is_due_and_nothing_else_however_much_is_open() {
     assert_eq!(world.run().await.unwrap().hours, 0);
     let (calls, keys) = asked(&world);
     assert_eq!((calls.into_iter().collect::<Vec<_>>(), keys), (vec![("Query".to_owned(), 9)], 0), "nothing is due");
+    // The next hour finds the accounts there, frozen and settled together again.
+    world.pass(hours(1));
+    assert_eq!(world.run().await.unwrap().accepted, 100);
+    let (calls, keys) = asked(&world);
+    assert!(keys == 3 * purchases && !calls.contains_key("GetItem"), "{calls:?}");
 }
 
 #[test]

@@ -172,7 +172,7 @@ async fn what_is_carried_waits_in_the_next_open_hour() {
             world.looking.create(hour_in(&world, &world.key(1), ten, there)).await.unwrap();
         }
         world.pass(minutes(65));
-        world.run().await.unwrap();
+        assert_eq!(world.run().await.unwrap().nothing, 1, "{there:?}");
         assert_eq!(first_hour(&world).await.stage, Stage::Moved, "{there:?}");
         let hours = world.hours(1).await.unwrap();
         let open: Vec<&Hour> = hours.iter().filter(|hour| hour.stage == Stage::Open).collect();

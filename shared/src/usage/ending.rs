@@ -194,9 +194,8 @@ pub(super) async fn first<M: Marketplace, P: Pace>(
     loop {
         let (due, next) = sending.worker.ledger.due((provider, Lane::FinalUsage), 0, clock(), after, 50).await?;
         for (key, _) in due {
-            let Some(row) = sending.worker.ledger.get::<FinalUsage>(&key).await? else { continue };
-            match Box::pin(flush(sending, row, clock())).await {
-                Ok((_, done)) => report.and(done),
+            match Box::pin(flush_at(sending, &key, clock())).await {
+                Ok(done) => report.and(done),
                 Err(error) if error.disposition() == Disposition::Retry => return Err(error),
                 Err(error) => {
                     tracing::error!(row = %key, error = %chain(&error), "a last usage cannot be worked on");
@@ -208,6 +207,18 @@ pub(super) async fn first<M: Marketplace, P: Pace>(
             return Ok(report);
         }
         after = next;
+    }
+}
+
+/// Works on the row at that key. One that does not read is an error like any other of its own.
+async fn flush_at<M: Marketplace, P: Pace>(
+    sending: &Sending<'_, M, P>,
+    key: &Key,
+    now: Timestamp,
+) -> Result<MeteringReport, LedgerError> {
+    match sending.worker.ledger.get::<FinalUsage>(key).await? {
+        Some(row) => Ok(flush(sending, row, now).await?.1),
+        None => Ok(MeteringReport::default()),
     }
 }
 

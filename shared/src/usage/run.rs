@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::hour::Hour;
 use super::sending::{AT_ONCE, Sending};
 use super::zeros::{ZeroHours, fill};
+use crate::disposition::{Dispose as _, Disposition, chain};
 use crate::ledger::{Cursor, Key, Lane, Ledger, LedgerError, Provider};
 use crate::marketplace::Marketplace;
 use crate::sweeper::Span;
@@ -108,10 +109,17 @@ async fn batch<M: Marketplace, P: Pace>(
     now: Timestamp,
 ) -> Result<MeteringReport, LedgerError> {
     let (zeros, mut hours): (Vec<Key>, Vec<Key>) = keys.into_iter().partition(ZeroHours::is_at);
-    for key in zeros {
-        hours.extend(fill(sending.worker.ledger, sending.worker.policy, &key, now).await?);
-    }
     let mut report = MeteringReport::default();
+    for key in zeros {
+        match fill(sending.worker.ledger, sending.worker.policy, &key, now).await {
+            Ok(made) => hours.extend(made),
+            Err(error) if error.disposition() == Disposition::Retry => return Err(error),
+            Err(error) => {
+                tracing::error!(row = %key, error = %chain(&error), "hours without usage cannot be filled");
+                report.failed += 1;
+            }
+        }
+    }
     for keys in hours.chunks(AT_ONCE) {
         report.and(sending.work_on_all(keys, None, now).await?);
     }

@@ -301,6 +301,7 @@ mod tests {
     use super::*;
     use crate::marketplace::Allocation;
     use crate::usage::Quantity;
+    use crate::usage::hour::Sealed;
 
     /// A record with so many sets of tags, of `longest` characters each.
     fn sent(sets: usize, longest: usize) -> Sent {
@@ -356,12 +357,55 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_never_larger_than_it_is_taken_for() {
+    fn a_record_is_never_larger_than_it_is_taken_for_and_not_much_smaller() {
         for sets in [0, 1, 7, 2500] {
             for longest in [1, 20, 256] {
                 let record = sent(sets, longest).record;
-                assert!(on_the_wire(&record) <= size(&record), "{sets} sets of {longest}");
+                let (bytes, taken) = (on_the_wire(&record), size(&record));
+                assert!(bytes <= taken && taken <= 2 * bytes + 100, "{sets} sets of {longest}: {bytes} for {taken}");
             }
+        }
+        // JSON escapes a quotation mark.
+        let mut record = sent(1, 1).record;
+        record.allocations[0].tags = BTreeMap::from([("\"".repeat(128), "\"".repeat(256))]);
+        record.dimension = "\"".repeat(255);
+        assert!(on_the_wire(&record) <= size(&record));
+    }
+
+    #[test]
+    fn an_hour_is_worked_on_when_its_time_has_come_or_early_unless_somebody_sends_it() {
+        let due = Timestamp::UNIX_EPOCH + SignedDuration::from_mins(65);
+        let before = due - SignedDuration::from_secs(1);
+        for (stage, leased, early, now, ready) in [
+            (Stage::Open, false, false, before, false),
+            (Stage::Open, false, false, due, true),
+            (Stage::Open, false, true, before, true),
+            (Stage::Closing, false, false, before, false),
+            (Stage::Closing, false, true, before, true),
+            (Stage::Sealed, false, false, before, false),
+            (Stage::Sealed, false, true, before, true),
+            (Stage::Sealed, true, true, before, false),
+            (Stage::Sealed, true, true, due, true),
+            (Stage::Sealed, true, false, due, true),
+            (Stage::Accepted, false, true, due, false),
+            (Stage::Moved, false, false, due, false),
+        ] {
+            let mut hour = sent(0, 1).row.doc;
+            let nothing = Quantity::ZERO;
+            let sealed = Sealed {
+                at: before,
+                term: None,
+                used: nothing,
+                included: nothing,
+                carried_in: nothing,
+                carried_out: nothing,
+                record: None,
+                in_doubt: leased,
+                leased,
+            };
+            (hour.stage, hour.sealed) = (stage, Some(sealed));
+            assert_eq!(hour.attempts.not_before, due);
+            assert_eq!(is_ready(&hour, early, now), ready, "{stage:?} leased: {leased} early: {early} {now}");
         }
     }
 }

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use tradepost::control_plane::StopReason;
 use tradepost::deployment::{Deployment, DeploymentState, Stop};
-use tradepost::ledger::Provider;
+use tradepost::ledger::{Document as _, Key, Provider};
 use tradepost::link::{Contact, RefusedLink};
 use tradepost::message::following::{Next, Stage, next};
+use tradepost::message::letter::instant;
 use tradepost::message::smtp::{Smtp, is_private};
-use tradepost::message::{Audience, refused};
+use tradepost::message::{Audience, Message, refused};
 use tradepost::outbound::Outbound;
 use tradepost::person::PersonId;
 use tradepost::policy::Policy;
@@ -106,7 +107,7 @@ fn what_was_never_told_of_is_not_told_of_when_it_is_gone() {
 
 #[test]
 fn an_end_without_deployments_is_looked_at_for_three_days() {
-    assert!(matches!(next(&[], &BTreeMap::new(), at(0), at(71)), Next::Look(_)));
+    assert_eq!(next(&[], &BTreeMap::new(), at(0), at(71)), Next::Look(at(72)));
     assert_eq!(next(&[], &BTreeMap::new(), at(0), at(72)), Next::Over);
 }
 
@@ -208,9 +209,17 @@ fn of_a_refusal_whoever_can_be_reached_is_told() {
         at: at(1),
     };
     let subscription = Subscription::announced(key, "prod", "1", at(0));
+    let mails = |contact: Option<Contact>| refused(occasion, &one, "One", contact, &subscription);
+    assert!(mails(None).iter().all(|mail| Message::is_at(&mail.key())), "what tells somebody comes after what is done");
+    assert!(!Message::is_at(&subscription.key()) && !Message::is_at(&Key::new("EVENTS#org-1", "MESSAGE")));
     let told = |contact: Option<Contact>| -> Vec<Audience> {
-        refused(occasion, &one, "One", contact, &subscription).into_iter().map(|message| message.audience).collect()
+        mails(contact).into_iter().map(|message| message.audience).collect()
     };
     assert_eq!(told(Contact::parse("buyer@example.com")), [Audience::Buyer, Audience::Operators]);
     assert_eq!(told(None), [Audience::Operators]);
+}
+
+#[test]
+fn people_read_an_instant_in_words() {
+    assert_eq!(instant(t("2026-11-02T09:05:59Z")), "2 November 2026, 09:05 UTC");
 }

@@ -361,3 +361,23 @@ pub fn failure(error: &WebError) -> Answer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(path: &str, query: usize, body: usize) -> bool {
+        let uri = format!("{path}?{}", "q".repeat(query));
+        let request = Request::post(uri).body(Bytes::from(vec![b'b'; body])).unwrap();
+        oversized(&request, path).is_some()
+    }
+
+    #[test]
+    fn what_is_as_large_as_may_be_is_read_and_a_byte_more_is_not() {
+        assert!(!asked("/link", LONGEST_QUERY, LARGEST_FORM));
+        assert!(asked("/link", LONGEST_QUERY + 1, 0));
+        assert!(asked("/link", 0, LARGEST_FORM + 1));
+        assert!(!asked("/v1/usage", 0, reading::LARGEST_BODY));
+        assert!(asked("/v1/usage", 0, reading::LARGEST_BODY + 1));
+    }
+}

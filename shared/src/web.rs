@@ -337,9 +337,12 @@ pub fn genuine(request: &Request<Bytes>, visit: &Visit) -> bool {
     let same_site = site.is_none_or(|site| site == "same-origin" || site == "none");
     let expected = visit.session.csrf.as_bytes();
     let given = visit.field("csrf").unwrap_or_default();
-    let given = given.as_bytes();
-    let equal = expected.len() == given.len() && expected.iter().zip(given).fold(0, |all, (a, b)| all | (a ^ b)) == 0;
-    same_site && !expected.is_empty() && equal
+    same_site && !expected.is_empty() && equal(expected, given.as_bytes())
+}
+
+/// Whether two secrets are the same; how long that takes says nothing of where they differ.
+fn equal(one: &[u8], other: &[u8]) -> bool {
+    one.len() == other.len() && one.iter().zip(other).fold(0, |all, (a, b)| all | (a ^ b)) == 0
 }
 
 /// A path for the log: ours as it is, anybody else's not at all.
@@ -359,5 +362,34 @@ pub fn failure(error: &WebError) -> Answer {
             tracing::error!(error = %chain(error), "a page failed");
             Answer::message(Message::OurFault)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(path: &str, query: usize, body: usize) -> bool {
+        let uri = format!("{path}?{}", "q".repeat(query));
+        let request = Request::post(uri).body(Bytes::from(vec![b'b'; body])).unwrap();
+        oversized(&request, path).is_some()
+    }
+
+    #[test]
+    fn only_the_whole_token_is_the_token() {
+        assert!(equal(b"abcd", b"abcd"));
+        // The last ones differ in two bytes by the same bits.
+        for other in [&b"abc"[..], b"abcde", b"", b"abcx", b"bacd", b"ccab"] {
+            assert!(!equal(b"abcd", other), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_as_large_as_may_be_is_read_and_a_byte_more_is_not() {
+        assert!(!asked("/link", LONGEST_QUERY, LARGEST_FORM));
+        assert!(asked("/link", LONGEST_QUERY + 1, 0));
+        assert!(asked("/link", 0, LARGEST_FORM + 1));
+        assert!(!asked("/v1/usage", 0, reading::LARGEST_BODY));
+        assert!(asked("/v1/usage", 0, reading::LARGEST_BODY + 1));
     }
 }

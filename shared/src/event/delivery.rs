@@ -215,4 +215,24 @@ mod tests {
         assert_eq!(next.log.last().and_then(|line| line.failure.as_deref()), Some("no_answer"));
         assert_eq!(next.status, EventState::Open);
     }
+
+    #[test]
+    fn what_is_kept_of_a_try_is_the_last_failure_since_when_and_when_next() {
+        let now = later(start(), SignedDuration::from_mins(5));
+        let failed = |event: &Event, told, now| after(&claimed(event, now), told, now).0;
+        let first = failed(&event(), Told::Answered(StatusCode::BAD_GATEWAY), start()).attempts;
+        assert_eq!(first.last_failure.as_deref(), Some("502"));
+        assert_eq!((first.tries, first.failing_since), (1, Some(start())));
+
+        let again = failed(&event().with(first.clone()), Told::NoAnswer("no_answer"), now).attempts;
+        assert_eq!(again.last_failure.as_deref(), Some("no_answer"));
+        assert_eq!((again.tries, again.failing_since), (2, Some(start())), "since the first of them");
+
+        let taken = failed(&event().with(first.clone()), Told::Answered(StatusCode::OK), now).attempts;
+        assert_eq!((taken.last_failure, taken.failing_since, taken.not_before), (None, None, now));
+        assert_eq!(taken.tries, 2);
+
+        let gone = failed(&event().with(first), Told::Answered(StatusCode::GONE), now).attempts;
+        assert_eq!((gone.last_failure.as_deref(), gone.not_before), (Some("410"), now));
+    }
 }

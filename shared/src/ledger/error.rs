@@ -163,4 +163,10 @@ mod tests {
             assert_eq!(super::cancelled(&SdkError::service_error(error, answer)).to_string(), expected, "{codes:?}");
         }
     }
+
+    #[test]
+    fn a_time_out_is_told_from_an_answer_that_never_came() {
+        assert_eq!(kind_of(&SdkError::<TransactWriteItemsError>::timeout_error("slow")), "time-out");
+        assert_eq!(kind_of(&SdkError::<TransactWriteItemsError>::construction_failure("bad")), "no answer");
+    }
 }

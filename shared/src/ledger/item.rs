@@ -209,3 +209,20 @@ pub(super) fn key_of(item: &Item) -> Result<Key, LedgerError> {
         _ => Err(LedgerError::Corrupt { key: "unknown".to_owned(), what: "no primary key" }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn rows_are_spread_over_all_of_a_lanes_shards() {
+        assert_eq!((Lane::Work.shards(), Lane::Metering.shards()), (DUE_SHARDS, DUE_SHARDS));
+        assert_eq!((Lane::FinalUsage.shards(), Lane::Reconciliation.shards()), (1, 1));
+        let key = |n: u32| Key::new("organization", format!("row {n}"));
+        let used: BTreeSet<_> = (0..1000).map(|n| key(n).shard(DUE_SHARDS)).collect();
+        assert_eq!(used, (0..DUE_SHARDS).collect());
+        assert_eq!(key(7).shard(DUE_SHARDS), key(7).shard(DUE_SHARDS), "always the same");
+    }
+}

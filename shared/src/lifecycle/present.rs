@@ -47,3 +47,38 @@ pub(crate) async fn followed(
     let slot = home.slot_of_failed_link(ledger, &after.key).await?;
     Ok(subscription_becomes(occasion, Some(row), after, home.link(&after.key), slot.as_ref()))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::subscription::EndReason;
+
+    const NOW: &str = "2026-11-21T09:00:00Z";
+
+    fn subscription(state: Value) -> Subscription {
+        let mut doc =
+            json!({"key": "aws|agmt-1|l-1", "product": "prod", "account": "1", "generation": 1, "created_at": NOW});
+        doc.as_object_mut().unwrap().extend(state.as_object().unwrap().clone());
+        serde_json::from_value(doc).unwrap()
+    }
+
+    #[test]
+    fn what_was_given_up_is_waited_for_again_only_if_the_marketplace_says_that_it_is_pending() {
+        let failed = subscription(json!({"state": "failed", "at": NOW}));
+        let now = NOW.parse().unwrap();
+        assert_eq!(stands(&failed, Standing::Pending, None, now).state, State::Announced);
+        assert_eq!(stands(&failed, Standing::Unknown, None, now), failed);
+    }
+
+    #[test]
+    fn a_tombstone_takes_terms_only_from_an_answer_that_knows_of_the_end() {
+        let terms: Terms = serde_json::from_value(json!({"plan": "pro"})).unwrap();
+        let ended = subscription(json!({"state": "ended", "at": NOW, "reason": "cancelled"}));
+        let now = NOW.parse().unwrap();
+        assert_eq!(stands(&ended, Standing::Live, Some(&terms), now), ended);
+        let known = stands(&ended, Standing::Ended(EndReason::Cancelled), Some(&terms), now);
+        assert_eq!(known.terms, Some(terms));
+    }
+}

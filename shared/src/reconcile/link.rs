@@ -213,4 +213,39 @@ mod tests {
             assert!(!first.same(&moved));
         }
     }
+
+    fn told(link: &str, state: Value, now: &str) -> usize {
+        let mut rows = rows(1, Some(1), None);
+        rows.link.doc.state = serde_json::from_value(json!({"state": link, "since": NOW})).unwrap();
+        rows.subscription.as_mut().unwrap().doc.state = serde_json::from_value(state).unwrap();
+        let found = rows.differences(now.parse().unwrap());
+        found.iter().filter(|(what, _)| *what == What::LinkOverEnded).count()
+    }
+
+    #[test]
+    fn an_active_link_is_compared_with_what_became_of_its_purchase() {
+        let failed = || json!({"state": "failed", "at": NOW});
+        assert_eq!(told("linked", failed(), NOW), 1);
+        assert_eq!(told("syncing", failed(), NOW), 0, "it was never in force, and may still be paid");
+        assert_eq!(told("linked", json!({"state": "active", "since": NOW}), NOW), 0);
+        let superseded = || json!({"state": "superseded", "at": NOW});
+        for (now, expected) in [("2026-11-21T10:00:00Z", 0), ("2026-11-22T09:00:00Z", 0), ("2026-11-22T09:00:01Z", 1)] {
+            assert_eq!(told("linked", superseded(), now), expected, "{now}");
+        }
+    }
+
+    #[test]
+    fn a_link_that_is_over_holds_no_place() {
+        let mut rows = rows(1, Some(1), Some(1));
+        rows.link.doc.state =
+            serde_json::from_value(json!({"state": "unlinked", "at": NOW, "cause": "subscription_ended"})).unwrap();
+        for (link, of, expected) in
+            [("k-1", "aws|agmt-1|l-1", 1), ("k-2", "aws|agmt-1|l-1", 0), ("k-1", "aws|agmt-2|l-2", 0)]
+        {
+            let active = json!({"link": link, "subscription": of});
+            let doc = json!({"organization": "org-1", "generation": 1, "active": active});
+            rows.slot = Some(row(1, doc));
+            assert_eq!(rows.differences(NOW.parse().unwrap()).len(), expected, "{link} {of}");
+        }
+    }
 }

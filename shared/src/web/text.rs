@@ -384,4 +384,24 @@ mod tests {
         assert_eq!(fill("This {word}: {name}.", &values), "This account: {word} & {name}.");
         assert_eq!(fill("{unknown} {open", &values), "{unknown} {open");
     }
+
+    #[test]
+    fn what_is_said_of_an_organization_that_is_linked_no_more_is_its_policys() {
+        let t = &english::ENGLISH;
+        let mut policy = Policy::parse(include_str!("../../../policies/emqx.toml")).unwrap();
+        policy.end.downgrade_to = Some("Free".to_owned());
+        for (family, meaning) in [
+            (EndFamily::StopAndDelete, t.unlinked_text),
+            (EndFamily::Keep, t.kept_text),
+            (EndFamily::Downgrade, t.downgraded_text),
+        ] {
+            policy.end.family = family;
+            let (title, text) = t.unlinked(&policy, "One", "Cloud", true);
+            let vendor = policy.vendor.as_str();
+            let values = [("organization", "One"), ("product", "Cloud"), ("vendor", vendor), ("plan", "Free")];
+            assert_eq!((title, text), (t.unlinked_title, fill(meaning, &values)));
+            let (title, text) = t.unlinked(&policy, "One", "Cloud", false);
+            assert_eq!((title, text), (t.taken_off_title, fill(t.taken_off_text, &values)));
+        }
+    }
 }

@@ -32,11 +32,10 @@ LISTED, MUTANTS, TESTS, REACHED, VERDICTS, BEFORE = (
 FOLDERS = ("shared/tests", "functions/aws/tests", "functions/azure/tests", "local/tests", "tests/tests")
 # Browsers, the shipped binaries and other programs, processes that are killed, and the parsers' random inputs: slow,
 # or not compiled with the mutants.
-LEFT_OUT = re.compile(
-    r"^(browser_\w+|kill9|fuzz|functions_host|functions_app|lambda_host|azure_handler|infrastructure|command_line|doctor|logs)$"
-)
+PROGRAMS_LEFT_OUT = {"browser", "command_line"}
+LEFT_OUT = re.compile(r"^system (kill9|fuzz|functions_host|functions_app|lambda_host|azure_handler|infrastructure|doctor|logs)::")
 # What breaks the product on purpose says nothing of one that is broken already.
-NO_JUDGE = {"every_rule_can_be_seen_to_fail", "a_seed_is_one_history"}
+NO_JUDGE = re.compile(r"^system simulation::(every_rule_can_be_seen_to_fail|a_seed_is_one_history)$")
 # Seconds. A test that takes longer without any mutant is left out.
 SLOW = 20
 # A mutant that makes a test run this many times as long, and so many seconds more, makes it wait for ever.
@@ -157,8 +156,9 @@ def standing(places, span):
 def executables():
     """Builds every test there is, but what is left out: its name, its file and where it runs."""
     # In one call, so that what they depend on is compiled once.
-    files = (path.stem for folder in FOLDERS for path in sorted((ROOT / folder).glob("*.rs")))
-    asked = [word for name in files if not LEFT_OUT.match(name) for word in ("--test", name)]
+    single = (path.stem for folder in FOLDERS for path in sorted((ROOT / folder).glob("*.rs")))
+    rooms = (path.parent.name for folder in FOLDERS for path in sorted((ROOT / folder).glob("*/main.rs")))
+    asked = [word for name in (*single, *rooms) if name not in PROGRAMS_LEFT_OUT for word in ("--test", name)]
     said = cargo("test", "--no-run", "--locked", "--message-format=json", "--workspace", "--lib", *asked, stdout=subprocess.PIPE)
     if said.returncode:
         sys.exit("the tests do not build")
@@ -198,7 +198,8 @@ def cover(options):
     for file, about in json.loads(TESTS.read_text()).items():
         listed = subprocess.run([file, "--list", "--format", "terse"], cwd=about["folder"], capture_output=True, text=True, check=True)
         names = [line.removesuffix(": test") for line in listed.stdout.splitlines() if line.endswith(": test")]
-        tests += [{"file": file, "name": name, **about} for name in names if name not in NO_JUDGE]
+        left_out = {name for name in names for rule in (LEFT_OUT, NO_JUDGE) if rule.match(f"{about['binary']} {name}")}
+        tests += [{"file": file, "name": name, **about} for name in names if name not in left_out]
     notes = WORK / "notes"
     shutil.rmtree(notes, ignore_errors=True)
     notes.mkdir()

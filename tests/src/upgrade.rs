@@ -1,7 +1,7 @@
 //! What a version leaves behind, for the next one to go on from: every row of the ledger, and the state of the parties
 //! around it. [`play`] makes some of everything, [`write`] keeps it in a folder, and [`lay_out`] puts it back for a stack
 //! of another version. `cargo run -p system-tests --bin keep_rows -- FOLDER` does the first two; its folder, made before a
-//! release, becomes that release's case in `tests/tests/upgrade.rs`.
+//! release, becomes that release's case in `tests/tests/system/upgrade.rs`.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
 //! What each operation asks of others: one purchase from its landing to the deletion of what it paid for, and an hour of
-//! usage, by the functions as they are deployed. What stands here for the ledger, `tests/tests/calls.rs` holds.
+//! usage, by the functions as they are deployed. What stands here for the ledger, `tests/tests/system/calls.rs` holds.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

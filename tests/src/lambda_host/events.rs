@@ -9,10 +9,10 @@ use tradepost::ledger::Key;
 
 use super::cloud::Bought;
 
-const LANDING_POST: &str = include_str!("../../tests/events/landing_post.json");
-const NOTICES_BATCH: &str = include_str!("../../tests/events/notices_batch.json");
-const WORK_BATCH: &str = include_str!("../../tests/events/work_batch.json");
-const SCHEDULE: &str = include_str!("../../tests/events/schedule.json");
+const LANDING_POST: &str = include_str!("../../tests/system/events/landing_post.json");
+const NOTICES_BATCH: &str = include_str!("../../tests/system/events/notices_batch.json");
+const WORK_BATCH: &str = include_str!("../../tests/system/events/work_batch.json");
+const SCHEDULE: &str = include_str!("../../tests/system/events/schedule.json");
 
 /// AWS Marketplace sends a buyer's browser: the POST with a token.
 ///

@@ -12,8 +12,8 @@ use tradepost_local::configuration::page;
 
 type Outcome = anyhow::Result<()>;
 
-const TEMPLATE: &str = include_str!("../../template.yaml");
-const BICEP: &str = include_str!("../../infra/azure/main.bicep");
+const TEMPLATE: &str = include_str!("../../../template.yaml");
+const BICEP: &str = include_str!("../../../infra/azure/main.bicep");
 
 /// Everything set to something that reads.
 fn some(name: &str) -> Option<String> {
@@ -49,7 +49,7 @@ fn named(lists: &[&[Setting]]) -> BTreeSet<String> {
 
 #[test]
 fn the_page_is_what_the_code_says() -> Outcome {
-    let written = include_str!("../../docs/configuration.md");
+    let written = include_str!("../../../docs/configuration.md");
     ensure!(page() == written, "write it anew: cargo run -- configuration > docs/configuration.md");
     Ok(())
 }

@@ -1,15 +1,10 @@
 //! The Microsoft marketplace against the real client, verifier and core: a purchase is landed, linked and activated;
 //! every webhook is verified, checked with the marketplace and decided upon, in any order and any number of times.
 
-#[path = "azure/costs.rs"]
 mod costs;
-#[path = "azure/lost.rs"]
 mod lost;
-#[path = "azure/market.rs"]
 mod market;
-#[path = "azure/metering.rs"]
 mod metering;
-#[path = "azure/orders.rs"]
 mod orders;
 
 use anyhow::{Context, ensure};

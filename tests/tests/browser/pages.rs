@@ -1,15 +1,10 @@
 //! Every page there is, looked at on every screen (see `inspection`). A page that is missing here is one line in its
 //! table: its name, its status, and how a person comes to it from the page before.
 
-#[path = "browser_pages/aws.rs"]
 mod aws;
-#[path = "browser_pages/azure.rs"]
 mod azure;
-#[path = "browser_pages/choosing.rs"]
 mod choosing;
-#[path = "browser_pages/ours.rs"]
 mod ours;
-#[path = "browser_pages/vendor.rs"]
 mod vendor;
 
 use std::future::Future;

@@ -1,15 +1,11 @@
 //! The Azure side's files: what the stand-in refuses, and that it takes this repository's.
 
-#[path = "functions_host/app.rs"]
-#[expect(dead_code, reason = "the other test of the host needs more of it")]
-mod app;
-
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::functions_host::app::{folder, host_json};
 use anyhow::Context;
-use app::{folder, host_json};
 use http::Method;
 use jiff::SignedDuration;
 use serde_json::{Value, json};

@@ -2,9 +2,7 @@
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a test says what it expects")]
 
-#[path = "activation/answers.rs"]
 mod answers;
-#[path = "activation/landings.rs"]
 mod landings;
 
 use std::sync::atomic::{AtomicUsize, Ordering};

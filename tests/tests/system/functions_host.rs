@@ -1,8 +1,7 @@
 //! The stand-in for the Azure Functions host against a handler that misbehaves on demand. What the real host was
 //! recorded doing is pinned here; the envelopes' bytes are pinned beside `envelope.rs`.
 
-#[path = "functions_host/app.rs"]
-mod app;
+pub mod app;
 
 use std::time::Duration;
 

@@ -14,21 +14,13 @@
     reason = "a target says what must hold, and the changes are made to what is there"
 )]
 
-#[path = "fuzz/browser.rs"]
 mod browser;
-#[path = "fuzz/changes.rs"]
 mod changes;
-#[path = "fuzz/from_aws.rs"]
 mod from_aws;
-#[path = "fuzz/from_entra.rs"]
 mod from_entra;
-#[path = "fuzz/from_microsoft.rs"]
 mod from_microsoft;
-#[path = "fuzz/from_the_vendor.rs"]
 mod from_the_vendor;
-#[path = "fuzz/policies.rs"]
 mod policies;
-#[path = "fuzz/usage.rs"]
 mod usage;
 
 use std::path::{Path, PathBuf};
@@ -60,7 +52,7 @@ fn recorded(folder: &str) -> Vec<Vec<u8>> {
 
 /// The documents kept for a target.
 fn corpus(target: &str) -> Vec<Vec<u8>> {
-    recorded(&format!("tests/tests/fuzz/corpus/{target}"))
+    recorded(&format!("tests/tests/system/fuzz/corpus/{target}"))
 }
 
 /// A target is played with the corpus as it is, and then with changed documents.
@@ -71,7 +63,7 @@ macro_rules! play {
         corpus.iter().for_each(|document| $target(document));
         bolero::check!()
             .with_iterations($iterations)
-            .with_generator(crate::changes::changed(corpus))
+            .with_generator(crate::fuzz::changes::changed(corpus))
             .for_each(|document| $target(&document.0));
     }};
 }

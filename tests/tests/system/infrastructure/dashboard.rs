@@ -68,7 +68,7 @@ fn the_dashboard_reads_and_shows_every_alarm_metric_and_log() {
 
 #[test]
 fn the_workbook_reads_and_asks_for_what_the_alarms_ask_for() {
-    let workbook: Value = serde_json::from_str(include_str!("../../../infra/azure/workbook.json")).unwrap();
+    let workbook: Value = serde_json::from_str(include_str!("../../../../infra/azure/workbook.json")).unwrap();
     let items = workbook["items"].as_array().unwrap();
     let mut queries = items.iter().filter_map(|item| item["content"]["query"].as_str());
     let lines = between(WATCHING, "var lines = '", "'\n");
@@ -78,17 +78,17 @@ fn the_workbook_reads_and_asks_for_what_the_alarms_ask_for() {
     );
     // What alarms look for is what the code writes.
     let code = [
-        include_str!("../../../shared/src/sweeper.rs"),
-        include_str!("../../../shared/src/reconcile/run.rs"),
-        include_str!("../../../shared/src/usage/settling.rs"),
-        include_str!("../../../shared/src/work.rs"),
-        include_str!("../../../shared/src/deletion.rs"),
+        include_str!("../../../../shared/src/sweeper.rs"),
+        include_str!("../../../../shared/src/reconcile/run.rs"),
+        include_str!("../../../../shared/src/usage/settling.rs"),
+        include_str!("../../../../shared/src/work.rs"),
+        include_str!("../../../../shared/src/deletion.rs"),
     ]
     .concat();
     for said in WATCHING.split("== \"").skip(1).filter_map(|rest| rest.split('"').next()) {
         assert!(said == "ERROR" || code.contains(&format!("\"{said}\"")), "nothing says {said}");
     }
-    let line = include_str!("../../../functions/azure/src/handler.rs");
+    let line = include_str!("../../../../functions/azure/src/handler.rs");
     assert!(line.contains(
         "\"{hours} hours in {calls} calls, {accepted} billed, {nothing} without a bill, {held} held, {lost} lost, \\"
     ));

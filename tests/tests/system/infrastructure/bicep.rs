@@ -126,11 +126,11 @@ fn the_app_has_what_the_platform_needs_and_no_key() {
 
 #[test]
 fn a_timers_run_ends_before_the_host_ends_it() {
-    let host: Value = serde_json::from_str(include_str!("../../../host.json")).unwrap();
+    let host: Value = serde_json::from_str(include_str!("../../../../host.json")).unwrap();
     let limit: Vec<u64> =
         host["functionTimeout"].as_str().unwrap().split(':').map(|two| two.parse().unwrap()).collect();
     let limit = limit.iter().fold(0, |sum, part| sum * 60 + part);
-    let work = include_str!("../../../functions/azure/src/work.rs");
+    let work = include_str!("../../../../functions/azure/src/work.rs");
     let run: u64 = between(work, "const RUN: SignedDuration = SignedDuration::from_secs(", ")").parse().unwrap();
     assert!(run + 30 <= limit, "{run} s of {limit} s");
     for name in ["landing", "webhook", "worker", "sweeper", "metering", "reconcile"] {

@@ -21,12 +21,12 @@ use tradepost_local::demo::Browser;
 
 type Outcome = anyhow::Result<()>;
 
-const ATLAS: &str = include_str!("../../policies/atlas.toml");
-const CLICKHOUSE: &str = include_str!("../policies/clickhouse.toml");
+const ATLAS: &str = include_str!("../../../policies/atlas.toml");
+const CLICKHOUSE: &str = include_str!("../../policies/clickhouse.toml");
 
 /// Pinecone's rules for a listing on AWS, with one way to sign in.
 fn pinecone_on_aws() -> String {
-    let pinecone = include_str!("../../policies/pinecone.toml");
+    let pinecone = include_str!("../../../policies/pinecone.toml");
     pinecone.replace("\"azure\"", "\"aws\"").replace("azure = ", "aws = ").replace("sign_in = ", "# sign_in = ")
 }
 

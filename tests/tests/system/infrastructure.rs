@@ -7,28 +7,22 @@
 
 #![cfg(test)]
 
-#[path = "infrastructure/alarms.rs"]
 mod alarms;
-#[path = "infrastructure/bicep.rs"]
 mod bicep;
-#[path = "infrastructure/dashboard.rs"]
 mod dashboard;
-#[path = "infrastructure/packages.rs"]
 mod packages;
-#[path = "infrastructure/parameters.rs"]
 mod parameters;
-#[path = "infrastructure/rights.rs"]
 mod rights;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-const TEMPLATE: &str = include_str!("../../template.yaml");
-const SELLER: &str = include_str!("../../infra/aws/seller.yaml");
-const MAIN: &str = include_str!("../../infra/azure/main.bicep");
-const WATCHING: &str = include_str!("../../infra/azure/watching.bicep");
-const RUNBOOK: &str = include_str!("../../docs/runbook.md");
-const DEPLOY_AWS: &str = include_str!("../../docs/deploy-aws.md");
-const DEPLOY_AZURE: &str = include_str!("../../docs/deploy-azure.md");
+const TEMPLATE: &str = include_str!("../../../template.yaml");
+const SELLER: &str = include_str!("../../../infra/aws/seller.yaml");
+const MAIN: &str = include_str!("../../../infra/azure/main.bicep");
+const WATCHING: &str = include_str!("../../../infra/azure/watching.bicep");
+const RUNBOOK: &str = include_str!("../../../docs/runbook.md");
+const DEPLOY_AWS: &str = include_str!("../../../docs/deploy-aws.md");
+const DEPLOY_AZURE: &str = include_str!("../../../docs/deploy-azure.md");
 
 /// The text between two marks.
 fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::{TEMPLATE, between, of_kind, section};
 
-const PACKAGE: &str = include_str!("../../../infra/package.py");
+const PACKAGE: &str = include_str!("../../../../infra/package.py");
 
 #[test]
 fn every_function_has_its_zip_and_every_zip_its_binary() {

@@ -39,7 +39,7 @@ WANTED, MOST = 4_000_000, 50_000_000
 # The earliest a zip can say: 1980-01-01.
 NEVER = 0x21
 # What any unpacker reads, packed as tightly as it can be; what is packed is kept, since that takes minutes.
-DEFLATE = "import sys, zopfli.zlib; sys.stdout.buffer.write(zopfli.zlib.compress(sys.stdin.buffer.read(), numiterations=5)[2:-4])"
+DEFLATE = "import sys, zopfli.zlib; sys.stdout.buffer.write(zopfli.zlib.compress(sys.stdin.buffer.read(), numiterations=5, blocksplittingmax=0)[2:-4])"
 
 # What of that this run needs.
 USED = set()

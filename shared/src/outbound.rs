@@ -1,5 +1,7 @@
-//! Requests to the vendor's own servers: the control plane and its identity providers. One HTTP client for both,
-//! built on first use so that a cold start does not pay for it, with a time limit and no redirects.
+//! Requests to others: the vendor's control plane and identity providers, the marketplaces, AWS's services. One HTTP client
+//! for all of them, built on first use so that a cold start does not pay for it, with a time limit and no redirects.
+
+pub mod aws;
 
 use std::fmt;
 use std::future::Future;
@@ -26,7 +28,16 @@ pub enum OutboundError {
     Unmakeable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-const LARGEST_ANSWER: usize = 2 * 1024 * 1024;
+/// What an answer may take.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    /// From the first byte asked to the last one answered, if not as the client says.
+    within: Option<Duration>,
+    /// Of the answer's body.
+    bytes: usize,
+}
+
+const VENDORS: Limits = Limits { within: None, bytes: 2 * 1024 * 1024 };
 
 /// An answer on its way.
 pub type Answering = Pin<Box<dyn Future<Output = Result<http::Response<Bytes>, OutboundError>> + Send>>;
@@ -80,11 +91,23 @@ impl Outbound {
 
     /// Sends a request and reads the whole answer.
     pub async fn send(&self, request: http::Request<Vec<u8>>) -> Result<http::Response<Bytes>, OutboundError> {
+        self.send_within(request, VENDORS).await
+    }
+
+    async fn send_within(
+        &self,
+        request: http::Request<Vec<u8>>,
+        limits: Limits,
+    ) -> Result<http::Response<Bytes>, OutboundError> {
         let built = match &self.way {
             Way::Network(built) => built,
             Way::Within(answer) => return answer(request).await,
         };
-        let request = reqwest::Request::try_from(request).map_err(|error| OutboundError::Unmakeable(error.into()))?;
+        let mut request =
+            reqwest::Request::try_from(request).map_err(|error| OutboundError::Unmakeable(error.into()))?;
+        if limits.within.is_some() {
+            *request.timeout_mut() = limits.within;
+        }
         let mut answer = Self::client(built)?.execute(request).await.map_err(OutboundError::NoAnswer)?;
         let mut response = http::Response::builder().status(answer.status());
         if let Some(headers) = response.headers_mut() {
@@ -92,8 +115,8 @@ impl Outbound {
         }
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(OutboundError::NoAnswer)? {
-            if body.len() + chunk.len() > LARGEST_ANSWER {
-                return Err(OutboundError::TooLarge(LARGEST_ANSWER));
+            if body.len() + chunk.len() > limits.bytes {
+                return Err(OutboundError::TooLarge(limits.bytes));
             }
             body.extend_from_slice(&chunk);
         }

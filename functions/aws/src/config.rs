@@ -4,9 +4,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
-use aws_config::SdkConfig;
-use aws_config::sts::AssumeRoleProvider;
-use aws_sdk_dynamodb::config::SharedCredentialsProvider;
+use aws_types::SdkConfig;
 use tradepost::ledger::{Ledger, Provider};
 use tradepost::outbound::Outbound;
 use tradepost::settings::reference::Setting;
@@ -15,6 +13,7 @@ use tradepost::settings::{Secrets, SettingsError, needed};
 use crate::landing::Landing;
 use crate::marketplace::AwsMarketplace;
 use crate::queue::{MeteringQueue, WorkQueue};
+use crate::sdk;
 use crate::ses::Ses;
 use crate::sns::{Sns, Topic};
 use crate::worker::Work;
@@ -118,19 +117,6 @@ pub fn ledger(config: &SdkConfig, settings: &Settings) -> Ledger {
     Ledger::new(aws_sdk_dynamodb::Client::new(config), settings.core.table.clone())
 }
 
-/// The configuration for calls to AWS Marketplace. ResolveCustomer answers only the account that published the product
-/// (API reference, ResolveCustomer), so a stack elsewhere asks as a role of that account.
-pub async fn seller(config: &SdkConfig, settings: &Settings) -> SdkConfig {
-    let Some(seller) = &settings.seller else { return config.clone() };
-    let role = AssumeRoleProvider::builder(&seller.role)
-        .external_id(&seller.external_id)
-        .session_name("tradepost")
-        .configure(config)
-        .build()
-        .await;
-    config.to_builder().credentials_provider(SharedCredentialsProvider::new(role)).build()
-}
-
 /// The queue that wakes the worker.
 pub fn work_queue(config: &SdkConfig, settings: &Settings) -> WorkQueue {
     WorkQueue::new(aws_sdk_sqs::Client::new(config), settings.work_queue_url.clone())
@@ -146,13 +132,12 @@ pub fn metering_queue(config: &SdkConfig, get: impl Fn(&str) -> Option<String>) 
 }
 
 /// What the landing function is made from, with the secret fetched.
-pub async fn landing(sdk: &SdkConfig, settings: &Settings) -> anyhow::Result<Landing> {
+pub async fn landing(sdk: &SdkConfig, outbound: &Arc<Outbound>, settings: &Settings) -> anyhow::Result<Landing> {
     let secrets = secrets(sdk, &settings.secret_id).await?;
-    let outbound = Arc::new(Outbound::default());
-    let seller = seller(sdk, settings).await;
+    let seller = sdk::of_the_seller(sdk, settings.seller.as_ref());
     Ok(Landing {
-        app: settings.core.app(Provider::Aws, &secrets, ledger(sdk, settings), Arc::clone(&outbound), random)?,
-        sns: Sns::new(settings.sns_topics.clone(), outbound),
+        app: settings.core.app(Provider::Aws, &secrets, ledger(sdk, settings), Arc::clone(outbound), random)?,
+        sns: Sns::new(settings.sns_topics.clone(), Arc::clone(outbound)),
         metering: aws_sdk_marketplacemetering::Client::new(&seller),
         marketplace: AwsMarketplace::new(&seller),
         queue: work_queue(sdk, settings),
@@ -160,15 +145,18 @@ pub async fn landing(sdk: &SdkConfig, settings: &Settings) -> anyhow::Result<Lan
 }
 
 /// What worker and sweeper are made from, with the secret fetched.
-pub async fn work(sdk: &SdkConfig, settings: &Settings) -> anyhow::Result<Work<AwsMarketplace>> {
+pub async fn work(
+    sdk: &SdkConfig,
+    outbound: &Arc<Outbound>,
+    settings: &Settings,
+) -> anyhow::Result<Work<AwsMarketplace>> {
     let secrets = secrets(sdk, &settings.secret_id).await?;
-    let outbound = Arc::new(Outbound::default());
     Ok(Work {
         ledger: ledger(sdk, settings),
         policy: Arc::clone(&settings.core.policy),
-        control_plane: Arc::new(settings.core.control_plane(&secrets, Arc::clone(&outbound), random)?),
-        marketplace: AwsMarketplace::new(&seller(sdk, settings).await),
-        outlets: settings.core.outlets(&secrets, outbound, || Some(Box::new(Ses::new(sdk))))?,
+        control_plane: Arc::new(settings.core.control_plane(&secrets, Arc::clone(outbound), random)?),
+        marketplace: AwsMarketplace::new(&sdk::of_the_seller(sdk, settings.seller.as_ref())),
+        outlets: settings.core.outlets(&secrets, Arc::clone(outbound), || Some(Box::new(Ses::new(sdk))))?,
         queue: work_queue(sdk, settings),
     })
 }

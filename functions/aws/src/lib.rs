@@ -10,7 +10,7 @@
 //! | `usage` | SQS: usage in bulk | [`usage`] |
 //!
 //! [`call`] is what all of them have around them, [`config`] reads the environment, [`logging`] says how loud the log is, [`metrics`] counts what it says, [`marketplace`] asks AWS and [`metering`] tells it
-//! usage, [`pace`] keeps to its limit, [`queue`] wakes the worker, [`ses`] sends mails.
+//! usage, [`pace`] keeps to its limit, [`queue`] wakes the worker, [`sdk`] is how AWS is reached, [`ses`] sends mails.
 
 pub mod call;
 pub mod config;
@@ -24,6 +24,7 @@ pub mod metrics;
 pub mod notifications;
 pub mod pace;
 pub mod queue;
+pub mod sdk;
 pub mod ses;
 pub mod sns;
 pub mod sweeper;

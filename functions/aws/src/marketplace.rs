@@ -37,8 +37,8 @@ pub struct AwsMarketplace {
 
 impl AwsMarketplace {
     /// Clients of one configuration. The entitlement and agreement services live in us-east-1 only.
-    pub fn new(config: &aws_config::SdkConfig) -> Self {
-        let us_east_1 = config.to_builder().region(aws_config::Region::from_static("us-east-1")).build();
+    pub fn new(config: &aws_types::SdkConfig) -> Self {
+        let us_east_1 = config.to_builder().region(aws_types::region::Region::from_static("us-east-1")).build();
         Self {
             metering: crate::metering::client(config),
             entitlement: aws_sdk_marketplaceentitlement::Client::new(&us_east_1),

@@ -31,7 +31,7 @@ const LARGEST_REQUEST: usize = 990_000;
 const ALLOCATIONS: usize = 2_500;
 
 /// The metering client, in the stack's own Region: AWS counts an hour once for each Region.
-pub(crate) fn client(config: &aws_config::SdkConfig) -> Client {
+pub(crate) fn client(config: &aws_types::SdkConfig) -> Client {
     let config = aws_sdk_marketplacemetering::config::Builder::from(config)
         .retry_config(RetryConfig::disabled())
         .timeout_config(TimeoutConfig::builder().operation_timeout(PATIENCE).build());
@@ -203,8 +203,9 @@ fn never_connected(error: &SdkError<BatchMeterUsageError, HttpResponse>) -> bool
 mod tests {
     use std::collections::BTreeMap;
 
-    use aws_config::{BehaviorVersion, Region, SdkConfig};
+    use aws_sdk_dynamodb::config::{BehaviorVersion, Region};
     use aws_sdk_marketplacemetering::types::UsageRecordResultStatus;
+    use aws_types::SdkConfig;
 
     use super::*;
 
@@ -331,6 +332,7 @@ mod tests {
         let config = SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::from_static("us-east-1"))
+            .http_client(tradepost::outbound::aws::http_client(&std::sync::Arc::default()))
             .credentials_provider(aws_credential_types::provider::SharedCredentialsProvider::new(key))
             .endpoint_url("http://127.0.0.1:1")
             .build();

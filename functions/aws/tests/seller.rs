@@ -5,15 +5,15 @@
 
 use std::sync::{Arc, Mutex};
 
-use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_credential_types::Credentials;
 use aws_smithy_runtime_api::client::http::{
-    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
 };
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
-use tradepost_aws::config::{self, Settings};
+use aws_types::SdkConfig;
+use tradepost_aws::config::Settings;
 use tradepost_aws::marketplace::AwsMarketplace;
+use tradepost_aws::sdk;
 
 const ROLE: &str = "arn:aws:iam::111122223333:role/tradepost-seller";
 const OWN_KEY: &str = "AKIAIOSFODNN7EXAMPLE";
@@ -46,17 +46,16 @@ impl HttpConnector for Wire {
 }
 
 impl Wire {
-    async fn config(&self) -> SdkConfig {
-        aws_config::defaults(BehaviorVersion::latest())
-            .region(Region::from_static("us-east-1"))
-            .credentials_provider(Credentials::new(OWN_KEY, "not a secret", None, None, "test"))
-            .http_client(self.clone())
-            .load()
-            .await
+    fn config(&self) -> SdkConfig {
+        let lambdas =
+            [("AWS_REGION", "us-east-1"), ("AWS_ACCESS_KEY_ID", OWN_KEY), ("AWS_SECRET_ACCESS_KEY", "not a secret")];
+        let get = move |name: &str| lambdas.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        let config = sdk::config(get, &Arc::default()).unwrap();
+        config.to_builder().http_client(SharedHttpClient::new(self.clone())).build()
     }
 
     async fn resolves(&self, settings: &Settings) -> Vec<(String, String, String)> {
-        let seller = config::seller(&self.config().await, settings).await;
+        let seller = sdk::of_the_seller(&self.config(), settings.seller.as_ref());
         let clients = AwsMarketplace::new(&seller);
         clients.metering.resolve_customer().registration_token("token").send().await.unwrap();
         std::mem::take(&mut self.0.lock().unwrap())

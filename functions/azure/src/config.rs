@@ -9,6 +9,7 @@ use aws_sdk_dynamodb::config::{BehaviorVersion, IdentityCache, Region};
 use serde::Deserialize;
 use tradepost::ledger::Ledger;
 use tradepost::outbound::Outbound;
+use tradepost::outbound::aws::http_client;
 use tradepost::settings::reference::Setting;
 use tradepost::settings::{SettingsError, needed};
 use url::Url;
@@ -204,9 +205,11 @@ impl Aws {
             sts: self.sts.clone(),
             seconds: 3600,
         };
+        let http = http_client(&outbound);
         let credentials = AwsCredentials::new(role, settings.managed_identity(&outbound)?, outbound, clock);
         let mut config = aws_sdk_dynamodb::Config::builder()
             .behavior_version(BehaviorVersion::latest())
+            .http_client(http)
             .region(Region::new(self.region.clone()))
             .identity_cache(IdentityCache::lazy().load_timeout(CREDENTIALS_WITHIN).build())
             .credentials_provider(credentials);

@@ -4,6 +4,8 @@
 //!
 //! The state of a sign-in under way is in the session's cookie, nowhere else. Discovery and keys are kept an hour.
 
+mod provider;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
@@ -12,13 +14,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
-use openidconnect::core::{CoreAuthPrompt, CoreAuthenticationFlow, CoreClient, CoreProviderMetadata};
+use openidconnect::core::{CoreAuthPrompt, CoreAuthenticationFlow};
 use openidconnect::{
     AsyncHttpClient, AuthorizationCode, ClientId, ClientSecret, CsrfToken, HttpRequest, HttpResponse, IssuerUrl, Nonce,
     PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, Scope, TokenResponse,
 };
 use serde::{Deserialize, Serialize};
 
+use self::provider::Provider;
 use super::index::PurchaseView;
 use super::page::{Answer, Page};
 use super::session::{Session, SigningIn};
@@ -82,7 +85,7 @@ impl Dispose for SignInError {
 pub struct SignIn {
     methods: Vec<(Method, ClientSecret)>,
     outbound: Arc<Outbound>,
-    known: Mutex<HashMap<String, (Timestamp, CoreProviderMetadata)>>,
+    known: Mutex<HashMap<String, (Timestamp, Arc<Provider>)>>,
 }
 
 impl fmt::Debug for SignIn {
@@ -113,40 +116,30 @@ impl SignIn {
     pub async fn examined(&self, now: Timestamp) -> Vec<(String, Result<String, SignInError>)> {
         let mut all = Vec::new();
         for (method, _) in &self.methods {
-            let told = self.metadata(method, true, now).await.and_then(|metadata| {
-                let lacks = |what: &str| SignInError::Unreachable(format!("its document has no {what}"));
-                metadata.token_endpoint().ok_or_else(|| lacks("token endpoint"))?;
-                if metadata.jwks().keys().is_empty() {
-                    return Err(lacks("keys"));
-                }
-                Ok(metadata.issuer().to_string())
-            });
+            let told =
+                self.provider(method, true, now).await.and_then(|provider| match provider.keys.keys().is_empty() {
+                    true => Err(SignInError::Unreachable("its document has no keys".to_owned())),
+                    false => Ok(provider.issuer.to_string()),
+                });
             all.push((method.id.clone(), told));
         }
         all
     }
 
-    async fn metadata(
-        &self,
-        method: &Method,
-        fresh: bool,
-        now: Timestamp,
-    ) -> Result<CoreProviderMetadata, SignInError> {
+    async fn provider(&self, method: &Method, fresh: bool, now: Timestamp) -> Result<Arc<Provider>, SignInError> {
         if !fresh {
             let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some((since, metadata)) = known.get(&method.id)
+            if let Some((since, provider)) = known.get(&method.id)
                 && now < later(*since, METADATA_LIFE)
             {
-                return Ok(metadata.clone());
+                return Ok(Arc::clone(provider));
             }
         }
         let issuer = IssuerUrl::new(method.issuer.clone()).map_err(|error| SignInError::Settings(error.to_string()))?;
-        let metadata = CoreProviderMetadata::discover_async(issuer, &Client(&self.outbound))
-            .await
-            .map_err(|error| SignInError::Unreachable(error.to_string()))?;
+        let provider = Arc::new(Provider::discover(&issuer, &self.outbound).await?);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.insert(method.id.clone(), (now, metadata.clone()));
-        Ok(metadata)
+        known.insert(method.id.clone(), (now, Arc::clone(&provider)));
+        Ok(provider)
     }
 
     /// Where to send the browser.
@@ -158,11 +151,10 @@ impl SignIn {
         prompt: Option<CoreAuthPrompt>,
         now: Timestamp,
     ) -> Result<String, SignInError> {
-        let metadata = self.metadata(method, false, now).await?;
+        let provider = self.provider(method, false, now).await?;
         let redirect =
             RedirectUrl::new(redirect.to_owned()).map_err(|error| SignInError::Settings(error.to_string()))?;
-        let client = CoreClient::from_provider_metadata(metadata, ClientId::new(method.client_id.clone()), None)
-            .set_redirect_uri(redirect);
+        let client = provider.client(ClientId::new(method.client_id.clone())).set_redirect_uri(redirect);
         let verifier = PkceCodeVerifier::new(under_way.verifier.clone());
         let (state, nonce) = (under_way.state.clone(), under_way.nonce.clone());
         let request = client
@@ -185,15 +177,13 @@ impl SignIn {
         redirect: &str,
         now: Timestamp,
     ) -> Result<Person, SignInError> {
-        let metadata = self.metadata(method, false, now).await?;
+        let provider = self.provider(method, false, now).await?;
         let redirect =
             RedirectUrl::new(redirect.to_owned()).map_err(|error| SignInError::Settings(error.to_string()))?;
         let id = ClientId::new(method.client_id.clone());
-        let client =
-            CoreClient::from_provider_metadata(metadata, id.clone(), Some(secret.clone())).set_redirect_uri(redirect);
+        let client = provider.client(id.clone()).set_client_secret(secret.clone()).set_redirect_uri(redirect);
         let answer = client
             .exchange_code(AuthorizationCode::new(code))
-            .map_err(|error| SignInError::Settings(error.to_string()))?
             .set_pkce_verifier(PkceCodeVerifier::new(under_way.verifier.clone()))
             .request_async(&Client(&self.outbound))
             .await
@@ -209,14 +199,18 @@ impl SignIn {
         let token = answer.id_token().ok_or_else(|| SignInError::NotProven("no ID token".to_owned()))?;
         let nonce = Nonce::new(under_way.nonce.clone());
         let present = move || chrono::DateTime::from_timestamp(now.as_second(), 0).unwrap_or_default();
-        let first = token.claims(&client.id_token_verifier().set_time_fn(present), &nonce).cloned();
+        let read = |provider: &Provider| {
+            let client = provider.client(id.clone()).set_client_secret(secret.clone());
+            let algorithms = provider.algorithms.clone();
+            let verifier = client.id_token_verifier().set_allowed_algs(algorithms).set_time_fn(present);
+            token.claims(&verifier, &nonce).cloned()
+        };
+        let first = read(&provider);
         let claims = match first {
             Ok(claims) => claims,
             Err(openidconnect::ClaimsVerificationError::SignatureVerification(_)) => {
-                let metadata = self.metadata(method, true, now).await?;
-                let client = CoreClient::from_provider_metadata(metadata, id, Some(secret.clone()));
-                let again = token.claims(&client.id_token_verifier().set_time_fn(present), &nonce).cloned();
-                again.map_err(|error| SignInError::NotProven(error.to_string()))?
+                let provider = self.provider(method, true, now).await?;
+                read(&provider).map_err(|error| SignInError::NotProven(error.to_string()))?
             }
             Err(error) => return Err(SignInError::NotProven(error.to_string())),
         };

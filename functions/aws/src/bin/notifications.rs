@@ -2,25 +2,27 @@
 
 use std::sync::Arc;
 
-use aws_config::BehaviorVersion;
 use jiff::Timestamp;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::Value;
+use tradepost::outbound::Outbound;
 use tradepost_aws::call::handled;
 use tradepost_aws::config::{self, Settings};
 use tradepost_aws::logging;
 use tradepost_aws::marketplace::AwsMarketplace;
 use tradepost_aws::notifications::Notifications;
+use tradepost_aws::sdk;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let metrics = &logging::init(|name| std::env::var(name).ok());
     let settings = Settings::read(|name| std::env::var(name).ok())?;
-    let sdk = aws_config::load_defaults(BehaviorVersion::latest()).await;
+    let outbound = &Arc::<Outbound>::default();
+    let sdk = sdk::config(|name| std::env::var(name).ok(), outbound)?;
     let notifications = Notifications {
         ledger: config::ledger(&sdk, &settings),
         policy: Arc::clone(&settings.core.policy),
-        marketplace: AwsMarketplace::new(&config::seller(&sdk, &settings).await),
+        marketplace: AwsMarketplace::new(&sdk::of_the_seller(&sdk, settings.seller.as_ref())),
         queue: config::work_queue(&sdk, &settings),
     };
     let notifications = &notifications;

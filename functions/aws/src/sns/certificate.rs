@@ -15,13 +15,14 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
+use rustls_pki_types::CertificateDer;
 use tradepost::outbound::Outbound;
 use tradepost::retry::later;
+use webpki::EndEntityCert;
 use x509_cert::Certificate;
-use x509_cert::der::DecodePem as _;
 use x509_cert::der::asn1::ObjectIdentifier;
-use x509_cert::ext::pkix::name::GeneralName;
-use x509_cert::ext::pkix::{BasicConstraints, SubjectAltName};
+use x509_cert::der::{Decode as _, pem};
+use x509_cert::ext::pkix::BasicConstraints;
 
 /// No certificate is larger, in bytes.
 const LARGEST: usize = 16 * 1024;
@@ -212,19 +213,18 @@ fn read(pem: &[u8], region: &str, now: Timestamp) -> Result<Fetched, NoCertifica
     // Were there any after the first, they would be the ones above it.
     let text = std::str::from_utf8(pem).map_err(|_| refused("not a certificate"))?;
     let (first, _) = text.split_once(END).ok_or(refused("not a certificate"))?;
-    let certificate = Certificate::from_pem(format!("{first}{END}\n")).map_err(|_| refused("not a certificate"))?;
-    let certificate = certificate.tbs_certificate;
-    let names = certificate.get::<SubjectAltName>().map_err(|_| refused("its names do not read"))?;
+    let text = format!("{first}{END}\n");
+    let (label, der) = pem::decode_vec(text.as_bytes()).map_err(|_| refused("not a certificate"))?;
+    if label != "CERTIFICATE" {
+        return Err(refused("not a certificate"));
+    }
+    let certificate = Certificate::from_der(&der).map_err(|_| refused("not a certificate"))?.tbs_certificate;
+    let der = CertificateDer::from(der.as_slice());
+    let names = EndEntityCert::try_from(&der).map_err(|_| refused("its names do not read"))?;
     let ours =
         ["sns.amazonaws.com", &format!("sns-signing.{region}.amazonaws.com"), &format!("sns.{region}.amazonaws.com")]
             .map(str::to_owned);
-    let named = names.is_some_and(|(_, names)| {
-        names
-            .0
-            .iter()
-            .any(|name| matches!(name, GeneralName::DnsName(name) if ours.iter().any(|own| own == name.as_str())))
-    });
-    if !named {
+    if !names.valid_dns_names().any(|name| ours.iter().any(|own| own == name)) {
         return Err(refused("issued for another name"));
     }
     let basic = certificate.get::<BasicConstraints>().map_err(|_| refused("its use does not read"))?;

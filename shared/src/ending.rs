@@ -18,7 +18,7 @@ use crate::marketplace::Marketplace;
 use crate::policy::{EndFamily, Policy, Trials};
 use crate::retry::{Attempts, later};
 use crate::task::{Effect, Task};
-use crate::work::{Ran, WorkError, Worker};
+use crate::work::{Ran, WorkError, Worker, failed};
 
 /// Rows written in one transaction, each with an event, beside the task and the slot's check (DynamoDB: 100 items).
 const CHUNK: usize = 40;
@@ -107,7 +107,8 @@ pub async fn stop_organization<M: Marketplace>(
             Err(error) if error.is_gone() => {
                 return finish(worker.ledger, &task, "the organization is gone").await;
             }
-            Err(error) => return Err(error.into()),
+            // Noted with the task as it is now: each page before has moved it on.
+            Err(error) => return Ok(failed(worker.ledger, task, &error.into(), now).await?),
         };
         let mut chunk = Vec::new();
         let mut seen = BTreeSet::new();

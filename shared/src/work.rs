@@ -436,3 +436,33 @@ pub(crate) async fn written<T: Document>(ledger: &Ledger, row: &Row<T>, next: T,
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+    use crate::ledger::Provider;
+
+    #[test]
+    fn a_row_is_due_from_its_very_instant_until_it_is_done() {
+        let now: Timestamp = "2026-11-21T09:00:00Z".parse().unwrap();
+        let task = Task::new(Provider::Aws, "o", 1, Effect::ResumeOrganization { after: None }, "c", now);
+        assert!(!is_due(&task, now - SignedDuration::from_millis(1)));
+        assert!(is_due(&task, now) && is_due(&task, now + SignedDuration::from_hours(1)));
+        assert!(!is_due(&task.done(), now));
+    }
+
+    #[test]
+    fn a_lost_race_is_no_failure_and_the_ledgers_own_is_not_a_rows() {
+        let lost = settled("link", Err(LedgerError::Conflict.into())).unwrap();
+        assert_eq!((lost.outcome.as_str(), lost.failed), ("somebody was faster", None));
+        assert!(settled("link", Err(LedgerError::Refused("too large".to_owned()).into())).is_err());
+        for (error, what) in [
+            (MarketplaceError::Unavailable("503".to_owned()), Disposition::Retry),
+            (MarketplaceError::Refused("403".to_owned()), Disposition::Page),
+        ] {
+            assert_eq!(settled("link", Err(error.into())).unwrap().failed, Some(what));
+        }
+    }
+}

@@ -36,10 +36,9 @@ impl fmt::Display for Provider {
 
 /// Which of a provider's lines of work a row waits in, each with shards of its own, so that much of one kind holds up
 /// nothing of another.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
     /// Everything the sweeper and the worker do.
-    #[default]
     Work,
     /// Hours of usage to be sealed and sent.
     Metering,
@@ -224,5 +223,25 @@ mod tests {
         let used: BTreeSet<_> = (0..1000).map(|n| key(n).shard(DUE_SHARDS)).collect();
         assert_eq!(used, (0..DUE_SHARDS).collect());
         assert_eq!(key(7).shard(DUE_SHARDS), key(7).shard(DUE_SHARDS), "always the same");
+    }
+
+    #[derive(Serialize, Deserialize)]
+    struct Quiet {
+        text: String,
+    }
+
+    impl Document for Quiet {
+        const KIND: &'static str = "quiet";
+
+        fn key(&self) -> Key {
+            Key::new("QUIET", "1")
+        }
+    }
+
+    #[test]
+    fn what_is_neither_due_nor_listed_is_in_no_index_and_is_kept() {
+        let item = encode(&Quiet { text: "t".to_owned() }, 1).unwrap();
+        let names: BTreeSet<&str> = item.keys().map(String::as_str).collect();
+        assert_eq!(names, BTreeSet::from(["doc", "kind", "pk", "schema", "sk", "version"]));
     }
 }

@@ -267,7 +267,7 @@ pub(super) fn respond(app: &App, visit: &Visit, answer: Answer) -> Result<Respon
     // A form may come from another site, without our cookie: a refusal must not replace the real one.
     let refused = visit.posted && answer.session.is_none();
     let changed = session != visit.session && !refused && !visit.path.starts_with("/v1/");
-    if changed && (session.ends_at.is_none() || visit.session.person != session.person) {
+    if session.ends_at.is_none() || visit.session.person != session.person {
         session.ends_at = Some(later(visit.now, SESSION_LIFE));
     }
     let mut response = Response::builder().status(answer.status);
@@ -364,3 +364,45 @@ const SECURITY_HEADERS: &[(&str, &str)] = &[
     ("x-frame-options", "DENY"),
     ("cross-origin-opener-policy", "same-origin"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(picks: bool) -> Frame {
+        Frame {
+            vendor: "Example".to_owned(),
+            word: "account".to_owned(),
+            base: String::new(),
+            csrf: String::new(),
+            person: None,
+            buyer: None,
+            marketplace: Provider::Aws,
+            ticket_url: String::new(),
+            support_email: String::new(),
+            console_url: None,
+            billing_url: None,
+            manage: vec![
+                (Provider::Aws, "https://aws.example".to_owned()),
+                (Provider::Azure, "https://azure.example".to_owned()),
+            ],
+            coloured: false,
+            picks,
+        }
+    }
+
+    #[test]
+    fn the_button_is_called_as_the_form_is_read() {
+        assert_eq!(frame(false).link_button(TEXT), TEXT.link);
+        assert_eq!(frame(true).link_button(TEXT), "Connect to Example");
+    }
+
+    #[test]
+    fn subscriptions_are_managed_where_they_were_bought() {
+        let mut frame = frame(false);
+        assert_eq!(frame.manage_url(&Provider::Aws), Some("https://aws.example"));
+        assert_eq!(frame.manage_url(&Provider::Azure), Some("https://azure.example"));
+        frame.manage.truncate(1);
+        assert_eq!(frame.manage_url(&Provider::Azure), None);
+    }
+}

@@ -338,5 +338,10 @@ mod tests {
         let session = Session { csrf: "x".repeat(4000), ..Session::default() };
         assert!(sessions.seal(&session).is_err());
         assert!(Sessions::new(&[7; 32]).is_none());
+        let sealed = (2700..2900).filter_map(|length| {
+            let session = Session { csrf: "x".repeat(length), ..Session::default() };
+            sessions.seal(&session).ok().map(|sealed| sealed.len())
+        });
+        assert_eq!(sealed.max(), Some(LARGEST_COOKIE), "and what just fits is not");
     }
 }

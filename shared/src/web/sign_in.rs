@@ -410,6 +410,8 @@ fn not_now(error: &SignInError) -> Answer {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
     use super::*;
 
     #[test]
@@ -428,5 +430,70 @@ mod tests {
         assert_eq!(several.method_of(&person("https://three.example")), None);
         let only = SignIn::new(vec![google], Arc::new(Outbound::default()));
         assert_eq!(only.method_of(&person("https://one.example")), None, "it goes without saying");
+    }
+
+    /// An identity provider that counts how often its document is fetched.
+    fn provider() -> (SignIn, Method, Arc<AtomicU32>) {
+        let asked = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&asked);
+        let outbound = Outbound::within(move |request| {
+            let keys = request.uri().path().ends_with("/keys");
+            counted.fetch_add(u32::from(!keys), Ordering::SeqCst);
+            let document = serde_json::json!({
+                "issuer": "https://id.example",
+                "authorization_endpoint": "https://id.example/authorize",
+                "token_endpoint": "https://id.example/token",
+                "jwks_uri": "https://id.example/keys",
+                "response_types_supported": ["code"],
+                "subject_types_supported": ["public"],
+                "id_token_signing_alg_values_supported": ["RS256"],
+            });
+            let body = if keys { serde_json::json!({"keys": []}) } else { document };
+            let answer = http::Response::builder().header("content-type", "application/json");
+            Box::pin(std::future::ready(Ok(answer.body(bytes::Bytes::from(body.to_string())).unwrap())))
+        });
+        let text = |text: &str| text.to_owned();
+        let method =
+            Method { id: text("id"), label: text("Id"), issuer: text("https://id.example"), client_id: text("c") };
+        (SignIn::new(vec![(method.clone(), text("secret"))], Arc::new(outbound)), method, asked)
+    }
+
+    #[test]
+    fn what_a_provider_says_of_itself_is_kept_an_hour() {
+        let (sign_in, method, asked) = provider();
+        let start: Timestamp = "2026-11-21T09:00:00Z".parse().unwrap();
+        let second = SignedDuration::from_secs(1);
+        for (fresh, after, times) in [
+            (false, SignedDuration::ZERO, 1),
+            (false, METADATA_LIFE - second, 1),
+            (false, METADATA_LIFE, 2),
+            (false, METADATA_LIFE + second, 2),
+            // Its keys may have changed.
+            (true, METADATA_LIFE + second, 3),
+            (false, METADATA_LIFE * 3, 4),
+        ] {
+            let mut asking = std::pin::pin!(sign_in.metadata(&method, fresh, later(start, after)));
+            let told = asking.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+            assert!(matches!(told, std::task::Poll::Ready(Ok(_))), "{told:?}");
+            assert_eq!(asked.load(Ordering::SeqCst), times, "{after:?}, fresh: {fresh}");
+        }
+    }
+
+    #[test]
+    fn a_landing_page_tells_only_of_refusals_that_there_may_be() {
+        let rules = |more: &str| {
+            let rules = format!("choosing = \"implied\"\npayment_method = {{}}\n{more}");
+            refused_if(&toml::from_str::<LinkRules>(&rules).unwrap())
+        };
+        let everybody = "roles = [\"owner\", \"admin\", \"billing\", \"member\"]";
+        assert_eq!(rules(everybody), [Refusal::AlreadyLinked]);
+        assert_eq!(rules("roles = [\"owner\"]"), [Refusal::RoleMissing, Refusal::AlreadyLinked]);
+        let plans = format!("{everybody}\nplans = [\"free\"]\nrefuse = [\"card_on_file\"]");
+        assert_eq!(rules(&plans), [Refusal::CardOnFile, Refusal::PlanNotAllowed, Refusal::AlreadyLinked]);
+    }
+
+    #[test]
+    fn signing_out_is_called_so_in_the_log() {
+        assert_eq!(sign_out().outcome, "signed out");
     }
 }

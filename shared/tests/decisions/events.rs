@@ -1,11 +1,13 @@
 //! Which change is told: every pair of states, each told once and nothing for nothing.
 
 use jiff::SignedDuration;
+use serde_json::json;
 use tradepost::control_plane::StopReason;
 use tradepost::deployment::{Deployment, DeploymentState, Stop};
 use tradepost::event::EventKind;
-use tradepost::event::telling::{deployment_events, subscription_events};
+use tradepost::event::telling::{deployment_events, link_synced, subscription_events};
 use tradepost::ledger::Provider;
+use tradepost::link::Link;
 use tradepost::retry::Attempts;
 use tradepost::settle::Occasion;
 use tradepost::subscription::{EndReason, State, Subscription, SubscriptionKey, Terms};
@@ -150,4 +152,23 @@ fn every_step_of_a_deployment_is_told_once() {
     let earlier = Deployment { generation: 2, ..deployment(stopping(false)) };
     let events = deployment_events(Some(&earlier), &deployment(stopping(false)), None, t(NOW));
     assert_eq!(events.len(), 1);
+}
+
+/// What a vendor's server needs to know of a purchase is in the event itself.
+#[test]
+fn an_event_says_which_purchase_it_is_and_what_its_buyer_answered() {
+    let policy = policy();
+    let occasion = Occasion { policy: &policy, now: t(NOW), cause: "n:1" };
+    let terms = Terms { plan: "gold".to_owned(), quantity: Some(5), ..Terms::default() };
+    let bought = subscription(State::Active { since: t(NOW) }, Some(terms));
+    for answers in [json!({}), json!({"size": "50"})] {
+        let link = Link { answers: serde_json::from_value(answers.clone()).unwrap(), ..link_of("org-1") };
+        let told = link_synced(occasion, &link, &bought).payload();
+        let data = &told["data"];
+        assert_eq!((&data["product"], &data["state"]), (&json!("emqx-cloud"), &json!("active")));
+        assert_eq!((&data["plan"], &data["seats"]), (&json!("gold"), &json!(5)));
+        assert_eq!(data["subscription"], json!(bought.key));
+        let told = data.get("answers").cloned().unwrap_or_else(|| json!({}));
+        assert_eq!((told, data.get("answers").is_some()), (answers.clone(), answers != json!({})));
+    }
 }

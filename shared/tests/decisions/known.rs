@@ -3,10 +3,12 @@
 use jiff::{SignedDuration, Timestamp};
 use tradepost::agreement::{AgreementEnd, AgreementEndSign};
 use tradepost::entitlement::Entitlement;
-use tradepost::link::LinkState;
+use tradepost::link::{ActiveLink, Link, LinkState, Slot};
 use tradepost::notice::{Notice, Subject, Word};
 use tradepost::subscription::{EndReason, Pointer, Sign, State, Subscription, SubscriptionKey};
+use tradepost::usage::ending::FinalUsage;
 
+use super::link::link_of;
 use super::t;
 use super::world::{ACCOUNT, PRODUCT, World, of_agreement, of_purchase};
 
@@ -226,4 +228,48 @@ fn a_renewal_carries_the_link_of_the_same_product_on_and_opens_it_anew() {
     assert_eq!((&link.state, link.created_at), (&LinkState::Linked { since: at(5) }, at(5)));
     assert_eq!((link.id.as_str(), link.generation), ("link-1", 1), "the organization notices nothing");
     assert_eq!(world.subscription(&licence()).unwrap().state, State::Superseded { at: at(5), by: Some(new) });
+}
+
+/// Two licences of one agreement may be linked with two organizations.
+#[test]
+fn a_renewal_carries_on_the_link_of_its_own_product() {
+    let mut world = World::new();
+    for (licence, product, organization) in [("l-1", PRODUCT, "org-1"), ("l-2", "another-product", "org-2")] {
+        let key = SubscriptionKey::AwsLicence { agreement: "a".to_owned(), licence: licence.to_owned() };
+        let announced = Subscription::announced(key.clone(), product, ACCOUNT, at(0));
+        world.put(&Subscription { state: State::Active { since: at(0) }, ..announced });
+        let link = Link { id: format!("link of {organization}"), subscription: key.clone(), ..link_of(organization) };
+        let active = Some(ActiveLink { link: link.id.clone(), subscription: key });
+        world.put(&Slot { organization: organization.to_owned(), generation: 1, active, ended: None });
+        world.put(&link);
+    }
+    let mut began = agreement(Word::AgreementBegan { continues: Some("a".to_owned()) }, 1);
+    began.subject = Subject::Agreement { id: "b".to_owned() };
+    world.told(&began, at(1));
+    let new = SubscriptionKey::AwsLicence { agreement: "b".to_owned(), licence: "l-3".to_owned() };
+    let mut confirmed = told(new.clone(), Sign::Confirmed, Some(2));
+    let Subject::Subscription { product, .. } = &mut confirmed.subject else { panic!("a subscription's") };
+    "another-product".clone_into(product);
+    world.told(&confirmed, at(2));
+    assert_eq!(world.link(&new).unwrap().organization, "org-2");
+    assert!(world.link(&licence()).unwrap().state.is_active(), "the other one is not touched");
+}
+
+/// AWS takes the last usage of one hour, which may begin with either sign of the end; nothing else asks for it again.
+#[test]
+fn only_another_sign_of_the_end_asks_for_the_last_usage_once_more() {
+    let mut world = World::new();
+    world.told(&told(licence(), Sign::Confirmed, Some(1)), at(1));
+    world.told(&told(licence(), Sign::Ended(EndReason::Cancelled), Some(2)), at(2));
+    let noted = Notice { word: Word::TermsChanged, ..told(licence(), Sign::Confirmed, Some(3)) };
+    for (notice, once_more) in [
+        (noted, false),
+        (told(licence(), Sign::Confirmed, Some(1)), false),
+        (told(licence(), Sign::Ending, Some(3)), true),
+    ] {
+        world.told(&notice, at(4));
+        let asked = world.rows::<FinalUsage>();
+        assert_eq!(asked.iter().any(|row| row.second), once_more, "{notice:?}: {asked:?}");
+        assert!(asked.iter().any(|row| !row.second), "{asked:?}");
+    }
 }

@@ -341,6 +341,7 @@ impl World {
             let key = key_of(&update.key);
             let mut row = self.items.get(&key).cloned().unwrap_or_else(|| update.key.clone());
             for (number, name) in update.expression_attribute_names.unwrap_or_default() {
+                assert!(name != "pk" && name != "sk", "DynamoDB changes no part of a key");
                 let value = update
                     .expression_attribute_values
                     .as_ref()

@@ -6,13 +6,18 @@ use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use system_tests::bill::Trouble;
 use system_tests::metered::{Metering, PRODUCT, event, hours, minutes, t, units};
+use system_tests::world::World;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tradepost::ledger::Provider;
+use tradepost::ledger::{Document, Key, Provider};
 use tradepost::subscription::{EndReason, State};
+use tradepost::sweeper::{Rails, Span, sweep};
+use tradepost::task::Task;
 use tradepost::usage::hour::Hour;
+use tradepost_local::connector::Fault;
 
 const START: &str = "2026-11-10T09:00:00Z";
 
@@ -131,5 +136,39 @@ async fn a_last_usage_that_was_not_taken_in_time_is_an_error_and_its_fraction_is
         }
         let carried = world.account(1, "gb").await.unwrap().carried;
         assert_eq!(carried, units(if taken { "0" } else { "0.4" }), "a late hour may still be put right");
+    }
+}
+
+/// A task's row that does not read.
+#[derive(Serialize, Deserialize)]
+struct Damaged {
+    due: Timestamp,
+}
+
+impl Document for Damaged {
+    const KIND: &'static str = Task::KIND;
+
+    fn key(&self) -> Key {
+        Key::new("TASK#damaged", "TASK")
+    }
+
+    fn due(&self) -> Option<(Provider, Timestamp)> {
+        Some((Provider::Aws, self.due))
+    }
+}
+
+#[tokio::test]
+async fn a_sweep_calls_for_a_person_where_a_row_does_not_read_and_not_where_the_ledger_is_silent() {
+    for (silent, page) in [(false, 1), (true, 0)] {
+        let world = World::new().await.unwrap();
+        world.ledger().create(Damaged { due: world.now() }).await.unwrap();
+        if silent {
+            let read = |operation: &str| operation.ends_with("GetItem").then_some(Fault::Unreachable);
+            world.stack.dynamo.wire().inject(move |call| read(&call.operation));
+        }
+        let rails = Rails::none();
+        let span = Span { provider: Provider::Aws, until: Timestamp::MAX };
+        let report = sweep(&world.stack.work.within(&rails), span, || world.now()).await.unwrap();
+        assert_eq!((report.rows, report.failed, report.page), (1, 1, page), "{report:?}");
     }
 }

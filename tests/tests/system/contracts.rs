@@ -1,8 +1,11 @@
 //! Contract products: the marketplace's entitlements decide what an organization may use.
 
+use jiff::SignedDuration;
 use serde_json::json;
 use system_tests::world::{ACCOUNT, DAY, EMQX, HOUR, World};
-use tradepost::subscription::State;
+use tradepost::link::connect::{Found, purchase};
+use tradepost::registration::{Registration, RegistrationState};
+use tradepost::subscription::{EndReason, State, Subscription, SubscriptionKey};
 
 fn contract_policy() -> String {
     // Its meters stay, so usage is billed beside the contract.
@@ -86,5 +89,43 @@ async fn a_free_trial_is_kept_with_the_purchase() -> anyhow::Result<()> {
     browser.press("Set up your account", &[]).await?;
     let subscription = world.subscription(&bought).await?.expect("known");
     assert!(subscription.free_trial);
+    Ok(())
+}
+
+/// A notice that was faster than the buyer does not know of the trial, the landing does. A purchase that a landing opens anew
+/// is what that landing says.
+#[tokio::test]
+async fn a_landing_tells_of_a_free_trial_what_a_notice_left_out() -> anyhow::Result<()> {
+    for (over, known, landed, expected) in [
+        (false, false, false, false),
+        (false, false, true, true),
+        (false, true, false, true),
+        (true, true, false, false),
+        (true, false, true, true),
+    ] {
+        let world = World::new().await?;
+        let now = world.now();
+        let key = SubscriptionKey::AwsLegacy { product: world.code(), customer: "customer-1".to_owned() };
+        let before = now - SignedDuration::from_hours(1);
+        let ended = State::Ended { at: before, reason: EndReason::Cancelled };
+        let state = if over { ended } else { State::Announced };
+        let announced = Subscription::announced(key.clone(), &world.code(), ACCOUNT, before);
+        world.ledger().create(Subscription { state, free_trial: known, ..announced }).await?;
+        let registration = Registration {
+            id: "r-1".to_owned(),
+            subscription: Some(key),
+            licence: None,
+            product: world.code(),
+            account: ACCOUNT.to_owned(),
+            free_trial: landed,
+            buyer: None,
+            resolved_at: now,
+            state: RegistrationState::Resolved,
+        };
+        world.ledger().create(registration).await?;
+        let Found::Purchase(purchase) = purchase(world.ledger(), "r-1", now).await? else { panic!("no purchase") };
+        assert_eq!(purchase.subscription.free_trial, expected, "over {over}, known {known}, landed {landed}");
+        assert_eq!(purchase.subscription.state, State::Announced);
+    }
     Ok(())
 }

@@ -18,6 +18,10 @@ use tradepost::event::delivery::{Endpoint, deliver};
 use tradepost::event::{self, Event, EventKind, EventState, Origin, Replayed};
 use tradepost::ledger::{Created, Document, Provider, Row};
 use tradepost::outbound::Outbound;
+use tradepost::retry::Attempts;
+use tradepost::sweeper::Rails;
+use tradepost::task::{Effect, Task};
+use tradepost::work::{Outlets, Worker};
 use tradepost_local::connector::Fault;
 
 const ORG: &str = "org-clean";
@@ -296,5 +300,56 @@ async fn without_an_address_events_are_kept_and_can_be_sent_later() -> anyhow::R
     let kept = world.ledger().get::<Event>(&written.key()).await?.unwrap().doc;
     assert_eq!((kept.status, kept.due()), (EventState::Kept, None));
     assert_eq!(event::replay(world.ledger(), "org-w", &written.id, now).await?, Replayed::Due(written.key()));
+    Ok(())
+}
+
+/// What an address did not take is kept once there is none any more, and no failure counts against whoever gets it later.
+#[tokio::test]
+async fn what_was_not_taken_is_kept_without_its_failures() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let (url, _) = receiver(vec![503]).await?;
+    let outbound = Arc::new(Outbound::with(tradepost_local::stack::loopback_client()?));
+    let endpoint = Endpoint::new(url, SECRET, outbound).expect("a secret");
+    let origin = Origin { provider: Provider::Aws, organization: "org-w", subject: "s", cause: "c", now: world.now() };
+    let written = Event::new(EventKind::LinkSynced, origin, Map::new());
+    let Created::New(row) = world.ledger().create(written.clone()).await? else { panic!("it is new") };
+    deliver(world.ledger(), Some(&endpoint), row, world.now()).await?;
+    let failing = world.ledger().get::<Event>(&written.key()).await?.unwrap();
+    assert_eq!(failing.doc.attempts.last_failure.as_deref(), Some("503"));
+    let now = failing.doc.attempts.not_before + SignedDuration::from_mins(1);
+    deliver(world.ledger(), None, failing, now).await?;
+    let kept = world.ledger().get::<Event>(&written.key()).await?.unwrap().doc;
+    assert_eq!((kept.status, kept.attempts), (EventState::Kept, Attempts::at(now)));
+    assert_eq!(kept.log.len(), 1, "how it went is still known");
+    Ok(())
+}
+
+/// In one run others are told last. Whoever does not hear is not asked again in it, and whoever hears is told everything.
+#[tokio::test]
+async fn others_are_told_last_and_who_does_not_hear_is_asked_once() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let (url, calls) = receiver(vec![503]).await?;
+    let outbound = Arc::new(Outbound::with(tradepost_local::stack::loopback_client()?));
+    let outlets = Outlets { events: Endpoint::new(url, SECRET, outbound), mail: None };
+    let rails = Rails::none();
+    let worker = Worker { outlets: Some(&outlets), ..world.stack.work.within(&rails) };
+    let now = world.now();
+    let task = Task::new(Provider::Aws, "org-w", 1, Effect::ResumeOrganization { after: None }, "c", now);
+    world.ledger().create(task.clone()).await?;
+    let mut events = Vec::new();
+    for cause in ["one", "two", "three"] {
+        let origin = Origin { provider: Provider::Aws, organization: "org-w", subject: "s", cause, now };
+        let event = Event::new(EventKind::LinkSynced, origin, Map::new());
+        world.ledger().create(event.clone()).await?;
+        events.push(event.key());
+    }
+    let all = [vec![task.key()], events.clone()].concat();
+    let first = worker.follow(all, 1, now).await?;
+    assert_eq!((first.left, first.failed), (events.clone(), Vec::new()), "what is to be done comes first");
+    let told = worker.follow(events.clone(), 10, now).await?;
+    assert_eq!((told.left.len(), told.failed.len(), calls.lock().unwrap().len()), (0, 1, 1), "{told:?}");
+    // By now the receiver is well.
+    let told = worker.follow(events, 10, now + SignedDuration::from_mins(5)).await?;
+    assert_eq!((told.failed.len(), calls.lock().unwrap().len()), (0, 4), "{told:?}");
     Ok(())
 }

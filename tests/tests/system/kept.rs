@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::header::{COOKIE, LOCATION, RETRY_AFTER, SET_COOKIE};
 use http::{HeaderMap, Request};
 use jiff::SignedDuration;
+use serde_json::Value;
 use system_tests::world::World;
 use tradepost::audit::AuditLine;
 use tradepost::landing::{Resolved, register};
@@ -14,12 +15,13 @@ use tradepost::ledger::{Document as _, Row};
 use tradepost::marketplace::Standing;
 use tradepost::person::{Person, PersonId};
 use tradepost::registration::{Registration, RegistrationState};
+use tradepost::retry::later;
 use tradepost::subscription::{Pointer, SubscriptionKey};
 use tradepost::web::buyer::{Arrival, Buyer, arrived};
 use tradepost::web::index::close;
 use tradepost::web::page::Answer;
-use tradepost::web::session::{Session, WaitingToken};
-use tradepost::web::sign_in::switch;
+use tradepost::web::session::{SESSION_LIFE, Session, SigningIn, WaitingToken};
+use tradepost::web::sign_in::{callback, sign_out, switch};
 use tradepost::web::text::Message;
 use tradepost::web::waiting::{forgotten, place_kept, too_many_tokens};
 use tradepost::web::{App, Visit};
@@ -215,4 +217,73 @@ async fn each_landing_has_its_line_and_the_account_leads_to_the_purchase() {
     let lines = ledger.whole_partition(&AuditLine::partition(&key), "").await.unwrap();
     let causes: Vec<String> = lines.into_iter().map(|line| line.read::<AuditLine>().unwrap().doc.cause).collect();
     assert_eq!(causes, ["landing:another-", "landing:first-la"], "enough to tell two apart");
+}
+
+/// The first page a browser sees brings the secret that its forms are sent back with; data brings no session.
+#[tokio::test]
+async fn a_first_page_brings_the_secret_of_its_forms() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let first = visit(&world, Session::default());
+    let (_, session) = after(&world, &first, Answer::message(Message::NotFound));
+    assert!(!session.unwrap().csrf.is_empty());
+    let (_, session) = after(&world, &first, sign_out());
+    assert!(!session.unwrap().csrf.is_empty());
+    let (_, none) = after(&world, &first, Answer::json(Value::Null, "data"));
+    assert_eq!(none, None);
+    Ok(())
+}
+
+/// A session lasts as long as it did when its person signed in, however much is done in it.
+#[tokio::test]
+async fn a_session_is_prolonged_when_somebody_signs_in_and_by_nothing_else() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let soon = world.now() + SignedDuration::from_hours(1);
+    let before = Session { ends_at: Some(soon), ..session(&world) };
+    let visit = visit(&world, before.clone());
+    let person = before.person.clone().map(|person| Person { subject: "p-2".to_owned(), ..person });
+    for (next, ends_at) in [
+        (Session { organization: Some("org-2".to_owned()), ..before.clone() }, soon),
+        (Session { person, ..before }, later(visit.now, SESSION_LIFE)),
+    ] {
+        let (_, session) = after(&world, &visit, Answer::redirect("/").with_session(next));
+        assert_eq!(session.unwrap().ends_at, Some(ends_at));
+    }
+    Ok(())
+}
+
+/// Only the page of a purchase that has not been told of yet looks again by itself.
+#[tokio::test]
+async fn only_a_page_that_waits_looks_again() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let visit = visit(&world, session(&world));
+    for (message, again) in [(Message::PurchaseNotYet, true), (Message::NotFound, false)] {
+        let page = app(&world).reply(&visit, Answer::message(message)).response.into_body();
+        assert_eq!(String::from_utf8_lossy(&page).contains("data-look-again"), again, "{message:?}");
+    }
+    Ok(())
+}
+
+/// A sign-in that came to nothing is over: what comes back for it later, from history or from elsewhere, is not taken.
+#[tokio::test]
+async fn a_sign_in_that_came_to_nothing_is_over() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    for silent in [true, false] {
+        let under_way = SigningIn {
+            method: "demo".to_owned(),
+            state: "s".to_owned(),
+            nonce: "n".to_owned(),
+            verifier: "v".to_owned(),
+            silent,
+            since: world.now(),
+        };
+        let before = Session { signing_in: Some(under_way), ..session(&world) };
+        let query = "state=s&error=login_required".to_owned();
+        let visit = Visit { query, ..visit(&world, before.clone()) };
+        let (headers, session) = after(&world, &visit, callback(app(&world), &visit).await?);
+        let asks = headers.get(LOCATION).is_some_and(|to| to.to_str().unwrap().ends_with("/sign-in?ask=1"));
+        assert_eq!(asks, silent, "{headers:?}");
+        let session = Session { ends_at: None, ..session.unwrap() };
+        assert_eq!(session, Session { signing_in: None, ..before }, "nothing else changes");
+    }
+    Ok(())
 }

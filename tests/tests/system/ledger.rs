@@ -186,3 +186,15 @@ async fn every_failure_is_taken_for_what_it_is() -> anyhow::Result<()> {
     assert!(matches!(done, Err(LedgerError::Conflict)), "{done:?}");
     Ok(())
 }
+
+/// A table that may not be made is not taken for one that is there.
+#[tokio::test]
+async fn a_table_that_cannot_be_made_is_told() -> anyhow::Result<()> {
+    let (dynamo, ledger) = empty().await?;
+    dynamo
+        .wire()
+        .inject(|call| call.operation.ends_with("CreateTable").then_some(Fault::Answer(400, "AccessDeniedException")));
+    let made = ledger.create_table().await;
+    assert!(matches!(&made, Err(error) if error.disposition() == Disposition::Page), "{made:?}");
+    Ok(())
+}

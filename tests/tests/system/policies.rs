@@ -290,6 +290,8 @@ async fn what_the_policy_asks_for_is_kept_with_the_link() -> Outcome {
     ensure!(browser.status == 422, "{}", browser.status);
     browser.text_of("#ask-cost_centre-wrong")?;
     browser.text_of("#contact-wrong")?;
+    browser.submit("form#link-form", &[("contact", "b@demo.example"), ("ask_cost_centre", "")]).await?;
+    ensure!(browser.status == 422, "an address alone is not enough: {}", browser.status);
     browser.submit("form#link-form", &[("contact", "b@demo.example"), ("ask_cost_centre", "R&D <7>")]).await?;
     let answers = link(&world, &bought).await?.answers;
     ensure!(answers.get("cost_centre").map(String::as_str) == Some("R&D <7>") && answers.len() == 1, "{answers:?}");

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use system_tests::world::{EMQX, HOUR, World};
-use tradepost::control_plane::{ControlPlane, ControlPlaneError};
+use tradepost::control_plane::{ControlPlane, ControlPlaneError, StopReason};
 use tradepost::deployment::{Deployment, DeploymentState};
 use tradepost::disposition::{Dispose, Disposition};
 use tradepost::ledger::{Document, Provider};
@@ -122,9 +122,13 @@ fn billing() -> (u16, String) {
 
 /// Works on a row while the product answers so.
 async fn run(world: &World, row: &impl Document, answers: &[(u16, String)]) -> Ran {
+    run_at(world, world.now(), row, answers).await
+}
+
+async fn run_at(world: &World, now: Timestamp, row: &impl Document, answers: &[(u16, String)]) -> Ran {
     let (rails, control_plane) = (Rails::none(), answering(answers));
     let worker = Worker { control_plane: &control_plane, ..world.stack.work.within(&rails) };
-    worker.run(&row.key(), world.now()).await.unwrap()
+    worker.run(&row.key(), now).await.unwrap()
 }
 
 async fn task(world: &World, id: &Task) -> Task {
@@ -335,6 +339,110 @@ async fn a_trial_goes_on_if_the_product_has_prolonged_it() -> anyhow::Result<()>
             assert_eq!((trial_ends_at, row.due().map(|(_, at)| at)), (now + second, Some(now + second)));
         }
         assert_eq!(ran.wake.contains(&trial.key()), after == "stopping", "{there:?}: {ran:?}");
+    }
+    Ok(())
+}
+
+/// Only the product's own word that an organization is gone counts. One that somebody on the way does not know may well pay,
+/// and nothing of it is stopped.
+#[tokio::test]
+async fn nothing_is_stopped_of_an_organization_that_somebody_does_not_know() -> anyhow::Result<()> {
+    for (code, believed) in [("organization_not_found", true), ("no_route", false)] {
+        let world = World::new().await?;
+        let (bought, _) = world.linked("clean").await?;
+        world.cancel(&bought).await?;
+        let generation = world.link_of(&bought).await?.unwrap().generation;
+        let effect = Effect::StopOrganization { ended_at: world.now(), page: None };
+        let stop = Task::new(Provider::Aws, ORG, generation, effect, code, world.now());
+        world.ledger().create(stop.clone()).await?;
+        let ran = run(&world, &stop, &[(404, refusal(code)), list(&["d-1"], None)]).await;
+        let written = world.row(ORG, "d-1").await?.is_some();
+        assert_eq!((ran.failed.is_none(), written), (believed, believed), "{code}: {ran:?}");
+    }
+    Ok(())
+}
+
+/// More deployments than one transaction takes; then the product does not answer. The next try goes on with the next page,
+/// and what the one before has written is left as it has become since.
+#[tokio::test]
+async fn an_end_that_broke_off_goes_on_where_it_was() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let (bought, _) = world.linked("clean").await?;
+    world.cancel(&bought).await?;
+    let generation = world.link_of(&bought).await?.unwrap().generation;
+    let effect = |page: Option<&str>, ended_at| Effect::StopOrganization { ended_at, page: page.map(str::to_owned) };
+    let ended_at = world.now();
+    let stop = Task::new(Provider::Aws, ORG, generation, effect(None, ended_at), "large", ended_at);
+    world.ledger().create(stop.clone()).await?;
+    let ids: Vec<String> = (0..55).map(|number| format!("d-{number}")).collect();
+    let first = list(&ids.iter().map(String::as_str).collect::<Vec<_>>(), Some("2"));
+    let ran = run(&world, &stop, &[billing(), first, (503, String::new())]).await;
+    assert!(ran.failed.is_some(), "{ran:?}");
+    let broken_off = task(&world, &stop).await;
+    assert_eq!((broken_off.effect, broken_off.status), (effect(Some("2"), ended_at), TaskState::Open));
+    assert!(broken_off.attempts.last_failure.is_some_and(|why| why.contains("503")));
+    let row = world.row(ORG, "d-54").await?.unwrap();
+    let asked = DeploymentState::Stopping { reason: StopReason::SubscriptionEnded, asked: true };
+    world.ledger().replace(&row, row.doc.becomes(asked.clone(), world.now())).await?;
+    world.sleep(HOUR);
+    let ran = run(&world, &stop, &[billing(), list(&["d-54", "d-55", "d-56"], None)]).await;
+    assert_eq!(ran.outcome, "2 deployments concerned");
+    assert_eq!(world.row(ORG, "d-54").await?.unwrap().doc.state, asked);
+    let fresh = DeploymentState::Stopping { reason: StopReason::SubscriptionEnded, asked: false };
+    for id in ["d-0", "d-55", "d-56"] {
+        assert_eq!(world.row(ORG, id).await?.unwrap().doc.state, fresh, "{id}");
+    }
+    assert_eq!(task(&world, &stop).await.status, TaskState::Done);
+    Ok(())
+}
+
+/// A stop that the product has taken is no failure and is looked at again soon. Not finished by then, it is one.
+#[tokio::test]
+async fn a_stop_that_takes_its_time_is_looked_at_again_soon() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let (bought, _) = world.linked("clean").await?;
+    world.cancel(&bought).await?;
+    let (now, generation) = (world.now(), world.link_of(&bought).await?.unwrap().generation);
+    let stored = json!({"organization": ORG, "id": "d-1", "name": "D", "provider": "aws", "generation": generation,
+        "ended_at": now, "state": "stopping", "reason": "subscription_ended", "attempts": {"not_before": now}});
+    let stored: Deployment = serde_json::from_value(stored)?;
+    world.ledger().create(stored.clone()).await?;
+    let under_way = json!({"id": "d-1", "name": "D", "state": "stopping"});
+    let taken = (200, json!({"deployment": under_way}).to_string());
+    let ran = run_at(&world, now, &stored, &[billing(), taken]).await;
+    assert_eq!(ran.failed, None, "{ran:?}");
+    let asked = DeploymentState::Stopping { reason: StopReason::SubscriptionEnded, asked: true };
+    let soon = now + jiff::SignedDuration::from_secs(20);
+    let after = world.row(ORG, "d-1").await?.unwrap().doc;
+    assert_eq!((&after.state, after.due()), (&asked, Some((Provider::Aws, soon))));
+    let listed = (200, json!({"deployments": [under_way]}).to_string());
+    let ran = run_at(&world, soon, &stored, &[billing(), listed]).await;
+    assert!(ran.failed.is_some(), "{ran:?}");
+    assert_eq!(world.row(ORG, "d-1").await?.unwrap().doc.state, asked);
+    Ok(())
+}
+
+/// A trial's own days begin with its end, however long its user had stopped it before; those of the rest with the stop.
+#[tokio::test]
+async fn the_days_of_a_trial_begin_with_its_end() -> anyhow::Result<()> {
+    let hour = jiff::SignedDuration::from_hours(1);
+    for (reason, trial) in [("trial_ended", true), ("subscription_ended", false)] {
+        let world = World::new().await?;
+        let (bought, _) = world.linked("clean").await?;
+        world.cancel(&bought).await?;
+        let (ended_at, generation) = (world.now(), world.link_of(&bought).await?.unwrap().generation);
+        world.sleep(2 * HOUR);
+        let now = world.now();
+        let stored = json!({"organization": ORG, "id": "d-1", "name": "D", "provider": "aws", "generation": generation,
+            "ended_at": ended_at, "state": "stopping", "reason": reason, "attempts": {"not_before": now}});
+        let stored: Deployment = serde_json::from_value(stored)?;
+        world.ledger().create(stored.clone()).await?;
+        let there =
+            json!({"id": "d-1", "name": "D", "state": "stopped", "stopped_since": now - hour, "stopped_by": "user"});
+        let answer = (200, json!({"deployment": there}).to_string());
+        run_at(&world, now, &stored, &[billing(), answer]).await;
+        let since = world.stopped_since(ORG, "d-1").await?;
+        assert_eq!(since, Some(if trial { now } else { now - hour }), "{reason}");
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use system_tests::world::{Bought, EMQX, World};
 use tradepost::agreement::{Agreement, AgreementEnd, AgreementEndSign};
 use tradepost::deployment::{Deployment, DeploymentState};
+use tradepost::disposition::Disposition;
 use tradepost::entitlement::Entitlement;
 use tradepost::ledger::{Document, Provider};
 use tradepost::link::{Link, LinkState, Slot, UnlinkCause};
@@ -19,6 +20,7 @@ use tradepost::subscription::{EndReason, State, Subscription, SubscriptionKey};
 use tradepost::sweeper::Rails;
 use tradepost::task::{Effect, Task, TaskState};
 use tradepost::work::Worker;
+use tradepost_local::connector::Fault;
 
 const ORG: &str = "org-clean";
 const SIX_HOURS: SignedDuration = SignedDuration::from_hours(6);
@@ -449,5 +451,75 @@ async fn a_notice_waits_for_a_marketplace_that_is_silent() -> anyhow::Result<()>
         at = after.attempts.not_before;
     }
     assert!(waits.iter().all(|wait| wait.is_positive()) && waits.last() > waits.first(), "{waits:?}");
+    Ok(())
+}
+
+/// An order to stop that was never sent has stopped nothing; one that may have been is made good.
+#[tokio::test]
+async fn what_an_order_may_have_stopped_is_started_on_return() -> anyhow::Result<()> {
+    for (asked, tries, state) in [(false, 0, "released"), (false, 1, "resuming"), (true, 0, "resuming")] {
+        let world = World::new().await?;
+        let (bought, _) = world.linked("clean").await?;
+        let now = world.now();
+        let stored = json!({"organization": ORG, "id": "dep-x", "name": "D", "provider": "aws", "ended_at": now,
+            "generation": world.link_of(&bought).await?.unwrap().generation - 1, "state": "stopping",
+            "reason": "subscription_ended", "asked": asked, "attempts": {"not_before": now, "tries": tries}});
+        world.ledger().create(serde_json::from_value::<Deployment>(stored)?).await?;
+        let ran = world.stack.work.within(&Rails::none()).run(&Deployment::row_key(ORG, "dep-x"), now).await?;
+        let after = world.row(ORG, "dep-x").await?.unwrap().doc;
+        assert_eq!(after.state.name(), state, "asked {asked}, {tries} tries before: {ran:?}");
+    }
+    Ok(())
+}
+
+/// A deadline that the marketplace says nothing about is looked at again later, with why. Where only a race was lost, nothing
+/// has failed and the deadline is still due.
+#[tokio::test]
+async fn a_deadline_waits_for_a_marketplace_that_is_silent() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let (bought, _) = world.linked("clean").await?;
+    let (now, rails) = (world.now(), Rails::none());
+    becomes(&world, &bought.key(), State::Ending { since: now, deadline: now }).await;
+    let before = world.subscription(&bought).await?.unwrap();
+    world.stack.dynamo.wire().inject(|call| {
+        let transaction = call.operation.ends_with("TransactWriteItems");
+        transaction.then_some(Fault::TransactionConflict)
+    });
+    let ran = world.stack.work.within(&rails).run(&bought.key().key(), now).await?;
+    world.stack.dynamo.wire().heal();
+    assert_eq!((ran.outcome.as_str(), ran.failed), ("somebody was faster", None));
+    assert_eq!(world.subscription(&bought).await?.unwrap(), before);
+
+    let usual = world.stack.work.within(&rails);
+    let silent = Worker {
+        ledger: usual.ledger,
+        policy: usual.policy,
+        control_plane: usual.control_plane,
+        marketplace: &Silent,
+        read_notice: usual.read_notice,
+        rails: &rails,
+        outlets: None,
+    };
+    let ran = silent.run(&bought.key().key(), now).await?;
+    assert_eq!(ran.failed, Some(Disposition::Retry), "{ran:?}");
+    let after = world.subscription(&bought).await?.unwrap();
+    assert_eq!(after.state, before.state);
+    assert!(due(&after).is_some_and(|at| at > now), "{after:?}");
+    assert!(after.review.unwrap().last_failure.is_some_and(|why| why.contains("503")));
+    Ok(())
+}
+
+/// A change on one cloud may wake what only the other can do.
+#[tokio::test]
+async fn what_is_the_other_clouds_to_do_is_left_to_it() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    for (provider, status) in [(Provider::Aws, TaskState::Done), (Provider::Azure, TaskState::Open)] {
+        let effect = Effect::ResumeOrganization { after: None };
+        let task = Task::new(provider, ORG, 1, effect, &format!("of {provider}"), world.now());
+        world.ledger().create(task.clone()).await?;
+        let ran = world.stack.work.within(&Rails::none()).run(&task.key(), world.now()).await?;
+        let after = world.ledger().get::<Task>(&task.key()).await?.unwrap().doc;
+        assert_eq!((after.status, ran.left), (status, status == TaskState::Open), "{ran:?}");
+    }
     Ok(())
 }

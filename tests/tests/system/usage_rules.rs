@@ -373,3 +373,19 @@ async fn a_key_twice_in_a_call_is_one_event() {
     let expected = [Refusal::KeyConflict, Refusal::NotLinked, Refusal::NotLinked, Refusal::KeyConflict];
     assert_eq!(rest, expected.map(refused));
 }
+
+/// Of a day each dimension adds up for itself: no other one, no other day, and nothing that was not taken.
+#[tokio::test]
+async fn a_days_dimension_is_compared_by_itself() {
+    let mut world = world(Provider::Azure).await;
+    world.accepted(&[event("a", 1, "calls", "5", t(START)), event("b", 1, "gb", "9", t(START))]).await;
+    go_on(&mut world, 20).await;
+    world.accepted(&[event("c", 1, "calls", "2", world.now)]).await;
+    go_on(&mut world, 3).await;
+    let taken = world.hours(1).await.unwrap().into_iter().find(|hour| hour.dimension == "calls").unwrap();
+    let lost = Hour { hour: t("2026-11-10T20:00:00Z"), stage: Stage::Expired, ..taken };
+    world.looking.create(lost).await.unwrap();
+    world.pass(hours(48));
+    let done = world.reconcile().await.unwrap();
+    assert_eq!((done.equal, done.differences), (3, Vec::new()));
+}

@@ -37,10 +37,14 @@ pub async fn examine(environment: &Environment, now: Timestamp) -> Vec<Finding> 
         }
         Err(error) => Finding::wrong("queue", format!("{error:#}")),
     });
+    let outbound = Arc::new(Outbound::default());
     // Pages need one part of the secret, work the other.
-    let made = async { anyhow::Ok((config::landing(&sdk, &settings).await?, config::work(&sdk, &settings).await?)) };
+    let made = async {
+        config::work(&sdk, &outbound, &settings).await?;
+        config::landing(&sdk, &outbound, &settings).await
+    };
     let landing = match made.await {
-        Ok((landing, _)) => landing,
+        Ok(landing) => landing,
         Err(error) => {
             found.push(Finding::wrong("secret", format!("{error:#}")));
             return found;
@@ -48,7 +52,6 @@ pub async fn examine(environment: &Environment, now: Timestamp) -> Vec<Finding> 
     };
     found.push(Finding::well("secret", "it has what the settings need, and no two of its parts are the same"));
     found.push(outside::marketplace(reach(&landing.metering).await, "AWS Marketplace"));
-    let outbound = Arc::new(Outbound::default());
     found.extend(outside::control_plane(&landing.app.control_plane, &settings.core, &outbound, now).await);
     found.extend(outside::sign_in(&landing.app, now).await);
     found.push(outside::address(&outbound, &settings.core.public_url).await);

@@ -472,7 +472,7 @@ mod tests {
             (true, METADATA_LIFE + second, 3),
             (false, METADATA_LIFE * 3, 4),
         ] {
-            let mut asking = std::pin::pin!(sign_in.metadata(&method, fresh, later(start, after)));
+            let mut asking = std::pin::pin!(sign_in.provider(&method, fresh, later(start, after)));
             let told = asking.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
             assert!(matches!(told, std::task::Poll::Ready(Ok(_))), "{told:?}");
             assert_eq!(asked.load(Ordering::SeqCst), times, "{after:?}, fresh: {fresh}");

@@ -2,12 +2,13 @@
 //! of its own is wired as the function is, but for that; it is this program, started once more.
 
 use std::process::Stdio;
+use std::sync::Arc;
 
 use anyhow::ensure;
-use aws_config::BehaviorVersion;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tradepost_aws::config::{self, Settings};
+use tradepost_aws::sdk;
 
 use crate::lambda_host::Stage;
 use crate::lambda_host::process::{peak_kilobytes, processor_time};
@@ -24,9 +25,10 @@ const RUN: SignedDuration = SignedDuration::from_mins(12);
 /// If the environment is not a function's, or the ledger cannot be worked on.
 pub async fn without_a_pace() -> anyhow::Result<()> {
     let settings = Settings::read(|name| std::env::var(name).ok())?;
-    let sdk = aws_config::load_defaults(BehaviorVersion::latest()).await;
+    let outbound = Arc::default();
+    let sdk = sdk::config(|name| std::env::var(name).ok(), &outbound)?;
     let queue = config::metering_queue(&sdk, |name| std::env::var(name).ok())?;
-    let work = config::work(&sdk, &settings).await?;
+    let work = config::work(&sdk, &outbound, &settings).await?;
     let until = Timestamp::now().checked_add(RUN)?;
     let report = work.meter(until, Timestamp::now, &(), &queue).await?;
     let id = std::process::id();

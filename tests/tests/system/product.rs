@@ -9,13 +9,14 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use system_tests::world::{EMQX, HOUR, World};
+use system_tests::world::{DAY, EMQX, HOUR, World};
 use tradepost::control_plane::{ControlPlane, ControlPlaneError, StopReason};
 use tradepost::deployment::{Deployment, DeploymentState};
 use tradepost::disposition::{Dispose, Disposition};
 use tradepost::ledger::{Document, Provider};
+use tradepost::link::LinkState;
 use tradepost::outbound::Outbound;
-use tradepost::reconcile::{Run, What};
+use tradepost::reconcile::{Run, What, start};
 use tradepost::sweeper::Rails;
 use tradepost::task::{Effect, Task, TaskState};
 use tradepost::work::{Ran, Worker};
@@ -443,6 +444,54 @@ async fn the_days_of_a_trial_begin_with_its_end() -> anyhow::Result<()> {
         run_at(&world, now, &stored, &[billing(), answer]).await;
         let since = world.stopped_since(ORG, "d-1").await?;
         assert_eq!(since, Some(if trial { now } else { now - hour }), "{reason}");
+    }
+    Ok(())
+}
+
+/// One comparison while the product answers so.
+async fn compared_with(world: &World, answers: &[(u16, String)]) -> anyhow::Result<Run> {
+    let key = start(world.ledger(), Provider::Aws, world.now()).await?;
+    let (rails, control_plane) = (Rails::none(), answering(answers));
+    let worker = Worker { control_plane: &control_plane, ..world.stack.work.within(&rails) };
+    let ran = worker.run(&key, world.now()).await?;
+    assert_eq!(ran.failed, None, "{ran:?}");
+    Ok(world.ledger().get::<Run>(&key).await?.unwrap().doc)
+}
+
+/// Who is gone there has nothing to compare. A product that does not answer is told of as such, one that refuses with whom it
+/// was asked about.
+#[tokio::test]
+async fn what_the_product_answers_a_comparison() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let (bought, _) = world.linked("clean").await?;
+    world.cancel(&bought).await?;
+    world.pass(HOUR).await?;
+    for (answer, told) in [
+        ((404, refusal("organization_not_found")), None),
+        ((503, String::new()), Some(("the vendor's product", "1 times in this run"))),
+        ((400, refusal("bad_request")), Some((ORG, "bad_request"))),
+        ((404, "<html>Not found</html>".to_owned()), Some((ORG, "no code"))),
+    ] {
+        let run = compared_with(&world, std::slice::from_ref(&answer)).await?;
+        assert_eq!(run.counts.organizations, 1, "{answer:?}");
+        let found: Vec<_> = run.findings.iter().map(|one| (one.what, one.subject.as_str())).collect();
+        assert_eq!(found, Vec::from_iter(told.map(|(subject, _)| (What::ProductUnanswered, subject))), "{answer:?}");
+        let said = run.findings.first().map(|one| one.detail.clone()).unwrap_or_default();
+        assert!(told.is_none_or(|(_, words)| said.contains(words)), "{answer:?}: {said}");
+    }
+    Ok(())
+}
+
+/// A plan is given a quarter of an hour to be set, and a week after it came into force a link is not asked about any more.
+#[tokio::test]
+async fn a_link_in_force_is_compared_with_the_product_in_its_first_week() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let (bought, _) = world.linked("clean").await?;
+    let LinkState::Linked { since } = world.link_of(&bought).await?.unwrap().state else { panic!("not linked") };
+    for (seconds, asked) in [(15 * 60 - 1, 0), (15 * 60, 1), (7 * DAY - 1, 1), (7 * DAY, 0)] {
+        world.stack.clock.advance_to(since + jiff::SignedDuration::from_secs(seconds));
+        let run = compared_with(&world, &[billing()]).await?;
+        assert_eq!((run.counts.links, run.counts.organizations), (1, asked), "{seconds} seconds: {:?}", run.findings);
     }
     Ok(())
 }

@@ -454,9 +454,13 @@ async fn rows_that_do_not_agree_with_each_other_are_told_and_left() -> Outcome {
     // What pages show is derived: it is simply written anew.
     let status = ledger.get::<Status>(&Status::row_key("org-clean")).await?.expect("a status");
     ledger.replace(&status, Status { sync: SyncState::Unlinked, may_run: false, ..status.doc.clone() }).await?;
+    world.sleep(HOUR);
+    let written = world.now();
     let shown = run(&world).await?;
     assert_eq!(found(&shown), (vec![What::StatusDiffers], vec![]));
     linked_everywhere(&world, &bought, "shown anew").await?;
+    let anew = world.status("org-clean").await?.expect("a status").updated_at;
+    assert!(status.doc.updated_at < anew && anew >= written, "{anew}");
     // A place that names nobody.
     let slot = ledger.get::<Slot>(&Slot::row_key("org-clean")).await?.expect("a slot");
     let emptied = ledger.replace(&slot, Slot { active: None, ..slot.doc.clone() }).await?;

@@ -78,3 +78,80 @@ async fn read<T: DeserializeOwned>(address: &str, outbound: &Outbound) -> Result
     }
     serde_json::from_slice(answer.body()).map_err(|error| unreachable(&format!("does not read: {error}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future as _;
+    use std::task::{Context, Poll, Waker};
+
+    use bytes::Bytes;
+    use serde_json::json;
+
+    use super::*;
+
+    const KEYS: &str = r#"{"keys": [{"kty": "EC", "crv": "P-256", "use": "sig", "kid": "1",
+        "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU", "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"},
+        {"kty": "of another age", "kid": "2"}]}"#;
+
+    fn document() -> Value {
+        json!({
+            "issuer": "https://id.example/",
+            "authorization_endpoint": "https://id.example/authorize",
+            "token_endpoint": "https://id.example/token",
+            "jwks_uri": "https://id.example/keys",
+            "id_token_signing_alg_values_supported": ["RS256", "of another age", "ES256"],
+        })
+    }
+
+    /// A provider whose document and keys are these, asked as the issuer.
+    fn asked(issuer: &str, document: (u16, String), keys: (u16, String)) -> Result<Provider, SignInError> {
+        let outbound = Outbound::within(move |request| {
+            let (status, body) = match request.uri().to_string().as_str() {
+                "https://id.example/.well-known/openid-configuration" => document.clone(),
+                "https://id.example/keys" => keys.clone(),
+                other => panic!("nobody is at {other}"),
+            };
+            let answer = http::Response::builder().status(status).body(Bytes::from(body)).unwrap();
+            Box::pin(std::future::ready(Ok(answer)))
+        });
+        let issuer = IssuerUrl::new(issuer.to_owned()).unwrap();
+        let asking = std::pin::pin!(Provider::discover(&issuer, &outbound));
+        match asking.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(told) => told,
+            Poll::Pending => panic!("it waits for nobody"),
+        }
+    }
+
+    #[test]
+    fn what_is_unknown_is_passed_over() {
+        let provider = asked("https://id.example/", (200, document().to_string()), (200, KEYS.to_owned())).unwrap();
+        let known = [CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha256, CoreJwsSigningAlgorithm::EcdsaP256Sha256];
+        assert_eq!(provider.algorithms, known);
+        assert_eq!(provider.keys.keys().len(), 1);
+        assert_eq!(provider.token.as_str(), "https://id.example/token");
+    }
+
+    #[test]
+    fn a_provider_that_is_another_or_says_too_little_is_none() {
+        let without = |member: &str| {
+            let mut document = document();
+            document.as_object_mut().unwrap().remove(member);
+            (200, document.to_string())
+        };
+        let good = || (200, document().to_string());
+        for (issuer, document, keys, why) in [
+            ("https://id.example", good(), (200, KEYS), "it says that it is https://id.example/"),
+            ("https://id.example/", (404, String::new()), (200, KEYS), "openid-configuration: answered 404"),
+            ("https://id.example/", (200, "<html>".to_owned()), (200, KEYS), "openid-configuration: does not read"),
+            ("https://id.example/", without("token_endpoint"), (200, KEYS), "no token endpoint"),
+            ("https://id.example/", without("jwks_uri"), (200, KEYS), "jwks_uri"),
+            ("https://id.example/", without("authorization_endpoint"), (200, KEYS), "authorization_endpoint"),
+            ("https://id.example/", without("id_token_signing_alg_values_supported"), (200, KEYS), "signing_alg"),
+            ("https://id.example/", good(), (503, ""), "keys: answered 503"),
+            ("https://id.example/", good(), (200, "{}"), "keys: does not read"),
+        ] {
+            let error = asked(issuer, document, (keys.0, keys.1.to_owned())).unwrap_err().to_string();
+            assert!(error.contains(why), "{error}, not {why}");
+        }
+    }
+}

@@ -85,6 +85,16 @@ impl Rows {
         })
     }
 
+    /// Whether it is this link that pages show of its organization: a later one, or one that holds the place, shows itself.
+    fn shows(&self, slot: &Slot) -> bool {
+        let link = &self.link.doc;
+        match &link.state {
+            LinkState::Unlinked { cause: UnlinkCause::CarriedOn { .. } | UnlinkCause::Moved { .. }, .. } => false,
+            LinkState::Unlinked { .. } => link.generation == slot.generation && slot.active.is_none(),
+            LinkState::Syncing | LinkState::Linked { .. } => self.holds_its_place(),
+        }
+    }
+
     fn differences(&self, now: Timestamp) -> Vec<(What, String)> {
         let link = &self.link.doc;
         let named = self.slot.as_ref().and_then(|slot| slot.doc.active.as_ref());
@@ -129,12 +139,7 @@ async fn shown<M: Marketplace>(
     now: Timestamp,
 ) -> Result<(), LedgerError> {
     let (link, Some(subscription), Some(slot)) = (&rows.link, &rows.subscription, &rows.slot) else { return Ok(()) };
-    // A later link, or none that holds the place, shows itself.
-    let shows = match &link.doc.state {
-        LinkState::Unlinked { cause: UnlinkCause::CarriedOn { .. } | UnlinkCause::Moved { .. }, .. } => false,
-        LinkState::Unlinked { .. } => link.doc.generation == slot.doc.generation && slot.doc.active.is_none(),
-        LinkState::Syncing | LinkState::Linked { .. } => rows.holds_its_place(),
-    };
+    let shows = rows.shows(&slot.doc);
     let written = rows.status.as_ref().map_or(now, |row| row.doc.updated_at);
     let status = Status::of(worker.policy, &link.doc, &subscription.doc, written);
     // What becomes of a purchase once its link is over is not shown.
@@ -247,5 +252,30 @@ mod tests {
             rows.slot = Some(row(1, doc));
             assert_eq!(rows.differences(NOW.parse().unwrap()).len(), expected, "{link} {of}");
         }
+    }
+
+    /// Whether the link of generation 1 is shown, by its state and by the organization's place.
+    fn shown(state: Value, generation: u64, active: bool) -> bool {
+        let mut rows = rows(1, Some(1), None);
+        rows.link.doc.state = serde_json::from_value(state).unwrap();
+        let active = active.then(|| json!({"link": "k-1", "subscription": "aws|agmt-1|l-1"}));
+        let slot: Row<Slot> =
+            row(1, json!({"organization": "org-1", "generation": generation, "active": active.unwrap_or_default()}));
+        rows.slot = Some(slot.clone());
+        rows.shows(&slot.doc)
+    }
+
+    #[test]
+    fn pages_show_the_last_link_of_an_organization() {
+        let over = |cause: Value| json!({"state": "unlinked", "at": NOW, "cause": cause});
+        for cause in ["subscription_ended", "purchase_failed", "taken_off"] {
+            assert!(shown(over(json!(cause)), 1, false), "{cause}: nothing came after it");
+            assert!(!shown(over(json!(cause)), 2, false), "{cause}: a later one came and is over as well");
+            assert!(!shown(over(json!(cause)), 2, true), "{cause}: a later one is in force");
+            assert!(!shown(over(json!(cause)), 1, true), "{cause}: its place is not free");
+        }
+        let linked = || json!({"state": "linked", "since": NOW});
+        assert!(shown(linked(), 1, true));
+        assert!(!shown(linked(), 1, false) && !shown(linked(), 2, true), "it does not hold its place");
     }
 }

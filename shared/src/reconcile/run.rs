@@ -434,4 +434,14 @@ mod tests {
         assert!(given_up(&after(TRIES), &silent) && given_up(&after(TRIES + 1), &silent));
         assert!(given_up(&after(0), &MarketplaceError::Refused("403".to_owned())));
     }
+
+    #[test]
+    fn a_hundred_findings_are_kept_and_all_are_counted() {
+        let mut run = Run::new(Provider::Aws, Timestamp::UNIX_EPOCH);
+        for number in 0..102 {
+            run.found(Finding::open(What::Unreadable, number, ""));
+        }
+        let last = run.findings.last().map(|finding| finding.subject.as_str());
+        assert_eq!((run.findings.len(), run.open, last), (100, 102, Some("99")));
+    }
 }

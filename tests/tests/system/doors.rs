@@ -425,6 +425,11 @@ async fn no_form_is_taken_without_its_token() -> Outcome {
             ensure!(answer.status == 403, "{path} {token:?} {site}: {}", answer.status);
             ensure!(answer.cookie.is_none(), "{path} {site}: the refusal replaces the session");
         }
+        // From another site the browser sends no cookie along, and has one that it must keep.
+        let form: Vec<_> = [("csrf", csrf.as_str())].into_iter().chain(fields).collect();
+        let answer = Hand::default().send(&world, "POST", path, &form, "cross-site").await?;
+        ensure!(answer.status == 403, "{path} without a cookie: {}", answer.status);
+        ensure!(answer.cookie.is_none(), "{path} without a cookie: the refusal replaces the session");
         // Nor does opening the address do what the form does.
         let opened =
             hand.clone().get(&world, &format!("{path}?csrf={csrf}&organization=org-clean&from=org-clean")).await?;

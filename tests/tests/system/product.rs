@@ -448,12 +448,12 @@ async fn the_days_of_a_trial_begin_with_its_end() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// One comparison while the product answers so.
-async fn compared_with(world: &World, answers: &[(u16, String)]) -> anyhow::Result<Run> {
-    let key = start(world.ledger(), Provider::Aws, world.now()).await?;
+/// One comparison at that instant, while the product answers so.
+async fn compared_at(world: &World, answers: &[(u16, String)], now: Timestamp) -> anyhow::Result<Run> {
+    let key = start(world.ledger(), Provider::Aws, now).await?;
     let (rails, control_plane) = (Rails::none(), answering(answers));
     let worker = Worker { control_plane: &control_plane, ..world.stack.work.within(&rails) };
-    let ran = worker.run(&key, world.now()).await?;
+    let ran = worker.run(&key, now).await?;
     assert_eq!(ran.failed, None, "{ran:?}");
     Ok(world.ledger().get::<Run>(&key).await?.unwrap().doc)
 }
@@ -472,7 +472,7 @@ async fn what_the_product_answers_a_comparison() -> anyhow::Result<()> {
         ((400, refusal("bad_request")), Some((ORG, "bad_request"))),
         ((404, "<html>Not found</html>".to_owned()), Some((ORG, "no code"))),
     ] {
-        let run = compared_with(&world, std::slice::from_ref(&answer)).await?;
+        let run = compared_at(&world, std::slice::from_ref(&answer), world.now()).await?;
         assert_eq!(run.counts.organizations, 1, "{answer:?}");
         let found: Vec<_> = run.findings.iter().map(|one| (one.what, one.subject.as_str())).collect();
         assert_eq!(found, Vec::from_iter(told.map(|(subject, _)| (What::ProductUnanswered, subject))), "{answer:?}");
@@ -489,8 +489,9 @@ async fn a_link_in_force_is_compared_with_the_product_in_its_first_week() -> any
     let (bought, _) = world.linked("clean").await?;
     let LinkState::Linked { since } = world.link_of(&bought).await?.unwrap().state else { panic!("not linked") };
     for (seconds, asked) in [(15 * 60 - 1, 0), (15 * 60, 1), (7 * DAY - 1, 1), (7 * DAY, 0)] {
-        world.stack.clock.advance_to(since + jiff::SignedDuration::from_secs(seconds));
-        let run = compared_with(&world, &[billing()]).await?;
+        let now = since + jiff::SignedDuration::from_secs(seconds);
+        world.stack.clock.advance_to(now);
+        let run = compared_at(&world, &[billing()], now).await?;
         assert_eq!((run.counts.links, run.counts.organizations), (1, asked), "{seconds} seconds: {:?}", run.findings);
     }
     Ok(())

@@ -124,9 +124,11 @@ def build(target, clouds):
         "AWS_LC_SYS_NO_JITTER_ENTROPY": "1",
         "CARGO_TARGET_DIR": str(ROOT / "target" / "packaging"),
     }
-    packages = [word for cloud in clouds for word in ("--package", f"tradepost-{cloud}")]
     version = ".".join(map(str, GLIBC))
-    run("cargo", "zigbuild", "--profile", PROFILE, "--locked", "--bins", "--target", f"{target}.{version}", *packages, cwd=ROOT, env=environment)
+    # One at a time: together, what one cloud's libraries want of those they share would be in the other's binaries too.
+    for cloud in clouds:
+        asked = ("--profile", PROFILE, "--locked", "--bins", "--target", f"{target}.{version}", "--package", f"tradepost-{cloud}")
+        run("cargo", "zigbuild", *asked, cwd=ROOT, env=environment)
     return ROOT / "target" / "packaging" / target / PROFILE
 
 

@@ -1,7 +1,7 @@
 //! A comparison step by step, with a marketplace that answers as it is told: how much one step asks, what is asked again and
 //! how often, what is told of silence, and the line of its end in the log.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};

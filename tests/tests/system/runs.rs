@@ -3,164 +3,22 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
-use std::io::Write;
-use std::sync::{Arc, Mutex, PoisonError};
+mod log;
+mod market;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use system_tests::metered::{POLICY, PRODUCT, t};
-use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::util::SubscriberInitExt as _;
-use tradepost::control_plane::ControlPlane;
 use tradepost::disposition::Disposition;
-use tradepost::entitlement::Entitlement;
-use tradepost::ledger::{Document as _, Ledger, Provider};
-use tradepost::marketplace::{Listed, ListedPage, Marketplace, MarketplaceError, Standing, Told};
-use tradepost::notice::NotUnderstood;
-use tradepost::outbound::Outbound;
+use tradepost::ledger::{Document as _, Provider};
+use tradepost::marketplace::{Standing, Told};
 use tradepost::policy::Policy;
-use tradepost::reconcile::{Run, Stage, What, start};
-use tradepost::subscription::{EndReason, State, Subscription, SubscriptionKey, Terms};
-use tradepost::sweeper::Rails;
+use tradepost::reconcile::{Run, Stage, What};
+use tradepost::subscription::{EndReason, State, Subscription, Terms};
 use tradepost::task::{Effect, Task, TaskState};
-use tradepost::work::{Ran, Worker};
 use tradepost_local::connector::Fault;
-use tradepost_local::dynamo::Dynamo;
 
-const START: &str = "2026-11-10T09:00:00Z";
-
-type Answer<T> = Result<T, MarketplaceError>;
-
-fn silent<T>() -> Answer<T> {
-    Err(MarketplaceError::Unavailable("503".to_owned()))
-}
-
-fn refused<T>() -> Answer<T> {
-    Err(MarketplaceError::Refused("400".to_owned()))
-}
-
-/// What the marketplace answers, and what it was asked: a page by its name, a purchase by its key.
-struct Says {
-    list: fn(Option<&str>) -> Answer<Option<ListedPage>>,
-    told: fn() -> Answer<Told>,
-    asked: Mutex<Vec<String>>,
-}
-
-impl Says {
-    fn heard(&self, question: impl ToString) {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner).push(question.to_string());
-    }
-}
-
-impl Marketplace for Says {
-    fn provider(&self) -> Provider {
-        Provider::Aws
-    }
-    async fn entitlements(&self, _: &Subscription) -> Answer<Vec<Entitlement>> {
-        self.heard("entitlements");
-        refused()
-    }
-    async fn standing(&self, _: &Subscription) -> Answer<Standing> {
-        Ok((self.told)()?.standing)
-    }
-    async fn told(&self, subscription: &Subscription) -> Answer<Told> {
-        self.heard(&subscription.key);
-        (self.told)()
-    }
-    async fn purchases(&self, page: Option<&str>) -> Answer<Option<ListedPage>> {
-        self.heard(format!("list {}", page.unwrap_or("1")));
-        (self.list)(page)
-    }
-}
-
-fn in_force() -> Answer<Told> {
-    Ok(Told { standing: Standing::Live, terms: None, begins: None })
-}
-
-/// A page with so many purchases of other products.
-fn page(purchases: usize, unreadable: u32, next: Option<&str>) -> Answer<Option<ListedPage>> {
-    let one = Listed {
-        key: None,
-        product: None,
-        account: "1".to_owned(),
-        licence_arn: None,
-        free_trial: false,
-        began_as: None,
-        told: Told { standing: Standing::Live, terms: None, begins: None },
-    };
-    Ok(Some(ListedPage { purchases: vec![one; purchases], unreadable, next: next.map(str::to_owned) }))
-}
-
-struct World {
-    dynamo: Dynamo,
-    ledger: Ledger,
-    policy: Policy,
-    control_plane: ControlPlane,
-    says: Says,
-    now: Timestamp,
-}
-
-impl World {
-    async fn new(list: fn(Option<&str>) -> Answer<Option<ListedPage>>, told: fn() -> Answer<Told>) -> Self {
-        let dynamo = Dynamo::memory().unwrap();
-        let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-        let outbound = Arc::new(Outbound::default());
-        Self {
-            ledger: dynamo.ledger().await.unwrap(),
-            dynamo,
-            policy: Policy::parse(POLICY).unwrap(),
-            control_plane: ControlPlane::new("http://127.0.0.1:1", secret, outbound, "i".to_owned()).unwrap(),
-            says: Says { list, told, asked: Mutex::default() },
-            now: t(START),
-        }
-    }
-
-    fn key(number: usize) -> SubscriptionKey {
-        SubscriptionKey::AwsLicence { agreement: format!("agmt-{number}"), licence: format!("l-{number}") }
-    }
-
-    /// So many purchases in force.
-    async fn bought(&self, number: usize) {
-        for number in 0..number {
-            let fresh = Subscription::announced(Self::key(number), PRODUCT, "1", self.now);
-            self.ledger.create(fresh.moved(State::Active { since: self.now }, 1, None)).await.unwrap();
-        }
-    }
-
-    async fn run(&self) -> Run {
-        self.ledger.get::<Run>(&Run::row_key(Provider::Aws)).await.unwrap().unwrap().doc
-    }
-
-    /// The next step, as soon as it is due: what came of it, and what was asked.
-    async fn step(&mut self) -> (Ran, Vec<String>) {
-        let key = start(&self.ledger, Provider::Aws, self.now).await.unwrap();
-        self.now = self.now.max(self.run().await.attempts.not_before);
-        let rails = Rails::none();
-        let worker = Worker {
-            ledger: &self.ledger,
-            policy: &self.policy,
-            control_plane: &self.control_plane,
-            marketplace: &self.says,
-            read_notice: |_| Err(NotUnderstood("there are no notices here".to_owned())),
-            rails: &rails,
-            outlets: None,
-        };
-        let ran = worker.run(&key, self.now).await.unwrap();
-        (ran, std::mem::take(&mut *self.says.asked.lock().unwrap_or_else(PoisonError::into_inner)))
-    }
-
-    /// Every step until the run is over, and all that was asked.
-    async fn over(&mut self) -> (Run, Vec<String>) {
-        let mut all = Vec::new();
-        for _ in 0..20 {
-            all.extend(self.step().await.1);
-            let run = self.run().await;
-            if run.ended.is_some() {
-                return (run, all);
-            }
-        }
-        panic!("it does not end: {:?}", self.run().await);
-    }
-}
+use self::log::Log;
+use self::market::{Answer, START, World, in_force, page, refused, silent};
 
 /// What was found: what, of what, in which words.
 fn found(run: &Run) -> Vec<(What, &str, &str)> {
@@ -251,48 +109,6 @@ async fn purchases_that_are_not_told_of_are_waited_for_and_then_counted() {
         left += detail.strip_suffix(" purchases were not asked about").unwrap().parse::<usize>().unwrap();
     }
     assert_eq!(left, 12, "{:?}", run.findings);
-}
-
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
-impl Log {
-    /// What this thread logs from now on, until the guard is dropped.
-    fn heard() -> (Self, impl Drop) {
-        let log = Self::default();
-        let guard = tracing_subscriber::fmt().with_ansi(false).with_writer(log.clone()).finish().set_default();
-        (log, guard)
-    }
-
-    /// The lines of runs that are over since the last time this was asked: how grave, in which words.
-    fn ends(&self) -> Vec<String> {
-        let bytes = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        let ends = text.lines().filter(|line| line.contains("reconciliation: "));
-        ends.map(|line| {
-            let level = line.split_whitespace().nth(1).unwrap();
-            let said = line.split_once("reconciliation: ").unwrap().1;
-            format!("{level} {}", said.split(" marketplace=").next().unwrap())
-        })
-        .collect()
-    }
 }
 
 /// The alarms count these lines.

@@ -34,13 +34,22 @@ var alarms = [
     text: 'Something happened that will not pass by itself. docs/runbook.md#azureforaperson'
   }
   {
-    name: 'TimersMissing'
+    name: 'WorkerMissing'
     severity: 1
     every: 'PT10M'
     window: 'PT30M'
     fewer: true
-    query: '${lines} | where said == "sweep" and tobool(line.fields.dry) == false'
-    text: 'Neither worker nor sweeper has come to the end of a run for 30 minutes. Nothing that is due happens. docs/runbook.md#azuretimersmissing'
+    query: '${lines} | where said == "sweep" and tostring(line.span.timer) == "worker"'
+    text: 'The timer worker has not come to the end of a run for 30 minutes. What failed once is not tried again. docs/runbook.md#azureworkermissing'
+  }
+  {
+    name: 'SweeperMissing'
+    severity: 1
+    every: 'PT10M'
+    window: 'PT30M'
+    fewer: true
+    query: '${lines} | where said == "sweep" and tostring(line.span.timer) == "sweeper"'
+    text: 'The timer sweeper has not come to the end of a run for 30 minutes. Nothing is deleted. docs/runbook.md#azuresweepermissing'
   }
   {
     name: 'MeteringMissing'

@@ -84,7 +84,7 @@ async fn answer(
         return json_answer(StatusCode::BAD_REQUEST, &json!({"error": "the address does not read"}));
     };
     let trace = trace::trace(&headers);
-    let span = trace::span(&headers, trace.as_ref());
+    let span = trace::span(path, &headers, trace.as_ref());
     let mut request = Request::new(body);
     (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (method, uri, headers);
     let answer = async {

@@ -1,12 +1,14 @@
-//! Which call of the host a log line belongs to: the host's own id of the invocation, and the trace it is part of, which
-//! Application Insights shows as `operation_Id` (what the host sends with a call is in the recorded request of
-//! `functions/azure/tests`). Both are ids for looking things up; nothing is decided by them.
+//! Which call of the host a log line belongs to: the timer that made it, the host's own id of the invocation, and the trace
+//! it is part of, which Application Insights shows as `operation_Id` (what the host sends with a call is in the recorded
+//! request of `functions/azure/tests`). All are for looking things up and for alarms; nothing is decided by them.
 
 use http::HeaderMap;
 use tracing::Span;
 use tradepost::trace::Trace;
 
 const INVOCATION: &str = "x-azure-functions-invocationid";
+/// What the host calls by the clock, each at its path without the public prefix.
+const TIMERS: [&str; 4] = ["worker", "sweeper", "metering", "reconcile"];
 /// A GUID.
 const LONGEST_ID: usize = 36;
 
@@ -16,9 +18,10 @@ pub fn trace(headers: &HeaderMap) -> Option<Trace> {
 }
 
 /// What every line of a call carries.
-pub fn span(headers: &HeaderMap, trace: Option<&Trace>) -> Span {
+pub fn span(path: &str, headers: &HeaderMap, trace: Option<&Trace>) -> Span {
+    let timer = path.strip_prefix('/').filter(|name| TIMERS.contains(name));
     let invocation = headers.get(INVOCATION).and_then(|value| value.to_str().ok()).filter(|text| is_id(text));
-    tracing::info_span!("call", invocation, trace = trace.map(Trace::id))
+    tracing::info_span!("call", timer, invocation, trace = trace.map(Trace::id))
 }
 
 /// Anybody may send such a header to a handler without a host before it: only an id is logged.

@@ -39,12 +39,12 @@ pub fn sells(policy: &Policy, marketplace: Provider) -> Finding {
     }
 }
 
-/// The table: its key and its indexes.
+/// The table: its key, its indexes, its expiry, and that it is protected.
 pub async fn table(ledger: &Ledger) -> Vec<Finding> {
     match ledger.examined().await {
         Err(error) => vec![Finding::wrong("table", format!("it cannot be described: {}", chain(&error)))],
         Ok(faults) if faults.is_empty() => {
-            vec![Finding::well("table", "its key and both indexes are as they must be")]
+            vec![Finding::well("table", "its key, both indexes and its expiry are as they must be")]
         }
         Ok(faults) => faults.into_iter().map(|fault| Finding::wrong("table", fault)).collect(),
     }

@@ -3,7 +3,7 @@
 
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, IndexStatus, KeySchemaElement, KeyType, Projection,
-    ProjectionType, ScalarAttributeType, TableStatus, TimeToLiveSpecification,
+    ProjectionType, ScalarAttributeType, TableStatus, TimeToLiveSpecification, TimeToLiveStatus,
 };
 
 use super::{Ledger, LedgerError};
@@ -12,6 +12,8 @@ use super::{Ledger, LedgerError};
 pub const DUE_INDEX: &str = "due";
 /// The index of rows by kind and state.
 pub const LISTING_INDEX: &str = "listing";
+/// The attribute by which rows expire, in seconds since 1970.
+const EXPIRES: &str = "expires";
 /// Both, with what they are by.
 const INDEXES: [(&str, &str, &str); 2] =
     [(DUE_INDEX, "due_shard", "due_at"), (LISTING_INDEX, "listing_shard", "listed_at")];
@@ -49,7 +51,7 @@ impl Ledger {
             }
             Err(error) => return Err(LedgerError::from_sdk(error)),
         }
-        let expiry = TimeToLiveSpecification::builder().attribute_name("expires").enabled(true).build()?;
+        let expiry = TimeToLiveSpecification::builder().attribute_name(EXPIRES).enabled(true).build()?;
         self.client
             .update_time_to_live()
             .table_name(&self.table)
@@ -90,7 +92,24 @@ impl Ledger {
                 Some(_) => {}
             }
         }
+        if table.deletion_protection_enabled() == Some(false) {
+            faults.push("it is not protected from being deleted: one call would lose every link".to_owned());
+        }
+        if !self.rows_expire().await? {
+            faults.push(format!("rows are kept for ever: expiry by {EXPIRES} is off"));
+        }
         Ok(faults)
+    }
+
+    /// Whether DynamoDB removes rows whose time is over.
+    async fn rows_expire(&self) -> Result<bool, LedgerError> {
+        let answer =
+            self.client.describe_time_to_live().table_name(&self.table).send().await.map_err(LedgerError::from_sdk)?;
+        Ok(answer.time_to_live_description().is_some_and(|expiry| {
+            let on =
+                matches!(expiry.time_to_live_status(), Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling));
+            on && expiry.attribute_name() == Some(EXPIRES)
+        }))
     }
 }
 

@@ -149,7 +149,14 @@ async fn timers_take_up_what_was_left_and_fail_only_if_the_ledger_does() -> Done
     }
     ensure!(matches!(subscription(&around, &id).await?, State::Active { .. }));
     ensure!(host.log().has(Level::Information, "rows, 0 failed"), "the run is told in the host's log");
-    around.quiet(&host)?;
+    // What the alarms wait for: each timer's own line.
+    let log = around.quiet(&host)?;
+    let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let of = |timer: &str| {
+        let by = lines.iter().filter(|line| line.pointer("/span/timer").and_then(Value::as_str) == Some(timer));
+        by.filter(|line| line.pointer("/fields/message").and_then(Value::as_str) == Some("sweep")).count()
+    };
+    ensure!((of("worker"), of("sweeper"), of("metering")) == (1, 1, 0), "{log}");
 
     let lost = around.start("lost", &[("TRADEPOST_DYNAMODB_URL", "http://127.0.0.1:9")], proxy).await?;
     let run = lost.fire("sweeper").await?;

@@ -3,128 +3,22 @@
 
 #![expect(clippy::indexing_slicing, reason = "a helper that fails is a test that fails")]
 
-use std::path::PathBuf;
+mod before;
+mod command;
 
 use jiff::SignedDuration;
 use lambda_http::http::StatusCode;
 use serde_json::{Value, json};
-use system_tests::world::{ACCOUNT, Bought, DAY, EMQX, HOUR, World, asked, signed};
+use system_tests::world::{ACCOUNT, DAY, HOUR, World, asked, signed};
 use tradepost::home::Home;
-use tradepost::link::{Link, LinkState, Slot};
-use tradepost::subscription::{State, Subscription, SubscriptionKey};
+use tradepost::link::{LinkState, Slot};
+use tradepost::subscription::State;
 use tradepost_local::connector::Fault;
-use tradepost_local::cut_over::{CutOver, cut_over};
-use tradepost_local::progress::Terminal;
 
-/// The preset with its first listing told over SNS, and with zeros left to the meter before.
-fn older() -> String {
-    EMQX.replacen("model = \"subscription\"", "model = \"subscription\"\nnotices = \"sns\"", 1)
-}
-
-fn older_contract() -> String {
-    EMQX.replacen("model = \"subscription\"", "model = \"contract-with-consumption\"\nnotices = \"sns\"", 1)
-}
-
-/// A purchase of an account of which no notice came here.
-struct Before {
-    bought: Bought,
-    product: String,
-    customer: String,
-    account: String,
-}
-
-impl Before {
-    fn key(&self) -> SubscriptionKey {
-        SubscriptionKey::AwsLegacy { product: self.product.clone(), customer: self.customer.clone() }
-    }
-
-    fn ask(&self, organization: &str) -> Value {
-        json!({
-            "operation": "adopt_subscription", "product": self.product, "customer": self.customer,
-            "account": self.account, "organization": organization, "contact": "buyer@example.com",
-        })
-    }
-}
-
-async fn customer_of(world: &World, bought: &Bought) -> anyhow::Result<String> {
-    let fresh = world.aws("token", json!({"agreement": bought.agreement})).await?;
-    let token = fresh["token"].as_str().unwrap_or_default();
-    let answer = world.stack.landing.metering.resolve_customer().registration_token(token).send().await?;
-    Ok(answer.customer_identifier().unwrap_or_default().to_owned())
-}
-
-async fn bought_before(world: &World, product: &str, account: &str) -> anyhow::Result<Before> {
-    world.aws("switches", json!({"lose": 1000})).await?;
-    let bought = world.bought(json!({"product": product, "account": account})).await?;
-    world.pass(120).await?;
-    world.aws("switches", json!({"lose": 0})).await?;
-    let customer = customer_of(world, &bought).await?;
-    Ok(Before { bought, product: product.to_owned(), customer, account: account.to_owned() })
-}
-
-/// The same, and it has been in force for a while.
-async fn sold_before(world: &World) -> anyhow::Result<Before> {
-    let before = bought_before(world, &world.code(), ACCOUNT).await?;
-    world.pass(2 * HOUR).await?;
-    Ok(before)
-}
-
-async fn answered(world: &World, ask: &Value) -> anyhow::Result<(StatusCode, Value)> {
-    let body = ask.to_string();
-    let headers = signed(world, world.stack.vendor_api_secret(), &body)?;
-    let answer = asked(world, "POST", "/v1/adoption", headers, &body).await?;
-    Ok((answer.status(), serde_json::from_str(answer.body())?))
-}
-
-/// Outcome, and the reason's code if there is one.
-async fn adopt(world: &World, ask: &Value) -> anyhow::Result<(String, String)> {
-    let (status, answer) = answered(world, ask).await?;
-    assert_eq!(status, StatusCode::OK, "{answer}");
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    Ok((text(&answer["outcome"]), text(&answer["reason"]["code"])))
-}
-
-fn only(outcome: &str) -> (String, String) {
-    (outcome.to_owned(), String::new())
-}
-
-fn with(outcome: &str, code: &str) -> (String, String) {
-    (outcome.to_owned(), code.to_owned())
-}
-
-async fn subscription(world: &World, before: &Before) -> anyhow::Result<Option<Subscription>> {
-    Ok(world.ledger().get::<Subscription>(&before.key().key()).await?.map(|row| row.doc))
-}
-
-async fn link(world: &World, before: &Before) -> anyhow::Result<Option<Link>> {
-    Ok(world.ledger().get::<Link>(&Link::row_key(&before.key())).await?.map(|row| row.doc))
-}
-
-async fn synced(world: &World) -> anyhow::Result<usize> {
-    let body = json!({"operation": "list_events", "organization": "org-clean"}).to_string();
-    let headers = signed(world, world.stack.vendor_api_secret(), &body)?;
-    let answer: Value = serde_json::from_str(asked(world, "POST", "/v1/events", headers, &body).await?.body())?;
-    let events = answer["events"].as_array().cloned().unwrap_or_default();
-    Ok(events.iter().filter(|event| event["type"] == "link.synced").count())
-}
-
-/// An SNS notice in its envelope.
-fn sns(id: &str, action: &str, before: &Before, at: jiff::Timestamp) -> Value {
-    let message = json!({"action": action, "customer-identifier": before.customer, "product-code": before.product});
-    json!({"Type": "Notification", "MessageId": id, "Message": message.to_string(), "Timestamp": at.to_string()})
-}
-
-/// An event about the purchase's licence.
-fn licence_event(id: &str, kind: &str, before: &Before, at: jiff::Timestamp) -> Value {
-    json!({
-        "version": "0", "id": id, "detail-type": format!("{kind} - Manufacturer"), "source": "aws.agreement-marketplace",
-        "account": "111122223333", "time": at.to_string(), "region": "us-east-1", "resources": [],
-        "detail": {
-            "catalog": "AWSMarketplace", "agreement": {"id": before.bought.agreement}, "acceptor": {"accountId": before.account},
-            "product": {"id": "prod-1", "code": before.product}, "license": {"arn": before.bought.licence},
-        },
-    })
-}
+use self::before::{
+    adopt, answered, bought_before, licence_event, link, older, older_contract, only, sns, sold_before, subscription,
+    synced, with,
+};
 
 #[tokio::test]
 async fn a_dry_run_changes_nothing_and_the_run_links_once() -> anyhow::Result<()> {
@@ -485,64 +379,26 @@ async fn the_door_takes_what_the_vendor_signed() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A folder of this test's own.
-fn folder() -> anyhow::Result<PathBuf> {
-    let folder = std::env::temp_dir().join(format!("tradepost-cut-over-{}", std::process::id()));
-    let _ = std::fs::remove_dir_all(&folder);
-    std::fs::create_dir_all(&folder)?;
-    Ok(folder)
-}
-
 #[tokio::test]
-async fn a_table_is_brought_along() -> anyhow::Result<()> {
-    let world = World::with_policy(&older_contract()).await?;
-    let mut table = include_str!("cut_over/subscribers.json").to_owned();
-    world.aws("switches", json!({"lose": 1000})).await?;
-    for account in [ACCOUNT, "012345678901", "444444444444"] {
-        let bought = world.bought(json!({"product": world.code(), "account": account})).await?;
-        table = table.replace(&format!("customer of {account}"), &customer_of(&world, &bought).await?);
-        if account == "444444444444" {
-            world.aws("cancel", json!({"agreement": bought.agreement})).await?;
-        }
-    }
-    // The client signs by the clock of this machine, which may be five minutes behind.
-    world.pass(120).await?;
-    world.aws("switches", json!({"lose": 0})).await?;
-    let folder = folder()?;
-    let (subscribers, organizations) = (folder.join("subscribers.json"), folder.join("map.csv"));
-    std::fs::write(&subscribers, &table)?;
-    let map = "customerAWSAccountID,organization,contact\n210987654321,org-clean,\n012345678901,org-second,sam@new.example\n\
-               444444444444,org-card,\n333333333333,org-credits,\n";
-    std::fs::write(&organizations, map)?;
-    let client = tradepost_local::usage::client(&world.at.tradepost, Some(world.stack.vendor_api_secret()))?;
-    let what =
-        |dry_run| CutOver { subscribers: subscribers.clone(), organizations: organizations.clone(), dry_run, tries: 2 };
-    assert!(!cut_over(&what(true), &client, Terminal::new()).await?, "one has no account");
-    assert_eq!((world.slot("org-clean").await?, world.slot("org-second").await?), (None, None));
-    for _ in 0..2 {
-        assert!(!cut_over(&what(false), &client, Terminal::json()).await?);
-    }
-    world.pass(30).await?;
-    for (organization, links) in
-        [("org-clean", true), ("org-second", true), ("org-card", false), ("org-credits", false)]
+async fn azure_has_nothing_to_adopt() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let before = sold_before(&world).await?;
+    let body = before.ask("org-clean").to_string();
+    let mut headers = signed(&world, world.stack.vendor_api_secret(), &body)?;
+    for (signature, status, code) in
+        [(true, StatusCode::NOT_FOUND, "elsewhere"), (false, StatusCode::UNAUTHORIZED, "signature_invalid")]
     {
-        assert_eq!(world.slot(organization).await?.is_some_and(|slot| slot.generation == 1), links, "{organization}");
+        if !signature {
+            headers["webhook-signature"] = json!("v1,AAAA");
+        }
+        let mut request =
+            reqwest::Client::builder().no_proxy().build()?.post(format!("{}/v1/adoption", world.at.tradepost_azure));
+        for (name, value) in headers.as_object().into_iter().flatten() {
+            request = request.header(name, value.as_str().unwrap_or_default());
+        }
+        let answer = request.body(body.clone()).send().await?;
+        assert_eq!(answer.status().as_u16(), status.as_u16());
+        assert_eq!(serde_json::from_slice::<Value>(&answer.bytes().await?)?["code"], code);
     }
-    let second = world.slot("org-second").await?.and_then(|slot| slot.active).expect("linked");
-    let made = world.ledger().get::<Link>(&Link::row_key(&second.subscription)).await?.expect("linked").doc;
-    assert_eq!(made.contact.as_str(), "sam@new.example");
-    // Without the one that a person has to see to, the whole is done.
-    let mut rows: Value = serde_json::from_str(&table)?;
-    rows["Items"].as_array_mut().expect("rows").truncate(4);
-    std::fs::write(&subscribers, rows.to_string())?;
-    assert!(cut_over(&what(false), &client, Terminal::json()).await?);
-    std::fs::write(&organizations, "customer,org\n")?;
-    let error = cut_over(&what(false), &client, Terminal::json()).await.expect_err("no map");
-    assert!(format!("{error:#}").contains("map.csv: line 1"), "{error:#}");
-    let stranger = tradepost_local::usage::client(&world.at.tradepost, Some("whsec_c3RyYW5nZXI="))?;
-    std::fs::write(&organizations, map)?;
-    let error = cut_over(&what(true), &stranger, Terminal::json()).await.expect_err("not signed by the vendor");
-    assert!(format!("{error:#}").contains("stopped at customer"), "{error:#}");
-    std::fs::remove_dir_all(&folder)?;
     Ok(())
 }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 
 use anyhow::{Context, ensure};
+use aws_sdk_dynamodb::types::TimeToLiveSpecification;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
@@ -16,6 +17,7 @@ use system_tests::kill9::binary;
 use system_tests::lambda_host::Stage;
 use tokio::net::TcpListener;
 use tokio::process::Command;
+use tradepost_local::dynamo::TABLE;
 
 type Outcome = anyhow::Result<()>;
 /// Variables that are set otherwise.
@@ -160,6 +162,31 @@ async fn whatever_is_wrong_is_named_where_it_is_wrong() -> Outcome {
         let worst = worst(&said, about);
         ensure!(worst.starts_with("wrong: ") && worst.contains(expected), "{changed:?}: {worst}\n{said:?}");
         ensure!(!content, "{changed:?} and yet it is content");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_table_that_keeps_everything_or_may_be_deleted_is_named() -> Outcome {
+    let stage = Stage::open().await?;
+    let expiry = |attribute: &str, on: bool| {
+        TimeToLiveSpecification::builder().attribute_name(attribute).enabled(on).build().map(|expiry| {
+            let call = stage.dynamo.client().update_time_to_live().table_name(TABLE);
+            call.time_to_live_specification(expiry).send()
+        })
+    };
+    expiry("expires", false)?.await?;
+    let (said, content) = doctor("aws", &stage.environment_with(&[])).await?;
+    ensure!(!content && worst(&said, "table").contains("rows are kept for ever"), "{said:?}");
+    expiry("due_at", true)?.await?;
+    let (said, _) = doctor("aws", &stage.environment_with(&[])).await?;
+    ensure!(worst(&said, "table").contains("rows are kept for ever"), "by another attribute: {said:?}");
+    expiry("due_at", false)?.await?;
+    expiry("expires", true)?.await?;
+    for (protected, expected) in [(false, "wrong: it is not protected"), (true, "well: ")] {
+        stage.dynamo.client().update_table().table_name(TABLE).deletion_protection_enabled(protected).send().await?;
+        let (said, _) = doctor("aws", &stage.environment_with(&[])).await?;
+        ensure!(worst(&said, "table").starts_with(expected), "{said:?}");
     }
     Ok(())
 }

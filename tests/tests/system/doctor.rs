@@ -168,7 +168,9 @@ async fn whatever_is_wrong_is_named_where_it_is_wrong() -> Outcome {
 
 #[tokio::test]
 async fn a_table_that_keeps_everything_or_may_be_deleted_is_named() -> Outcome {
-    let stage = Stage::open().await?;
+    let (stage, at) = (Stage::open().await?, others().await?);
+    let (address, sign_in) = (format!("{at}/well"), method(&at));
+    let environment = stage.environment_with(&[("TRADEPOST_PUBLIC_URL", &address), ("TRADEPOST_SIGN_IN", &sign_in)]);
     let expiry = |attribute: &str, on: bool| {
         TimeToLiveSpecification::builder().attribute_name(attribute).enabled(on).build().map(|expiry| {
             let call = stage.dynamo.client().update_time_to_live().table_name(TABLE);
@@ -176,16 +178,16 @@ async fn a_table_that_keeps_everything_or_may_be_deleted_is_named() -> Outcome {
         })
     };
     expiry("expires", false)?.await?;
-    let (said, content) = doctor("aws", &stage.environment_with(&[])).await?;
+    let (said, content) = doctor("aws", &environment).await?;
     ensure!(!content && worst(&said, "table").contains("rows are kept for ever"), "{said:?}");
     expiry("due_at", true)?.await?;
-    let (said, _) = doctor("aws", &stage.environment_with(&[])).await?;
+    let (said, _) = doctor("aws", &environment).await?;
     ensure!(worst(&said, "table").contains("rows are kept for ever"), "by another attribute: {said:?}");
     expiry("due_at", false)?.await?;
     expiry("expires", true)?.await?;
     for (protected, expected) in [(false, "wrong: it is not protected"), (true, "well: ")] {
         stage.dynamo.client().update_table().table_name(TABLE).deletion_protection_enabled(protected).send().await?;
-        let (said, _) = doctor("aws", &stage.environment_with(&[])).await?;
+        let (said, _) = doctor("aws", &environment).await?;
         ensure!(worst(&said, "table").starts_with(expected), "{said:?}");
     }
     Ok(())

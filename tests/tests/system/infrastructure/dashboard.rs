@@ -83,6 +83,7 @@ fn the_workbook_reads_and_asks_for_what_the_alarms_ask_for() {
         include_str!("../../../../shared/src/usage/settling.rs"),
         include_str!("../../../../shared/src/work.rs"),
         include_str!("../../../../shared/src/deletion.rs"),
+        include_str!("../../../../functions/azure/src/trace.rs"),
     ]
     .concat();
     for said in WATCHING.split("== \"").skip(1).filter_map(|rest| rest.split('"').next()) {

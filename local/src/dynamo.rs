@@ -114,6 +114,8 @@ fn answer(database: &Database, request: &http::Request<Bytes>) -> http::Response
         "CreateTable" => run(body, |request| database.create_table(request)),
         "DescribeTable" => run(body, |request| database.describe_table(request)),
         "UpdateTimeToLive" => run(body, |request| database.update_time_to_live(request)),
+        "UpdateTable" => run(body, |request| database.update_table(request)),
+        "DescribeTimeToLive" => run(body, |request| database.describe_time_to_live(request)),
         other => Err((
             400,
             format!(r#"{{"__type":"UnknownOperationException","message":"{other} is not used by the ledger"}}"#),

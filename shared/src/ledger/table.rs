@@ -32,6 +32,7 @@ impl Ledger {
             .create_table()
             .table_name(&self.table)
             .billing_mode(BillingMode::PayPerRequest)
+            .deletion_protection_enabled(true)
             .set_attribute_definitions(Some(vec![
                 text("pk")?,
                 text("sk")?,

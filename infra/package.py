@@ -77,9 +77,9 @@ def main():
     if not options.no_sbom:
         sbom(target, clouds)
     show(rows)
-    large = [row[0] for row in rows if row[2] > WANTED]
+    large = [row[0] for row in rows if row[0] in FUNCTIONS and row[2] > WANTED]
     if large:
-        print(f"larger than the {WANTED / 1e6:.0f} MB that we want: {', '.join(large)}")
+        print(f"larger than the {WANTED / 1e6:.0f} MB that we want of a Lambda function: {', '.join(large)}")
     refused = [row[0] for row in rows if row[2] > MOST]
     if refused:
         sys.exit(f"larger than Lambda takes, {MOST / 1e6:.0f} MB: {', '.join(refused)}")

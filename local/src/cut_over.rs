@@ -9,6 +9,7 @@ pub mod plan;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use reqwest::StatusCode;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -16,8 +17,8 @@ use self::export::Subscriber;
 use self::plan::{Fate, plan};
 use crate::progress::Terminal;
 use crate::table::table;
-use crate::usage::patiently;
-use crate::vendor::signed_client::{SignedClient, Why};
+use crate::usage::{ends, patiently};
+use crate::vendor::signed_client::{NotTold, SignedClient, Why};
 
 const HEADER: [&str; 4] = ["OUTCOME", "CUSTOMER", "ACCOUNT", "ORGANIZATION"];
 
@@ -66,7 +67,7 @@ pub async fn cut_over(what: &CutOver, client: &SignedClient, terminal: Terminal)
             Ok(told) => told,
             Err(error) => {
                 broken = Some(error.context(format!(
-                    "stopped at customer {}; what comes before it is done. Run it again: what is linked stays as it is",
+                    "stopped at subscriber {}; the ones before are done, and stay as they are when it is run again",
                     subscriber.customer
                 )));
                 break;
@@ -120,7 +121,14 @@ async fn settled(
         "operation": "adopt_subscription", "product": subscriber.product, "customer": subscriber.customer,
         "account": subscriber.account, "organization": organization, "contact": contact, "dry_run": what.dry_run,
     });
-    let answer = patiently(client, "/v1/adoption", &ask.to_string(), what.tries, terminal).await?;
+    let answer = match patiently(client, "/v1/adoption", &ask.to_string(), what.tries, terminal).await {
+        Ok(answer) => answer,
+        // Something of this subscriber cannot be right; the others are none the worse for it.
+        Err(NotTold::Refused { status: StatusCode::BAD_REQUEST, why: Some(why) }) => {
+            return Ok(Told { outcome: "refused".to_owned(), organization: Some(organization), reason: Some(why) });
+        }
+        Err(error) => return Err(ends(&error)),
+    };
     let Answer { outcome, reason } =
         serde_json::from_slice(&answer).context("the answer does not read; is that a Tradepost?")?;
     Ok(Told { outcome, organization: Some(organization), reason })

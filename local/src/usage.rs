@@ -9,7 +9,7 @@ mod refused;
 
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use http::StatusCode;
 use jiff::Timestamp;
 use serde_json::json;
@@ -85,7 +85,7 @@ pub(crate) async fn patiently(
     body: &str,
     tries: u32,
     terminal: Terminal,
-) -> anyhow::Result<Vec<u8>> {
+) -> Result<Vec<u8>, NotTold> {
     let mut pause = FIRST_PAUSE;
     let mut tried = 1;
     loop {
@@ -98,9 +98,14 @@ pub(crate) async fn patiently(
                 pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
                 tried = tried.saturating_add(1);
             }
-            Err(error) => bail!("{}{}", told(&error), advice(&error)),
+            Err(error) => return Err(error),
         }
     }
+}
+
+/// A failure that ends a command, and what to do.
+pub(crate) fn ends(error: &NotTold) -> anyhow::Error {
+    anyhow::anyhow!("{}{}", told(error), advice(error))
 }
 
 /// Whether the same call may be taken in a while.

@@ -11,8 +11,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::lines::{Line, Lines};
-use super::patiently;
 use super::refused::RefusedFile;
+use super::{ends, patiently};
 use crate::progress::Terminal;
 use crate::vendor::signed_client::{SignedClient, Why};
 
@@ -119,7 +119,7 @@ async fn send(
     }
     let dry = upload.dry_run;
     let body = format!("{{\"operation\":\"report_usage\",\"dry_run\":{dry},\"events\":[{}]}}", events.join(","));
-    let answer = patiently(client, "/v1/usage", &body, upload.tries, terminal).await?;
+    let answer = patiently(client, "/v1/usage", &body, upload.tries, terminal).await.map_err(|error| ends(&error))?;
     let answer: Answer = serde_json::from_slice(&answer).context("the answer does not read; is that a Tradepost?")?;
     ensure!(answer.results.len() == events.len(), "the answer leaves events out; is that a Tradepost?");
     Ok(answer.results)

@@ -37,12 +37,12 @@ async fn a_table_is_brought_along() -> anyhow::Result<()> {
     let (subscribers, organizations) = (folder.join("subscribers.json"), folder.join("map.csv"));
     std::fs::write(&subscribers, &table)?;
     let map = "customerAWSAccountID,organization,contact\n210987654321,org-clean,\n012345678901,org-second,sam@new.example\n\
-               444444444444,org-card,\n333333333333,org-credits,\n";
+               444444444444,org-card,\n333333333333,org-credits,\n666666666666,org-refusing,\n";
     std::fs::write(&organizations, map)?;
     let client = tradepost_local::usage::client(&world.at.tradepost, Some(world.stack.vendor_api_secret()))?;
     let what =
         |dry_run| CutOver { subscribers: subscribers.clone(), organizations: organizations.clone(), dry_run, tries: 2 };
-    assert!(!cut_over(&what(true), &client, Terminal::new()).await?, "one has no account");
+    assert!(!cut_over(&what(true), &client, Terminal::new()).await?, "one has no account, one no customer of AWS's");
     assert_eq!((world.slot("org-clean").await?, world.slot("org-second").await?), (None, None));
     for _ in 0..2 {
         assert!(!cut_over(&what(false), &client, Terminal::json()).await?);
@@ -56,7 +56,7 @@ async fn a_table_is_brought_along() -> anyhow::Result<()> {
     let second = world.slot("org-second").await?.and_then(|slot| slot.active).expect("linked");
     let made = world.ledger().get::<Link>(&Link::row_key(&second.subscription)).await?.expect("linked").doc;
     assert_eq!(made.contact.as_str(), "sam@new.example");
-    // Without the one that a person has to see to, the whole is done.
+    // Without the ones that a person has to see to, the whole is done.
     let mut rows: Value = serde_json::from_str(&table)?;
     rows["Items"].as_array_mut().expect("rows").truncate(4);
     std::fs::write(&subscribers, rows.to_string())?;
@@ -67,7 +67,7 @@ async fn a_table_is_brought_along() -> anyhow::Result<()> {
     let stranger = tradepost_local::usage::client(&world.at.tradepost, Some("whsec_c3RyYW5nZXI="))?;
     std::fs::write(&organizations, map)?;
     let error = cut_over(&what(true), &stranger, Terminal::json()).await.expect_err("not signed by the vendor");
-    assert!(format!("{error:#}").contains("stopped at customer"), "{error:#}");
+    assert!(format!("{error:#}").contains("stopped at subscriber"), "{error:#}");
     std::fs::remove_dir_all(&folder)?;
     Ok(())
 }

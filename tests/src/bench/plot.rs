@@ -32,7 +32,7 @@ const LONGEST: u64 = 460;
 /// What a figure takes.
 const FIGURE: u64 = 48;
 const ROW: u64 = 22;
-const HEAD: u64 = 46;
+const HEAD: u64 = 54;
 
 const STYLE: &str = "\
 text{font:13px system-ui,sans-serif;fill:#1f2328}.t{font-weight:600}.g{fill:#57606a}.f{font-variant-numeric:tabular-nums}\
@@ -59,7 +59,7 @@ fn drawn_at(panel: &Panel, top: u64) -> String {
     let goal = panel.goal.as_ref().map(|(length, _)| *length);
     let longest = panel.bars.iter().map(|bar| bar.length).chain(goal).max().unwrap_or(0).max(1);
     let scaled = |length: u64| length.saturating_mul(LONGEST) / longest;
-    let mut drawn = format!("<text class=\"t\" x=\"8\" y=\"{}\">{}</text>\n", top + 22, escaped(&panel.title));
+    let mut drawn = format!("<text class=\"t\" x=\"8\" y=\"{}\">{}</text>\n", top + 20, escaped(&panel.title));
     for (bar, row) in panel.bars.iter().zip(0..) {
         let y = top + HEAD + ROW * row;
         let (width, class) = (scaled(bar.length).max(1), if bar.ours { "o" } else { "r" });

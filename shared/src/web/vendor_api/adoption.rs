@@ -42,7 +42,7 @@ impl TryFrom<String> for Name {
         if sane {
             Ok(Self(text))
         } else {
-            Err(format!("a name must have 1 to {LONGEST_NAME} letters, digits or signs"))
+            Err(format!("product and customer must have 1 to {LONGEST_NAME} letters, digits or signs, and no space"))
         }
     }
 }

@@ -23,7 +23,12 @@ pub fn check(file: &Path, terminal: Terminal) -> anyhow::Result<bool> {
             terminal.head(&format!("{}: {shown}", policy.vendor));
             for part in parts {
                 terminal.head(part.title);
-                part.lines.iter().for_each(|line| terminal.line(&format!("  - {line}")));
+                for line in &part.lines {
+                    // A dash before a sentence: it belongs to the one above.
+                    let (deeper, line) =
+                        line.strip_prefix("\u{2014} ").map_or(("", line.as_str()), |line| ("  ", line));
+                    terminal.line(&format!("{deeper}  - {line}"));
+                }
             }
             Ok(true)
         }

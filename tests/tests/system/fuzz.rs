@@ -16,9 +16,11 @@
 
 mod browser;
 mod changes;
+mod from_a_provider;
 mod from_aws;
 mod from_entra;
 mod from_microsoft;
+mod from_sns;
 mod from_the_vendor;
 mod policies;
 mod usage;

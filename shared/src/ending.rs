@@ -18,7 +18,7 @@ use crate::marketplace::Marketplace;
 use crate::policy::{EndFamily, Policy, Trials};
 use crate::retry::{Attempts, later};
 use crate::task::{Effect, Task};
-use crate::work::{Ran, WorkError, Worker, failed};
+use crate::work::{Ran, WorkError, Worker};
 
 /// Rows written in one transaction, each with an event, beside the task and the slot's check (DynamoDB: 100 items).
 const CHUNK: usize = 40;
@@ -81,10 +81,11 @@ pub async fn kept<M: Marketplace>(
     Ok(pays_otherwise(worker, organization, now).await?.then_some("something else pays"))
 }
 
-/// Writes one row for each of the organization's deployments, page after page.
+/// Writes one row for each of the organization's deployments, page after page. `task` is left as it was written last,
+/// which is what a failure is noted in.
 pub async fn stop_organization<M: Marketplace>(
     worker: &Worker<'_, M>,
-    task: Row<Task>,
+    task: &mut Row<Task>,
     now: Timestamp,
 ) -> Result<Ran, WorkError> {
     let Effect::StopOrganization { ended_at, page } = task.doc.effect.clone() else {
@@ -92,23 +93,21 @@ pub async fn stop_organization<M: Marketplace>(
     };
     let organization = task.doc.organization.clone();
     let Standing::Ended(slot) = standing(worker.ledger, &organization, task.doc.generation).await? else {
-        return finish(worker.ledger, &task, "void: linked again").await;
+        return finish(worker.ledger, task, "void: linked again").await;
     };
     if let Some(why) = kept(worker, &organization, now).await? {
-        return finish(worker.ledger, &task, &format!("void: {why}")).await;
+        return finish(worker.ledger, task, &format!("void: {why}")).await;
     }
     let mut wake = Vec::new();
-    let mut task = task;
     let mut page = page;
     let mut rows = 0_usize;
     loop {
         let list = match worker.control_plane.list_deployments(&organization, page.as_deref(), now).await {
             Ok(list) => list,
             Err(error) if error.is_gone() => {
-                return finish(worker.ledger, &task, "the organization is gone").await;
+                return finish(worker.ledger, task, "the organization is gone").await;
             }
-            // Noted with the task as it is now: each page before has moved it on.
-            Err(error) => return Ok(failed(worker.ledger, task, &error.into(), now).await?),
+            Err(error) => return Err(error.into()),
         };
         let mut chunk = Vec::new();
         let mut seen = BTreeSet::new();
@@ -143,9 +142,9 @@ pub async fn stop_organization<M: Marketplace>(
         let next = if last { task.doc.done() } else { Task { effect, ..task.doc.clone() } };
         let mut writes = flattened(chunk, &mut wake);
         writes.push(Write::check(Some(&slot), Slot::row_key(&organization)));
-        writes.push(Write::replace(&task, &next));
+        writes.push(Write::replace(task, &next));
         worker.ledger.transact(writes).await?;
-        task = Row { version: task.version.saturating_add(1), doc: next };
+        *task = Row { version: task.version.saturating_add(1), doc: next };
         if last {
             return Ok(Ran::done(Task::KIND, format!("{} deployments concerned", rows)).waking(wake));
         }

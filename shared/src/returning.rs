@@ -14,13 +14,13 @@ use crate::work::{Ran, WorkError, Worker};
 
 const PAGE: i32 = 40;
 
-/// Marks the organization's deployments to be started, page after page.
+/// Marks the organization's deployments to be started, page after page. `task` is left as it was written last, which is
+/// what a failure is noted in.
 pub async fn resume_organization<M: Marketplace>(
     worker: &Worker<'_, M>,
-    task: Row<Task>,
+    task: &mut Row<Task>,
     now: Timestamp,
 ) -> Result<Ran, WorkError> {
-    let mut task = task;
     let mut wake = Vec::new();
     loop {
         let Effect::ResumeOrganization { after } = task.doc.effect.clone() else {
@@ -31,7 +31,7 @@ pub async fn resume_organization<M: Marketplace>(
         let current =
             slot.as_ref().filter(|slot| slot.doc.active.is_some() && slot.doc.generation == task.doc.generation);
         let Some(slot) = current else {
-            worker.ledger.replace(&task, task.doc.done()).await?;
+            worker.ledger.replace(task, task.doc.done()).await?;
             return Ok(Ran::done(Task::KIND, "void: not linked any more"));
         };
         let partition = organization_partition(&organization);
@@ -54,9 +54,9 @@ pub async fn resume_organization<M: Marketplace>(
             Some(after) => Task { effect: Effect::ResumeOrganization { after: Some(after) }, ..task.doc.clone() },
             None => task.doc.done(),
         };
-        writes.push(Write::replace(&task, &next));
+        writes.push(Write::replace(task, &next));
         worker.ledger.transact(writes).await?;
-        task = Row { version: task.version.saturating_add(1), doc: next };
+        *task = Row { version: task.version.saturating_add(1), doc: next };
         if page.next.is_none() {
             return Ok(Ran::done(Task::KIND, format!("{} deployments to start", wake.len())).waking(wake));
         }

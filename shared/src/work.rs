@@ -247,15 +247,15 @@ impl<M: Marketplace> Worker<'_, M> {
         if !is_due(&row.doc, now) {
             return Ok(Ran::left(Task::KIND, "not due"));
         }
-        let Some(row) = claim(self.ledger, row, now).await? else { return Ok(Ran::left(Task::KIND, "taken")) };
-        let done = match &row.doc.effect {
-            Effect::StopOrganization { .. } => ending::stop_organization(self, row.clone(), now).await,
-            Effect::ResumeOrganization { .. } => returning::resume_organization(self, row.clone(), now).await,
-            Effect::SetPlan { plan } => plan::set(self, &row, plan, now).await,
-            Effect::Downgrade { plan } => plan::downgrade(self, &row, plan, now).await,
-            Effect::Activate { subscription } => activation::activate(self, &row, subscription, now).await,
+        let Some(mut row) = claim(self.ledger, row, now).await? else { return Ok(Ran::left(Task::KIND, "taken")) };
+        let done = match row.doc.effect.clone() {
+            Effect::StopOrganization { .. } => ending::stop_organization(self, &mut row, now).await,
+            Effect::ResumeOrganization { .. } => returning::resume_organization(self, &mut row, now).await,
+            Effect::SetPlan { plan } => plan::set(self, &row, &plan, now).await,
+            Effect::Downgrade { plan } => plan::downgrade(self, &row, &plan, now).await,
+            Effect::Activate { subscription } => activation::activate(self, &row, &subscription, now).await,
             Effect::Acknowledge { subscription, operation, accept, wanted } => {
-                let owed = Owed { subscription, operation, accept: *accept, wanted: wanted.as_ref() };
+                let owed = Owed { subscription: &subscription, operation: &operation, accept, wanted: wanted.as_ref() };
                 activation::acknowledge(self, &row, owed, now).await
             }
         };

@@ -2,13 +2,18 @@
 
 #![expect(clippy::expect_used, reason = "a test says what it expects")]
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use anyhow::Context;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
+use system_tests::simulation::seen::Snapshot;
 use system_tests::world::{ACCOUNT, DAY, HOUR, World, landed};
 use tradepost::ledger::Document as _;
 use tradepost::subscription::{EndReason, Pointer, State, Subscription, SubscriptionKey};
 use tradepost::sweeper::Rails;
+use tradepost::task::{Effect, Task};
 use tradepost_local::connector::Fault;
 
 const ORG: &str = "org-clean";
@@ -332,6 +337,37 @@ async fn a_large_organization_is_stopped_and_deleted_page_by_page() -> anyhow::R
     let left = left.get("deployments").and_then(|all| all.as_array()).cloned().unwrap_or_default();
     assert!(!left.iter().any(|one| one.get("name").is_some_and(|name| name.to_string().contains("many"))), "{left:?}");
     assert_eq!(world.stack.parked().await?, 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_ledger_that_falters_at_a_later_page_is_noted_with_the_task_and_tried_again_soon() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let (bought, _) = world.linked("clean").await?;
+    // The task stands at its second page of deployments: everything after that fails for a moment.
+    let (paged, refused) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
+    let count = Arc::clone(&refused);
+    world.stack.dynamo.wire().inject(move |call| {
+        let body = String::from_utf8_lossy(&call.body);
+        let pages = call.operation.ends_with("TransactWriteItems")
+            && body.contains("stop_organization")
+            && body.contains("dep-clean-");
+        let later = pages && paged.fetch_add(1, Ordering::SeqCst) > 0 && count.load(Ordering::SeqCst) < 2;
+        later.then(|| {
+            count.fetch_add(1, Ordering::SeqCst);
+            Fault::Unreachable
+        })
+    });
+    world.cancel(&bought).await?;
+    assert_eq!(refused.load(Ordering::SeqCst), 2, "each try of the second page");
+    let tasks = Snapshot::of(&world.stack.dynamo)?.all::<Task>()?;
+    let task = tasks.iter().find(|task| matches!(task.effect, Effect::StopOrganization { .. })).expect("a task");
+    assert!(task.attempts.last_failure.is_some(), "nothing is noted: {task:?}");
+    assert!(task.attempts.not_before < world.now() + SignedDuration::from_mins(1), "it waits for its lease: {task:?}");
+    world.pass(10 * 60).await?;
+    for name in ["orders-prod", "events-staging", "old-archive"] {
+        assert_eq!(world.deployment(name).await?.as_deref(), Some("stopped"), "{name}");
+    }
     Ok(())
 }
 

@@ -24,11 +24,10 @@ use crate::lifecycle::stepped;
 use crate::link::connect::Place;
 use crate::link::making::{Maker, begun};
 use crate::link::{Contact, Slot};
-use crate::marketplace::{Listed, Marketplace, MarketplaceError, Standing};
+use crate::marketplace::{Listed, Marketplace, MarketplaceError, Standing, paid};
 use crate::organization::Organization;
 use crate::person::PersonId;
 use crate::policy::{Notices, Policy};
-use crate::reconcile::paid;
 use crate::settle::{Changes, Occasion, linked_silently, subscription_becomes};
 use crate::subscription::{Pointer, Sign, State, Subscription, SubscriptionKey};
 

@@ -15,12 +15,12 @@ use crate::deployment::{Deployment, DeploymentState, Stop};
 use crate::ending::{Standing, confirmed_stop, kept, kept_by_policy, standing, void, write_alone, write_under};
 use crate::event::telling::deployment_events;
 use crate::home::Home;
-use crate::ledger::{Document, Ledger, LedgerError, Row, Write};
+use crate::ledger::{Document, Provider, Row, Write};
 use crate::link::{EndedLink, Slot};
-use crate::marketplace::Marketplace;
+use crate::marketplace::{Marketplace, MarketplaceError};
 use crate::policy::SHORTEST_RETENTION_HOURS;
 use crate::retry::{Attempts, later};
-use crate::subscription::{Pointer, State};
+use crate::subscription::{Pointer, State, Subscription};
 use crate::work::{Ran, WorkError, Worker, failed};
 
 /// How long a purchase that is only announced counts as one the buyer may be about to link.
@@ -98,7 +98,7 @@ pub async fn verdict<M: Marketplace>(
     };
     let evidence = Evidence {
         kept: kept(worker, &row.doc.organization, now).await?,
-        other_purchase: other_purchase(worker.ledger, &slot.doc, now).await?,
+        other_purchase: other_purchase(worker, &slot.doc, now).await?,
         retention: worker.policy.retention(row.doc.provider),
     };
     Ok(Some(plan(row, *slot, evidence, now)))
@@ -158,8 +158,12 @@ async fn sent<M: Marketplace>(
 ) -> Result<Ran, WorkError> {
     let deployment = &row.doc;
     let organization = &deployment.organization;
-    match worker.control_plane.delete(organization, &deployment.id, stop.vendor_since, key, now).await {
-        Ok(()) | Err(ControlPlaneError::NotFound(_)) => {
+    let answer = match worker.control_plane.delete(organization, &deployment.id, stop.vendor_since, key, now).await {
+        Err(error) if error.is_gone() => Ok(()),
+        answer => answer,
+    };
+    match answer {
+        Ok(()) => {
             let gone = deployment.becomes(DeploymentState::Deleted { at: now }, now);
             let subject = format!("organization {organization}");
             let line = AuditLine::new(subject, now, key, format!("deployment {} deleted", deployment.id));
@@ -255,23 +259,47 @@ pub async fn warn<M: Marketplace>(
 }
 
 /// Whether the buyer whose subscription ended holds another live purchase that nothing is linked to.
-async fn other_purchase(ledger: &Ledger, slot: &Slot, now: Timestamp) -> Result<bool, LedgerError> {
+async fn other_purchase<M: Marketplace>(
+    worker: &Worker<'_, M>,
+    slot: &Slot,
+    now: Timestamp,
+) -> Result<bool, WorkError> {
+    let ledger = worker.ledger;
     let Some(ended) = &slot.ended else { return Ok(false) };
     let partition = Pointer::account_partition(ended.subscription.provider(), &ended.account);
     for found in ledger.whole_partition(&partition, "").await? {
         let pointer = found.read::<Pointer>()?.doc;
         let home = Home::read(ledger, &pointer.to.partition()).await?;
         let linked = home.link(&pointer.to).is_some_and(|link| link.doc.state.is_active());
-        let live = home.standing(&pointer.to, now).is_some_and(|subscription| match subscription.state {
+        let Some(subscription) = home.standing(&pointer.to, now).filter(|_| !linked) else { continue };
+        let live = match subscription.state {
             State::Active { .. } | State::Suspended { .. } => true,
-            State::Announced => now.duration_since(subscription.created_at) < ABOUT_TO_LINK,
+            State::Announced if now.duration_since(subscription.created_at) < ABOUT_TO_LINK => true,
+            State::Announced | State::Failed { .. } => begins_later(worker.marketplace, &subscription, now).await?,
             // Under a legacy key the next purchase may have been confirmed without a time of its own.
             State::Ended { at, .. } => subscription.unproven_confirmation.is_some_and(|confirmed| confirmed > at),
-            State::Ending { .. } | State::Failed { .. } | State::Superseded { .. } => false,
-        });
-        if live && !linked {
+            State::Ending { .. } | State::Superseded { .. } => false,
+        };
+        if live {
             return Ok(true);
         }
     }
     Ok(false)
+}
+
+/// Whether a purchase that nothing has confirmed was made for later: AWS confirms it when it begins.
+async fn begins_later(
+    marketplace: &impl Marketplace,
+    subscription: &Subscription,
+    now: Timestamp,
+) -> Result<bool, WorkError> {
+    if subscription.key.provider() != Provider::Aws {
+        return Ok(false);
+    }
+    Ok(match marketplace.told(subscription).await {
+        Ok(told) => told.is_yet_to_come(now),
+        // It will not tell, today or tomorrow.
+        Err(MarketplaceError::Refused(_)) => false,
+        Err(error) => return Err(error.into()),
+    })
 }

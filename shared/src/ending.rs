@@ -12,7 +12,7 @@ use crate::control_plane::{ControlPlaneError, StopReason, VendorDeployment, Vend
 use crate::deployment::{Deployment, DeploymentState, Stop};
 use crate::event::Event;
 use crate::event::telling::deployment_events;
-use crate::ledger::{Document, Key, Ledger, LedgerError, Row, Write};
+use crate::ledger::{Document, Key, Ledger, LedgerError, Provider, Row, Write};
 use crate::link::{Link, LinkState, Slot};
 use crate::marketplace::Marketplace;
 use crate::policy::{EndFamily, Policy, Trials};
@@ -109,6 +109,13 @@ pub async fn stop_organization<M: Marketplace>(
             }
             Err(error) => return Err(error.into()),
         };
+        let end = End {
+            organization: &organization,
+            provider: task.doc.provider,
+            generation: task.doc.generation,
+            at: ended_at,
+            known_at: task.doc.created_at,
+        };
         let mut chunk = Vec::new();
         let mut seen = BTreeSet::new();
         for listed in list.items.iter().filter(|listed| seen.insert(listed.id.as_str())) {
@@ -121,7 +128,7 @@ pub async fn stop_organization<M: Marketplace>(
             {
                 continue;
             }
-            let fresh = concerned(worker.policy, &task.doc, ended_at, listed, now);
+            let fresh = concerned(worker.policy, end, listed, now);
             if matches!(fresh.state, DeploymentState::Stopping { .. }) {
                 wake.push(key);
             }
@@ -162,14 +169,24 @@ fn flattened(rows: Vec<(Write, Vec<Event>)>, wake: &mut Vec<Key>) -> Vec<Write> 
     writes
 }
 
+/// An end as the organization's deployments meet it.
+#[derive(Clone, Copy, Debug)]
+pub struct End<'a> {
+    /// Whose deployments.
+    pub organization: &'a str,
+    /// The marketplace that was paid through.
+    pub provider: Provider,
+    /// The generation of the organization's slot that the end led to.
+    pub generation: u64,
+    /// When it came.
+    pub at: Timestamp,
+    /// When we came to know of it: nobody was warned before that.
+    pub known_at: Timestamp,
+}
+
 /// What the end means for one listed deployment. Pure.
-pub fn concerned(
-    policy: &Policy,
-    task: &Task,
-    ended_at: Timestamp,
-    listed: &VendorDeployment,
-    now: Timestamp,
-) -> Deployment {
+pub fn concerned(policy: &Policy, end: End<'_>, listed: &VendorDeployment, now: Timestamp) -> Deployment {
+    let End { provider, generation, at: ended_at, .. } = end;
     let state = match (listed.trial_ends_at, listed.state, listed.stopped_since) {
         (Some(trial_ends_at), _, _) if trial_ends_at > now && policy.end.trials == Trials::LeftAlone => {
             DeploymentState::Released { why: "a trial is the vendor's alone".to_owned() }
@@ -178,16 +195,16 @@ pub fn concerned(
         (_, VendorState::Stopped, Some(since)) => {
             // What an earlier end had stopped is not the user's own stop: it is started again on return.
             let adopted = listed.stopped_by.as_deref() != Some("tradepost");
-            DeploymentState::Stopped(stop(policy, task, ended_at, since, adopted))
+            DeploymentState::Stopped(stop(policy, end, since, adopted))
         }
         _ => DeploymentState::Stopping { reason: StopReason::SubscriptionEnded, asked: false },
     };
     Deployment {
-        organization: task.organization.clone(),
+        organization: end.organization.to_owned(),
         id: listed.id.clone(),
         name: listed.name.clone(),
-        provider: task.provider,
-        generation: task.generation,
+        provider,
+        generation,
         ended_at,
         state,
         attempts: Attempts::at(now),
@@ -196,10 +213,9 @@ pub fn concerned(
     }
 }
 
-/// An adopted stop. The end counts from when we came to know of it: nobody was warned before that.
-fn stop(policy: &Policy, task: &Task, ended_at: Timestamp, vendor_since: Timestamp, adopted: bool) -> Stop {
-    let from = ended_at.max(task.created_at);
-    Stop::new(from, vendor_since, adopted, policy.retention(task.provider), policy.warning())
+/// A stop from before the end. The end counts from when we came to know of it.
+fn stop(policy: &Policy, end: End<'_>, vendor_since: Timestamp, adopted: bool) -> Stop {
+    Stop::new(end.at.max(end.known_at), vendor_since, adopted, policy.retention(end.provider), policy.warning())
 }
 
 /// The stop of a deployment as the vendor tells it: since when, and whether it was its user's own. `from` is the
@@ -269,8 +285,8 @@ pub async fn void<M: Marketplace>(
 ) -> Result<Ran, WorkError> {
     let slot = worker.ledger.get::<Slot>(&Slot::row_key(&row.doc.organization)).await?;
     let generation = slot.as_ref().map_or(row.doc.generation, |slot| slot.doc.generation);
-    if slot.as_ref().is_some_and(|slot| slot.doc.active.is_none() && slot.doc.ended.is_some()) {
-        return later_end(worker, row, now).await;
+    if let Some(slot) = slot.as_ref().filter(|slot| slot.doc.active.is_none() && slot.doc.ended.is_some()) {
+        return later_end(worker, row, slot, now).await;
     }
     let active = slot.and_then(|slot| slot.doc.active);
     let link = match &active {
@@ -294,11 +310,13 @@ pub async fn void<M: Marketplace>(
     write_alone(worker, row, DeploymentState::Released { why }, "void: linked again", now).await
 }
 
-/// The organization was linked meanwhile, and that is over too: the task of the later end takes the deployment over, with all
-/// of the time that end leaves. It is not let go before, or a link that comes back would not find it and start it again.
+/// The organization was linked meanwhile, and that is over too: the deployment is taken over by the later end as if that
+/// came now, with all of the time an end leaves. It is not let go, or a link that comes back would not find it and start it
+/// again; nor is it left to that end's own task, which may be done without it, since something else paid just then.
 async fn later_end<M: Marketplace>(
     worker: &Worker<'_, M>,
     row: &Row<Deployment>,
+    slot: &Row<Slot>,
     now: Timestamp,
 ) -> Result<Ran, WorkError> {
     let deployment = &row.doc;
@@ -306,12 +324,20 @@ async fn later_end<M: Marketplace>(
         let released = DeploymentState::Released { why: why.to_owned() };
         return write_alone(worker, row, released, &format!("void: {why}"), now).await;
     }
-    if worker.control_plane.deployment(&deployment.organization, &deployment.id, now).await?.is_none() {
+    let Some(listed) = worker.control_plane.deployment(&deployment.organization, &deployment.id, now).await? else {
         return write_alone(worker, row, DeploymentState::Deleted { at: now }, "gone already", now).await;
-    }
-    let attempts = Attempts { not_before: later(now, SYNCING_AGAIN), ..deployment.attempts.clone() };
-    worker.ledger.replace(row, Deployment { attempts, ..deployment.clone() }).await?;
-    Ok(Ran::done(Deployment::KIND, "waits: a later end takes it over"))
+    };
+    let end = End {
+        organization: &deployment.organization,
+        provider: deployment.provider,
+        generation: slot.doc.generation,
+        at: now,
+        known_at: now,
+    };
+    let next = concerned(worker.policy, end, &listed, now);
+    let mut wake = write_under(worker, row, slot, &next, now).await?;
+    wake.extend(matches!(next.state, DeploymentState::Stopping { .. }).then(|| next.key()));
+    Ok(Ran::done(Deployment::KIND, format!("taken over by a later end -> {}", next.state.name())).waking(wake))
 }
 
 /// Stops one deployment, or looks whether the vendor has finished stopping it.

@@ -54,6 +54,7 @@ pub async fn register(
         subscription: resolved.subscription.clone(),
         licence: resolved.licence.clone(),
         product: resolved.product.clone(),
+        licence_arn: resolved.licence_arn.clone(),
         account: resolved.account.clone(),
         free_trial: resolved.free_trial,
         buyer: None,

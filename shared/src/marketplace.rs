@@ -4,16 +4,25 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 
-use jiff::Timestamp;
 use jiff::civil::Date;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::disposition::{Dispose, Disposition};
 use crate::entitlement::Entitlement;
 use crate::ledger::Provider;
 use crate::notice::Notice;
+use crate::retry::later;
 use crate::subscription::{EndReason, Subscription, SubscriptionKey, Terms};
 use crate::usage::Quantity;
+
+/// How long after it began a purchase that was not paid is known as such.
+pub(crate) const PAID_BY: SignedDuration = SignedDuration::from_hours(1);
+
+/// Whether a purchase that began then and still stands has been paid: what is not is rolled back within the hour.
+pub(crate) fn paid(begins: Timestamp, now: Timestamp) -> bool {
+    later(begins, PAID_BY) <= now
+}
 
 /// Where the marketplace itself says a purchase stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +50,14 @@ pub struct Told {
     pub terms: Option<Terms>,
     /// When it comes into force, where it tells that; a purchase may be made for later.
     pub begins: Option<Timestamp>,
+}
+
+impl Told {
+    /// Whether it stands and begins only later, or began so lately that nothing may have confirmed it yet.
+    pub fn is_yet_to_come(&self, now: Timestamp) -> bool {
+        let stands = matches!(self.standing, Standing::Live | Standing::Pending);
+        stands && self.begins.is_some_and(|begins| !paid(begins, now))
+    }
 }
 
 /// A purchase in a marketplace's list of all of them.

@@ -23,7 +23,6 @@ mod run;
 mod waiting;
 
 pub use finding::{Finding, What};
-pub(crate) use judgement::paid;
 pub use judgement::{Judgement, Word, judge};
 pub(crate) use run::step;
 pub use run::{Counts, Run, Stage, start};

@@ -42,6 +42,9 @@ pub struct Registration {
     /// The licence, for answers that name no agreement: the subscription is found once its notice has come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub licence: Option<String>,
+    /// The whole licence ARN, where there is one (AWS).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub licence_arn: Option<String>,
     /// The listing's code.
     pub product: String,
     /// The buyer's account in the marketplace.

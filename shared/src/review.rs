@@ -236,7 +236,21 @@ pub async fn unconfirmed_link(
             Err(MarketplaceError::Refused(_)) => Standing::Unknown,
             told => told?,
         },
-        Provider::Aws => Standing::Unknown,
+        // AWS confirms when the purchase begins, and one may be made for later: that is no failed payment.
+        Provider::Aws => {
+            let told = match marketplace.told(&subscription.doc).await {
+                // It will not tell, today or tomorrow.
+                Err(MarketplaceError::Refused(_)) => None,
+                told => Some(told?),
+            };
+            if let Some(begins) = told.filter(|told| told.is_yet_to_come(now)).and_then(|told| told.begins) {
+                let by = later(begins, policy.confirmation()).max(later(now, ASK_AGAIN));
+                let waiting = Link { confirm_by: Some(Attempts::at(by)), ..link.doc.clone() };
+                ledger.replace(link, waiting).await?;
+                return Ok(Ran::done("link", "waits: the purchase begins later"));
+            }
+            Standing::Unknown
+        }
     };
     let (after, outcome) = match standing {
         Standing::Live | Standing::Suspended | Standing::Ended(_) => {

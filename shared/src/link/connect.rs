@@ -123,7 +123,16 @@ pub async fn purchase(ledger: &Ledger, registration: &str, now: Timestamp) -> Re
         // A notice that was faster than the buyer does not know of the trial; the landing form does.
         None => Subscription { free_trial: subscription.free_trial || row.doc.free_trial, ..subscription },
     };
+    let subscription = as_resolved(subscription, &row.doc);
     Ok(Found::Purchase(Box::new(Purchase { registration: row, home, subscription })))
+}
+
+/// What the token told of the buyer is the marketplace's own word, and a notice that was faster may have known less: one of an
+/// older listing names no account, and some shorten the licence's ARN.
+fn as_resolved(subscription: Subscription, landed: &Registration) -> Subscription {
+    let account = Some(&landed.account).filter(|account| !account.is_empty()).unwrap_or(&subscription.account).clone();
+    let licence_arn = landed.licence_arn.clone().or_else(|| subscription.licence_arn.clone());
+    Subscription { account, licence_arn, ..subscription }
 }
 
 /// What an organization's slot means for a new link.
@@ -277,7 +286,11 @@ fn made(
     changes.write(Write::replace(&purchase.registration, &registration));
     // The state the link was judged by must still hold, and whoever has read the purchase without a link decides again. A
     // landing that reopened a legacy purchase is written here.
-    changes.write(Write::save(purchase.home.subscription(&subscription.key), subscription));
+    let before = purchase.home.subscription(&subscription.key);
+    changes.write(Write::save(before, subscription));
+    if before.is_some_and(|row| row.doc.account != subscription.account) {
+        changes.write(Write::project(&Pointer::from_account(&subscription.account, &subscription.key)));
+    }
     if link.state != LinkState::Syncing {
         changes.and(linked_effects(occasion, &link, subscription));
     } else if subscription.key.provider() == Provider::Azure {

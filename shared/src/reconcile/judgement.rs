@@ -16,14 +16,12 @@ use super::What;
 use crate::entitlement::{Entitlement, valid};
 use crate::ledger::Provider;
 use crate::lifecycle::{stands, stepped};
-use crate::marketplace::{Standing, Told};
+use crate::marketplace::{PAID_BY, Standing, Told, paid};
 use crate::retry::later;
 use crate::subscription::{Sign, State, Subscription, Terms};
 
 /// How long what Microsoft answers may lag behind what it told and took; it promises nothing, so this is generous.
 const SETTLES_WITHIN: SignedDuration = SignedDuration::from_mins(15);
-/// How long after it began a purchase that was not paid is known as such.
-const PAID_BY: SignedDuration = SignedDuration::from_hours(1);
 
 /// Everything the marketplace was asked about one purchase.
 #[derive(Clone, Copy, Debug)]
@@ -122,11 +120,6 @@ fn proven(before: &Subscription, word: Word<'_>, now: Timestamp) -> bool {
         Provider::Azure => true,
         Provider::Aws => word.heard_of && paid(began(before, word.told), now),
     }
-}
-
-/// Whether a purchase that began then and still stands has been paid: what is not is rolled back within the hour.
-pub(crate) fn paid(begins: Timestamp, now: Timestamp) -> bool {
-    later(begins, PAID_BY) <= now
 }
 
 fn began(before: &Subscription, told: &Told) -> Timestamp {

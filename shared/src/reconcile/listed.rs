@@ -11,14 +11,13 @@ use jiff::Timestamp;
 
 use super::What;
 use super::finding::Finding;
-use super::judgement::paid;
 use super::purchase::compare;
 use super::run::Run;
 use crate::agreement::agreement_partition;
 use crate::home::Home;
 use crate::ledger::{Key, LedgerError};
 use crate::lifecycle::found_out;
-use crate::marketplace::{Listed, Marketplace, MarketplaceError, Standing};
+use crate::marketplace::{Listed, Marketplace, MarketplaceError, Standing, paid};
 use crate::notice::{Notice, Subject, Word};
 use crate::subscription::{Sign, State, Subscription, SubscriptionKey};
 use crate::work::{WorkError, Worker};

@@ -3,11 +3,10 @@
 use jiff::{SignedDuration, Timestamp};
 use tradepost::control_plane::{StopReason, VendorDeployment, VendorState};
 use tradepost::deployment::{Deployment, DeploymentState, Stop};
-use tradepost::ending::{concerned, confirmed_stop};
+use tradepost::ending::{End, concerned, confirmed_stop};
 use tradepost::ledger::{Document, Provider};
 use tradepost::policy::Trials;
 use tradepost::retry::Attempts;
-use tradepost::task::{Effect, Task};
 
 use super::{policy, t};
 
@@ -27,10 +26,12 @@ fn listed(state: VendorState, trial_ends_at: Option<Timestamp>, stopped_since: O
     }
 }
 
+fn end() -> End<'static> {
+    End { organization: "org-1", provider: Provider::Aws, generation: 3, at: t(ENDED), known_at: t(ENDED) }
+}
+
 fn judged(listed: &VendorDeployment) -> Deployment {
-    let effect = Effect::StopOrganization { ended_at: t(ENDED), page: None };
-    let task = Task::new(Provider::Aws, "org-1", 3, effect, "eb:1", t(ENDED));
-    concerned(&policy(), &task, t(ENDED), listed, t(NOW))
+    concerned(&policy(), end(), listed, t(NOW))
 }
 
 fn stopping() -> DeploymentState {
@@ -86,8 +87,6 @@ fn running_ones_stop_trials_go_on_and_stopped_ones_are_adopted() {
 fn a_policy_may_leave_trials_alone_for_good_and_only_those_that_go_on() {
     let mut policy = policy();
     policy.end.trials = Trials::LeftAlone;
-    let effect = Effect::StopOrganization { ended_at: t(ENDED), page: None };
-    let task = Task::new(Provider::Aws, "org-1", 3, effect, "eb:1", t(ENDED));
     for (ends, left_alone) in [
         (Some(t("2026-12-01T00:00:00Z")), true),
         (Some(t(NOW) + MILLI), true),
@@ -95,14 +94,14 @@ fn a_policy_may_leave_trials_alone_for_good_and_only_those_that_go_on() {
         (Some(t(BEFORE)), false),
         (None, false),
     ] {
-        let row = concerned(&policy, &task, t(ENDED), &listed(VendorState::Running, ends, None), t(NOW));
+        let row = concerned(&policy, end(), &listed(VendorState::Running, ends, None), t(NOW));
         let released = matches!(row.state, DeploymentState::Released { .. });
         assert_eq!((released, row.state == stopping()), (left_alone, !left_alone), "{ends:?}");
     }
 }
 
 #[test]
-fn a_concerned_deployment_belongs_to_its_task() {
+fn a_concerned_deployment_belongs_to_its_end() {
     let row = judged(&listed(VendorState::Running, None, None));
     assert_eq!((row.organization.as_str(), row.id.as_str(), row.generation), ("org-1", "d-1", 3));
     assert_eq!((row.provider, row.ended_at, row.attempts.clone()), (Provider::Aws, t(ENDED), Attempts::at(t(NOW))));

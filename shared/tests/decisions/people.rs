@@ -61,6 +61,7 @@ fn a_landing_can_be_used_for_a_week() {
         id: "r-1".to_owned(),
         subscription: Some(key()),
         licence: None,
+        licence_arn: None,
         product: "prod".to_owned(),
         account: "1".to_owned(),
         free_trial: false,

@@ -115,6 +115,7 @@ async fn a_landing_tells_of_a_free_trial_what_a_notice_left_out() -> anyhow::Res
             id: "r-1".to_owned(),
             subscription: Some(key),
             licence: None,
+            licence_arn: None,
             product: world.code(),
             account: ACCOUNT.to_owned(),
             free_trial: landed,

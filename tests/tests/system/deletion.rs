@@ -9,8 +9,9 @@ use anyhow::Context;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use system_tests::simulation::seen::Snapshot;
-use system_tests::world::{ACCOUNT, DAY, HOUR, World, landed};
+use system_tests::world::{ACCOUNT, Bought, DAY, HOUR, World, landed};
 use tradepost::ledger::Document as _;
+use tradepost::link::{LinkState, UnlinkCause};
 use tradepost::subscription::{EndReason, Pointer, State, Subscription, SubscriptionKey};
 use tradepost::sweeper::Rails;
 use tradepost::task::{Effect, Task};
@@ -27,7 +28,7 @@ async fn exists(world: &World, name: &str) -> anyhow::Result<bool> {
 }
 
 /// Linked, cancelled, stopped; gives the instant of the stop and the last one at which nothing may be deleted.
-async fn stopped(world: &World) -> anyhow::Result<(system_tests::world::Bought, Timestamp)> {
+async fn stopped(world: &World) -> anyhow::Result<(Bought, Timestamp)> {
     let (bought, _) = world.linked("clean").await?;
     world.cancel(&bought).await?;
     let since = world.stopped_since(ORG, PROD).await?.expect("stopped");
@@ -368,6 +369,64 @@ async fn a_ledger_that_falters_at_a_later_page_is_noted_with_the_task_and_tried_
     for name in ["orders-prod", "events-staging", "old-archive"] {
         assert_eq!(world.deployment(name).await?.as_deref(), Some("stopped"), "{name}");
     }
+    Ok(())
+}
+
+/// An offer may be accepted for later: AWS tells of its licence when it begins.
+async fn bought_for_later(world: &World, days: i64) -> anyhow::Result<Bought> {
+    let starts = world.now() + SignedDuration::from_hours(24 * days);
+    world.bought(json!({"product": world.code(), "account": ACCOUNT, "starts": starts})).await
+}
+
+#[tokio::test]
+async fn a_return_that_begins_later_than_the_three_days_is_waited_for() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    stopped(&world).await?;
+    let again = bought_for_later(&world, 5).await?;
+    let mut browser = world.ready(&again.token, "clean").await?;
+    browser.submit("form#link-form", &[]).await?;
+    assert_eq!(browser.status, 200, "{}", browser.text());
+    world.pass(4 * DAY + 20 * HOUR).await?;
+    assert_eq!(left(&world).await?, 3, "deleted before the purchase began");
+    assert_eq!(world.link_of(&again).await?.expect("a link").state, LinkState::Syncing);
+    assert_eq!(world.deployment("orders-prod").await?.as_deref(), Some("stopped"), "started before it began");
+    world.pass(DAY).await?;
+    let link = world.link_of(&again).await?.expect("a link");
+    assert!(matches!(link.state, LinkState::Linked { .. }), "{link:?}");
+    assert_eq!(world.deployment("orders-prod").await?.as_deref(), Some("running"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_return_that_was_to_begin_later_and_is_not_paid_is_waited_for_no_longer_than_any() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    stopped(&world).await?;
+    world.aws("fail-payment", json!({})).await?;
+    let again = bought_for_later(&world, 2).await?;
+    let mut browser = world.ready(&again.token, "clean").await?;
+    browser.submit("form#link-form", &[]).await?;
+    // AWS takes the agreement back, and says nothing.
+    world.pass(DAY + HOUR).await?;
+    let link = world.link_of(&again).await?.expect("a link");
+    assert!(matches!(link.state, LinkState::Unlinked { cause: UnlinkCause::PurchaseFailed, .. }), "{link:?}");
+    world.pass(4 * DAY).await?;
+    assert_eq!(left(&world).await?, 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_purchase_for_later_that_nothing_is_linked_with_holds_the_deletion() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    stopped(&world).await?;
+    let later = bought_for_later(&world, 6).await?;
+    world.land(&later.token).await?;
+    world.pass(5 * DAY).await?;
+    assert_eq!(left(&world).await?, 3, "deleted before it began");
+    let row = world.row(ORG, PROD).await?.expect("a row").doc;
+    assert!(row.held.is_some(), "nobody is told: {row:?}");
+    // Begun, and still linked with nothing.
+    world.pass(3 * DAY).await?;
+    assert_eq!(left(&world).await?, 3);
     Ok(())
 }
 

@@ -113,6 +113,7 @@ async fn landed(world: &World) -> anyhow::Result<Registration> {
         id: "r-1".to_owned(),
         subscription: None,
         licence: None,
+        licence_arn: None,
         product: world.code(),
         account: "210987654321".to_owned(),
         free_trial: false,

@@ -5,7 +5,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use system_tests::world::{Bought, EMQX, World};
+use system_tests::world::{Bought, DAY, EMQX, HOUR, World};
 use tradepost::agreement::{Agreement, AgreementEnd, AgreementEndSign};
 use tradepost::deployment::{Deployment, DeploymentState};
 use tradepost::disposition::Disposition;
@@ -323,7 +323,7 @@ async fn while_a_new_link_is_syncing_nothing_is_decided_of_a_deployment() -> any
 /// A link that came after an end has failed: what the end had stopped is not let go, for the failed link may come back and
 /// has to find it; and the time that it is kept is the later end's.
 #[tokio::test]
-async fn what_an_end_had_stopped_waits_for_the_end_after_it() -> anyhow::Result<()> {
+async fn what_an_end_had_stopped_is_taken_over_by_the_end_after_it() -> anyhow::Result<()> {
     for pays in [false, true] {
         let world = World::new().await?;
         let (bought, _) = world.linked("clean").await?;
@@ -343,8 +343,17 @@ async fn what_an_end_had_stopped_waits_for_the_end_after_it() -> anyhow::Result<
         if pays {
             assert_eq!((ran.outcome.as_str(), after.state.name()), ("void: something else pays", "released"));
         } else {
-            assert_eq!(ran.outcome, "waits: a later end takes it over");
-            assert_eq!((&after.state, due(&after)), (&before.state, Some(at + SignedDuration::from_hours(1))));
+            assert_eq!(ran.outcome, "taken over by a later end -> stopped");
+            let (DeploymentState::Stopped(was), DeploymentState::Stopped(is)) = (&before.state, &after.state) else {
+                panic!("{before:?} {after:?}")
+            };
+            assert_eq!((after.generation, after.ended_at, is.since), (before.generation + 1, at, at));
+            assert_eq!((is.vendor_since, is.adopted, is.warned), (was.vendor_since, false, false));
+            // Nothing is left to wait for: all of the three days are before it, and then it goes.
+            world.pass(3 * DAY - HOUR).await?;
+            assert_eq!(world.deployment("orders-prod").await?.as_deref(), Some("stopped"));
+            world.pass(2 * HOUR).await?;
+            assert_eq!(world.deployment("orders-prod").await?, None);
         }
     }
     Ok(())

@@ -366,6 +366,29 @@ async fn a_legacy_listing_lives_by_sns() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A notice of an older listing names its customer and no account; what the token tells of the buyer counts, whichever was first.
+#[tokio::test]
+async fn another_purchase_of_the_buyer_holds_deletions_of_an_older_listing_too() -> anyhow::Result<()> {
+    for told_first in [false, true] {
+        let world = World::with_policy(&sns_policy()).await?;
+        let bought = world.buy().await?;
+        if told_first {
+            world.pass(120).await?;
+        }
+        let mut browser = world.ready(&bought.token, "clean").await?;
+        browser.submit("form#link-form", &[]).await?;
+        world.pass(120).await?;
+        let other =
+            world.bought(json!({"product": "emqxplatformpaygo00000000b2", "account": ACCOUNT, "quantity": 1})).await?;
+        world.land(&other.token).await?;
+        world.pass(120).await?;
+        world.aws("cancel", json!({"agreement": bought.agreement})).await?;
+        world.pass(5 * DAY).await?;
+        assert_eq!(world.deployment("orders-prod").await?.as_deref(), Some("stopped"), "told first: {told_first}");
+    }
+    Ok(())
+}
+
 /// An EventBridge event of the documented shape, made now.
 fn event(kind: &str, world: &World, agreement: &str, licence: Option<&str>, more: Value) -> Value {
     let now = world.now();

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use system_tests::world::{DAY, EMQX, HOUR, World};
 use tradepost::control_plane::{ControlPlane, ControlPlaneError, StopReason};
@@ -210,6 +210,29 @@ async fn a_deployment_that_is_gone_is_neither_stopped_nor_started() -> anyhow::R
                 assert!(after.attempts.not_before > world.now(), "{case}: it is tried again");
             }
         }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_deletion_is_done_by_the_products_own_word_alone() -> anyhow::Result<()> {
+    for answer in gone_and_unknown("deployment_not_found") {
+        let world = World::new().await?;
+        let (bought, _) = world.linked("clean").await?;
+        world.cancel(&bought).await?;
+        // Warned of, and about to be deleted.
+        world.pass(2 * DAY + 2 * HOUR).await?;
+        let stopped = world.row(ORG, PROD).await?.unwrap().doc;
+        let DeploymentState::Stopped(stop) = &stopped.state else { panic!("{stopped:?}") };
+        let over = stop.keep_until + SignedDuration::from_secs(1);
+        let gone = answer.1.contains("deployment_not_found");
+        let (rails, control_plane) = (Rails::new(true, 100), answering(&[billing(), answer]));
+        let worker = Worker { control_plane: &control_plane, ..world.stack.work.within(&rails) };
+        let ran = worker.run(&stopped.key(), over).await?;
+        let after = world.row(ORG, PROD).await?.unwrap().doc;
+        assert_eq!(matches!(after.state, DeploymentState::Deleted { .. }), gone, "{ran:?}");
+        assert_eq!(matches!(after.state, DeploymentState::Deleting(_)), !gone, "{ran:?}");
+        assert_eq!(ran.failed.is_none(), gone, "{ran:?}");
     }
     Ok(())
 }

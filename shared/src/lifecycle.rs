@@ -22,7 +22,7 @@ use crate::agreement::agreement_partition;
 use crate::disposition::{Dispose, Disposition};
 use crate::entitlement::Entitlement;
 use crate::home::Home;
-use crate::ledger::{Key, Ledger, LedgerError, Row, Write};
+use crate::ledger::{Key, Ledger, LedgerError, Provider, Row, Write};
 use crate::link::Slot;
 use crate::marketplace::{Marketplace, MarketplaceError};
 use crate::notice::{NotUnderstood, Notice, NoticeState, RawNotice, Subject, Word};
@@ -148,11 +148,15 @@ async fn answer(ledger: &Ledger, notice: Option<&Notice>) -> Result<Option<Task>
     }
 }
 
-/// A notice of a product of ours, told in the way its listing is configured for. A licence event of an older listing is
+/// A notice of a product of ours, told in the way its listing is configured for. What the policy calls another product's is
+/// only kept. A licence event of an older listing is
 /// about the customer's purchase, if there is one.
 async fn ours(ledger: &Ledger, policy: &Policy, notice: Notice) -> Result<Result<Notice, NotUnderstood>, LedgerError> {
     if let Subject::Subscription { key, product, .. } = &notice.subject {
         let Some(listing) = policy.listing(key.provider(), product) else {
+            if key.provider() == Provider::Aws && policy.other_products.contains(product) {
+                return Ok(Ok(Notice { word: Word::ForTheRecord, ..notice }));
+            }
             return Ok(Err(NotUnderstood("the product is not one of the policy's listings".to_owned())));
         };
         let legacy = matches!(key, SubscriptionKey::AwsLegacy { .. });

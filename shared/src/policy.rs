@@ -67,6 +67,9 @@ pub struct Policy {
     /// How usage is metered.
     #[serde(default)]
     pub usage: UsageRules,
+    /// Product codes of the seller's AWS account that are sold without Tradepost: AWS tells of their licences all the same.
+    #[serde(default)]
+    pub other_products: Vec<String>,
     /// The products sold, and where.
     #[serde(rename = "listing")]
     pub listings: Vec<Listing>,
@@ -252,6 +255,12 @@ impl Policy {
             let first_there = !self.listings.iter().take(number).any(|other| other.marketplace == market);
             if first_there && !self.link.payment_method.contains_key(&market) {
                 fault(format!("link.payment_method.{market}"), "is missing: something is listed there".to_owned());
+            }
+            if market == Provider::Aws && self.other_products.contains(&listing.code) {
+                fault(
+                    format!("listing.{number}.code"),
+                    format!("names {}, which other_products calls another's", listing.code),
+                );
             }
             let twice = |other: &Listing| other.marketplace == market && other.code == listing.code;
             if self.listings.iter().take(number).any(twice) {

@@ -63,6 +63,7 @@ What is sold
   — gb_processed (by the GB) is billed by the hour: after what gb_per_year entitles to, hours without any are reported as zero
   Example on Microsoft Marketplace as “Example” (pay as you go, example)
   — gb_processed is billed by the hour: team includes 1000 a term
+  Not by Tradepost: exampleagent0000000000000f6. What AWS tells of their licences is kept, and nobody is asked.
 Who may link a purchase
   Whoever is an owner or a billing person of the workspace.
   The person picks one workspace, and sees the reasons beside those that cannot be picked.

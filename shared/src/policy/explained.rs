@@ -54,7 +54,13 @@ fn sold(policy: &Policy) -> Vec<String> {
         let market = name(listing.marketplace);
         format!("{} on {market} as \u{201c}{}\u{201d} ({model}, {})", listing.product, listing.title, listing.code)
     };
-    policy.listings.iter().flat_map(|one| std::iter::once(listing(one)).chain(metered(one))).collect()
+    let others = (!policy.other_products.is_empty()).then(|| {
+        format!(
+            "Not by Tradepost: {}. What AWS tells of their licences is kept, and nobody is asked.",
+            policy.other_products.join(", ")
+        )
+    });
+    policy.listings.iter().flat_map(|one| std::iter::once(listing(one)).chain(metered(one))).chain(others).collect()
 }
 
 /// What is billed by usage, a line each.

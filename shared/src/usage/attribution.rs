@@ -96,11 +96,11 @@ pub fn attributed(
         State::Ending { since: end, .. } | State::Ended { at: end, .. } => {
             // The first sign of the end counts, whenever the last came.
             let end = last.map_or(*end, |row| row.doc.ended_at.min(*end));
-            if event.at > end {
-                return Err(Refusal::AfterTheEnd);
-            }
-            if closed {
-                return Err(Refusal::TooLate);
+            let refusal = if event.at > end { Some(Refusal::AfterTheEnd) } else { closed.then_some(Refusal::TooLate) };
+            if let Some(refusal) = refusal {
+                // A sign of an end is not the end yet: what is renewed goes on, and takes it.
+                let known = matches!(subscription.state, State::Ended { .. });
+                return Err(if known { refusal } else { Refusal::Renewing });
             }
             let began = subscription.in_force_since.map_or(Timestamp::MIN, hour_of);
             let hours = [hour_of(event.at).max(began.min(hour_of(end))), hour_of(end)];
@@ -231,6 +231,9 @@ mod tests {
         assert_eq!(hours(own, end), Ok((vec![own, last], true)));
         assert!(place(&ended(end), end, end).is_ok());
         assert_eq!(hours(end + INSTANT, end), Err(Refusal::AfterTheEnd));
+        let ending = subscription(State::Ending { since: end, deadline: end + SignedDuration::from_hours(1) });
+        assert_eq!(place(&ending, own, end).map(|place| place.over), Ok(true));
+        assert_eq!(place(&ending, end + INSTANT, end), Err(Refusal::Renewing), "it may go on yet");
         assert_eq!(hours(own, edge(Provider::Aws, own) - INSTANT), Ok((vec![own, last], true)));
         assert_eq!(hours(own, edge(Provider::Aws, own)), Ok((vec![last], true)));
     }

@@ -104,9 +104,11 @@ fn is_of_its_tags(code: &str) -> bool {
     matches!(code, "InvalidTagException" | "InvalidUsageAllocationsException")
 }
 
-/// Whether the subscription goes on, so that a later hour can take what this one could not.
+/// Whether the subscription goes on, so that a later hour can take what this one could not. One that is suspended may: its
+/// usage waits until it is known.
 pub fn is_running(subscription: Option<&Subscription>) -> bool {
-    subscription.is_some_and(|subscription| matches!(subscription.state, State::Active { .. }))
+    let goes_on = |state: &State| matches!(state, State::Active { .. } | State::Suspended { .. });
+    subscription.is_some_and(|subscription| goes_on(&subscription.state))
 }
 
 /// Whether the marketplace may take usage of the subscription later on, although it does not now.

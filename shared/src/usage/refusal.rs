@@ -43,7 +43,8 @@ impl Refusal {
             }
             Self::PurchaseFailed => "The marketplace did not confirm the purchase; nothing is billed through it.",
             Self::Renewing => {
-                "A renewal is under way and not known yet; send the event again, under its key, in an hour."
+                "The subscription ends or is renewed, and which is not known yet; send the event again, under its key, in an \
+                 hour."
             }
             Self::KeyConflict => {
                 "The key was used before for something else; give each event its own, and send this one under a new key \

@@ -129,6 +129,16 @@ fn what_is_metered_is_what_the_marketplace_and_the_model_know() {
 }
 
 #[test]
+fn a_product_is_sold_through_tradepost_or_without_it() {
+    let text = |others: &str, marketplace: &str| {
+        format!("other_products = [{others}]\n{RULES}{METHODS}{}", listing(marketplace, "one", "subscription"))
+    };
+    assert_eq!(faults(&text("\"two\"", "aws")), [""; 0]);
+    assert_eq!(faults(&text("\"two\", \"one\"", "aws")), ["listing.0.code"]);
+    assert_eq!(faults(&text("\"one\"", "azure")), [""; 0], "an offer of Microsoft's is no product of AWS");
+}
+
+#[test]
 fn contracts_entitle_and_what_is_paid_as_it_is_used_does_not() {
     let all = [Model::Subscription, Model::Contract, Model::ContractWithConsumption];
     assert_eq!(all.map(Model::has_entitlements), [false, true, true]);

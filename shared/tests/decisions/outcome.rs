@@ -121,7 +121,8 @@ fn a_buyer_that_is_not_subscribed_may_be_so_again_until_the_last_usage_is_due() 
     for state in [State::Announced, State::Active { since }, State::Suspended { since }, State::Failed { at: since }] {
         let found = subscription(Provider::Aws, state.clone());
         assert_eq!(outcome(true, &Metered::NotSubscribed, Some(&found)), held, "{}", state.name());
-        assert_eq!(is_running(Some(&found)), matches!(state, State::Active { .. }));
+        let goes_on = matches!(state, State::Active { .. } | State::Suspended { .. });
+        assert_eq!(is_running(Some(&found)), goes_on, "{}", state.name());
     }
     assert_eq!(outcome(true, &Metered::NotSubscribed, None), held, "nothing is given up for want of a row");
     assert!(!is_running(None));

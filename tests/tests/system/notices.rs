@@ -10,7 +10,7 @@ use tradepost::agreement::Agreement;
 use tradepost::ledger::Key;
 use tradepost::link::{LinkState, Slot, UnlinkCause};
 use tradepost::notice::{NoticeState, RawNotice};
-use tradepost::subscription::State;
+use tradepost::subscription::{Pointer, State};
 use tradepost_local::connector::Fault;
 
 #[tokio::test]
@@ -258,6 +258,27 @@ async fn a_deprovisioned_licence_alone_stops_nothing_until_its_deadline() -> any
     let subscription = world.subscription(&bought).await?.expect("known");
     assert!(matches!(subscription.state, State::Ended { .. }), "AWS says it was cancelled: {subscription:?}");
     assert_eq!(world.deployment("orders-prod").await?.as_deref(), Some("stopped"));
+    Ok(())
+}
+
+/// An account sells more than what Tradepost is told of; its other products' licences are told to it all the same.
+#[tokio::test]
+async fn what_is_sold_without_tradepost_waits_for_nobody() -> anyhow::Result<()> {
+    let policy = EMQX.replacen("vendor = ", "other_products = [\"agent0000000000000000000f6\"]\nvendor = ", 1);
+    let world = World::with_policy(&policy).await?;
+    for (product, parked) in [("agent0000000000000000000f6", 0), ("forgotten0000000000000000a7", 1)] {
+        let licence = format!("arn:aws:license-manager::1:license:l-{product}");
+        for kind in ["License Updated - Manufacturer", "License Deprovisioned - Manufacturer"] {
+            let body = event(kind, &world, product, Some(&licence), json!({"product": product}));
+            world.aws("send", json!({"body": body})).await?;
+        }
+        world.pass(60).await?;
+        let waiting = world.ledger().all_listed::<RawNotice>("parked").await?;
+        assert_eq!(waiting.len(), 2 * parked, "{product}");
+        assert_eq!(world.ledger().all_listed::<RawNotice>("received").await?.len(), 0, "{product}");
+        let pointer = world.ledger().get::<Pointer>(&Pointer::licence_key(&format!("l-{product}"))).await?;
+        assert!(pointer.is_none(), "a purchase came of it: {pointer:?}");
+    }
     Ok(())
 }
 

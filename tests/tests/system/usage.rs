@@ -156,11 +156,14 @@ async fn the_first_sign_of_the_end_flushes_too_and_the_second_sends_nothing_twic
     let events = [event("last", 1, "calls", "2", ended), event("beyond", 1, "calls", "4", world.now)];
     let said = world.report(&events).await.unwrap();
     assert!(matches!(said[0], Reported::Accepted { .. }), "{said:?}");
-    assert_eq!(said[1], Reported::Refused { reason: Refusal::AfterTheEnd });
+    assert_eq!(said[1], Reported::Refused { reason: Refusal::Renewing }, "it may go on yet");
     world.pass(minutes(11));
     world.run().await.unwrap();
     assert_eq!(world.bill.total(&world.key(1), "calls"), units("7"));
+    let closed = [event("closed", 1, "calls", "1", ended)];
+    assert_eq!(world.report(&closed).await.unwrap(), [Reported::Refused { reason: Refusal::Renewing }]);
     world.becomes(1, State::Ended { at: ended, reason: EndReason::Cancelled }).await.unwrap();
+    assert_eq!(world.report(&events[1..]).await.unwrap(), [Reported::Refused { reason: Refusal::AfterTheEnd }]);
     world.pass(minutes(2));
     world.run().await.unwrap();
     assert_eq!(world.bill.total(&world.key(1), "calls"), units("7"));

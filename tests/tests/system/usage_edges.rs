@@ -191,12 +191,15 @@ async fn what_is_carried_waits_in_the_next_open_hour() {
 /// The marketplace could not be reached until the hour was too old.
 #[tokio::test]
 async fn a_sealed_hour_that_grew_too_old_is_carried_only_if_it_was_surely_not_taken() {
-    for (trouble, runs_on, stage, billed, doubt) in [
-        (Trouble::Throttled, true, Stage::Moved, "5", false),
-        (Trouble::Throttled, false, Stage::Expired, "0", false),
-        (Trouble::Lost, true, Stage::Expired, "0", true),
+    let at = t(START);
+    for (trouble, becomes, stage, billed, doubt) in [
+        (Trouble::Throttled, None, Stage::Moved, "5", false),
+        (Trouble::Throttled, Some(State::Suspended { since: at }), Stage::Moved, "5", false),
+        (Trouble::Throttled, Some(State::Failed { at }), Stage::Expired, "0", false),
+        (Trouble::Lost, None, Stage::Expired, "0", true),
     ] {
-        let case = format!("{trouble:?} {runs_on}");
+        let case = format!("{trouble:?} {becomes:?}");
+        let suspended = matches!(becomes, Some(State::Suspended { .. }));
         let mut world = used(Provider::Aws, "5").await;
         world.bill.trouble(vec![Some(trouble); 1_000]);
         world.pass(minutes(65));
@@ -204,8 +207,8 @@ async fn a_sealed_hour_that_grew_too_old_is_carried_only_if_it_was_surely_not_ta
         assert_eq!(first_hour(&world).await.stage, Stage::Sealed, "{case}");
         world.bill.trouble([]);
         world.pass(hours(26));
-        if !runs_on {
-            world.becomes(1, State::Suspended { since: world.now }).await.unwrap();
+        if let Some(state) = becomes {
+            world.becomes(1, state).await.unwrap();
         }
         world.run().await.unwrap();
         let first = first_hour(&world).await;
@@ -214,6 +217,12 @@ async fn a_sealed_hour_that_grew_too_old_is_carried_only_if_it_was_surely_not_ta
             let why = first.settled.unwrap().reason.unwrap();
             assert!(why.contains("too old before it was taken"), "{case}: {why}");
             assert_eq!(why.contains("may have been taken"), doubt, "{case}: {why}");
+        }
+        if suspended {
+            world.pass(hours(50));
+            world.run().await.unwrap();
+            assert_eq!(world.bill.total(&world.key(1), "gb"), units("0"), "{case}");
+            world.becomes(1, State::Active { since: world.now }).await.unwrap();
         }
         for _ in 0..2 {
             world.pass(minutes(65));

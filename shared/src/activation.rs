@@ -96,7 +96,7 @@ pub async fn acknowledge<M: Marketplace>(
 fn held(before: &Subscription, owed: Owed<'_>, answered: Acknowledged, now: Timestamp) -> (Subscription, &'static str) {
     match (answered, owed.wanted) {
         (Acknowledged::AsAnswered, Some(wanted)) if owed.accept => {
-            (Subscription { answered_at: Some(now), ..changed(before, wanted) }, "change accepted")
+            (Subscription { answered_at: Some(now), ..changed(before, wanted, now) }, "change accepted")
         }
         (Acknowledged::AsAnswered, Some(_)) => (before.clone(), "change refused"),
         (Acknowledged::AsAnswered, None) => {
@@ -115,14 +115,15 @@ fn held(before: &Subscription, owed: Owed<'_>, answered: Acknowledged, now: Time
 }
 
 /// Plan and seats as asked for; of the term, what was not told with them is as it was.
-fn changed(before: &Subscription, wanted: &Terms) -> Subscription {
+fn changed(before: &Subscription, wanted: &Terms, now: Timestamp) -> Subscription {
     let (known, wanted) = (before.terms.clone().unwrap_or_default(), wanted.clone());
-    before.with_terms(&Terms {
+    let terms = Terms {
         term_unit: wanted.term_unit.or(known.term_unit),
         ends_at: wanted.ends_at.or(known.ends_at),
         renews: wanted.renews.or(known.renews),
         ..wanted
-    })
+    };
+    before.with_terms(&terms, now)
 }
 
 async fn over<M: Marketplace>(worker: &Worker<'_, M>, task: &Row<Task>, why: &str) -> Result<Ran, WorkError> {

@@ -236,13 +236,24 @@ impl ControlPlane {
         page: Option<&str>,
         now: Timestamp,
     ) -> Result<VendorPage<VendorDeployment>, ControlPlaneError> {
+        self.list(organization, None, page, now).await
+    }
+
+    /// One page of an organization's deployments; with `only`, the product may leave out all others.
+    async fn list(
+        &self,
+        organization: &str,
+        only: Option<&str>,
+        page: Option<&str>,
+        now: Timestamp,
+    ) -> Result<VendorPage<VendorDeployment>, ControlPlaneError> {
         #[derive(Deserialize)]
         struct Answer {
             deployments: Vec<VendorDeployment>,
             #[serde(default, deserialize_with = "next_page")]
             next_page_token: Option<String>,
         }
-        let members = json!({"page_token": page});
+        let members = json!({"deployment": only, "page_token": page});
         let answer: Answer = self.call("list_deployments", organization, None, members, now).await?;
         Ok(VendorPage { items: answer.deployments, next: answer.next_page_token })
     }
@@ -257,7 +268,7 @@ impl ControlPlane {
     ) -> Result<Option<VendorDeployment>, ControlPlaneError> {
         let mut page: Option<String> = None;
         for _ in 0..MOST_PAGES {
-            let answer = match self.list_deployments(organization, page.as_deref(), now).await {
+            let answer = match self.list(organization, Some(id), page.as_deref(), now).await {
                 Ok(answer) => answer,
                 Err(error) if error.is_gone() => return Ok(None),
                 Err(error) => return Err(error),

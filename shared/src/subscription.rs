@@ -25,6 +25,9 @@ pub const FINAL_USAGE: SignedDuration = SignedDuration::from_hours(1);
 /// Entitlements that are remembered after the marketplace has stopped listing them.
 const LAPSED: usize = 20;
 
+/// Plans that are remembered after a change. Usage is not counted for long after it was used.
+const EARLIER_PLANS: usize = 10;
+
 /// How long a superseded subscription waits for the one that carries it on before it is looked at.
 pub const SUCCESSOR_WITHIN: SignedDuration = SignedDuration::from_hours(6);
 
@@ -147,6 +150,15 @@ pub struct Terms {
     pub renews: Option<bool>,
 }
 
+/// A plan it was on before a change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EarlierPlan {
+    /// The plan's id.
+    pub plan: String,
+    /// When we knew of the change.
+    pub until: Timestamp,
+}
+
 /// A subscription of one buyer to one listing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subscription {
@@ -186,6 +198,9 @@ pub struct Subscription {
     /// Plan, seats and term, where the marketplace tells them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub terms: Option<Terms>,
+    /// The plans it was on before, oldest first: what was used then is billed on them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier_plans: Vec<EarlierPlan>,
     /// When the marketplace took our last answer to a change it had asked about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answered_at: Option<Timestamp>,
@@ -224,6 +239,7 @@ impl Subscription {
             entitlements: Vec::new(),
             lapsed: Vec::new(),
             terms: None,
+            earlier_plans: Vec::new(),
             answered_at: None,
             review: None,
             created_at: now,
@@ -344,22 +360,32 @@ impl Subscription {
             | State::Failed { .. }
             | State::Superseded { .. } => known,
         };
-        let moved =
-            Self { state, generation, in_force_since, last_sign_at, review, unproven_confirmation, ..self.clone() };
-        match &self.terms {
-            Some(terms) => moved.with_terms(terms),
-            None => moved,
-        }
+        let terms = self.terms.as_ref().map(|terms| terms_in(&state, terms));
+        Self { state, generation, in_force_since, last_sign_at, review, unproven_confirmation, terms, ..self.clone() }
     }
 
     /// The same with plan, seats and term as told; terms that name no plan are not told. What is over has no seats any
     /// more: the marketplace does not tell them then, and whoever heard of the end first must not know more.
-    pub fn with_terms(&self, terms: &Terms) -> Self {
+    pub fn with_terms(&self, terms: &Terms, now: Timestamp) -> Self {
         if terms.plan.is_empty() {
             return self.clone();
         }
-        let quantity = terms.quantity.filter(|_| !matches!(self.state, State::Ended { .. }));
-        Self { terms: Some(Terms { quantity, ..terms.clone() }), ..self.clone() }
+        let left = self.plan().filter(|plan| *plan != terms.plan && self.in_force_since.is_some());
+        let left = left.map(|plan| EarlierPlan { plan: plan.to_owned(), until: now });
+        let earlier: Vec<EarlierPlan> = self.earlier_plans.iter().cloned().chain(left).collect();
+        let earlier_plans = earlier.iter().skip(earlier.len().saturating_sub(EARLIER_PLANS)).cloned().collect();
+        Self { terms: Some(terms_in(&self.state, terms)), earlier_plans, ..self.clone() }
+    }
+
+    /// The plan it is on, where there are plans.
+    pub fn plan(&self) -> Option<&str> {
+        self.terms.as_ref().map(|terms| terms.plan.as_str()).filter(|plan| !plan.is_empty())
+    }
+
+    /// The plan it was on at that time.
+    pub fn plan_at(&self, at: Timestamp) -> Option<&str> {
+        let earlier = self.earlier_plans.iter().find(|earlier| at < earlier.until);
+        earlier.map(|earlier| earlier.plan.as_str()).or_else(|| self.plan())
     }
 
     /// The same with what the marketplace now says it entitles to.
@@ -392,6 +418,10 @@ impl Subscription {
     fn next_expiry(&self) -> Option<Timestamp> {
         self.entitlements.iter().filter_map(|entitlement| entitlement.expires).min()
     }
+}
+
+fn terms_in(state: &State, terms: &Terms) -> Terms {
+    Terms { quantity: terms.quantity.filter(|_| !matches!(state, State::Ended { .. })), ..terms.clone() }
 }
 
 impl Document for Subscription {

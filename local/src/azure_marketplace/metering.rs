@@ -2,7 +2,7 @@
 //!
 //! One event is taken for each subscription, dimension and hour (UTC). A later one of the same hour is a duplicate,
 //! whatever it says, and is not added. Whether the plan makes another hour is not documented; the switch
-//! `plan_in_metering_key` says so. Nothing is taken that is older than a day or ahead of the clock. A purchase that has
+//! `plan_in_metering_key` says so; nor is whether a plan that was left still bills (`present_plan_only`). Nothing is taken that is older than a day or ahead of the clock. A purchase that has
 //! ended still takes what was used before its end. Rules are asked in the order of [`Refused`].
 //!
 //! Offers by the seat have no dimensions: metering goes with flat rates only. Quantities are exact.
@@ -144,7 +144,8 @@ impl Desk<'_> {
         if !self.is_metered(one, at) {
             return Err(Refused::ResourceNotActive);
         }
-        let sold = self.offer(&one.offer).and_then(|offer| offer.plan(plan));
+        let left = self.state.switches.present_plan_only && one.plan != plan;
+        let sold = self.offer(&one.offer).and_then(|offer| offer.plan(plan)).filter(|_| !left);
         if !sold.is_some_and(|plan| plan.dimensions.iter().any(|one| one.id == dimension)) {
             return Err(Refused::InvalidDimension);
         }

@@ -64,6 +64,8 @@ pub(super) struct Switches {
     pub refuse_usage: u32,
     /// Usage of another plan in the same hour is no duplicate.
     pub plan_in_metering_key: bool,
+    /// Usage on a plan that the purchase has left is refused.
+    pub present_plan_only: bool,
     /// How long after its end a day's usage is processed.
     pub recon_hours: u32,
 }
@@ -101,6 +103,7 @@ impl Default for Switches {
             silent_after_metering: 0,
             refuse_usage: 0,
             plan_in_metering_key: false,
+            present_plan_only: false,
             recon_hours: 6,
         }
     }

@@ -150,16 +150,18 @@ fn set_plan(state: &mut State, call: &Call) -> Result<Value, Refusal> {
 fn list_deployments(state: &State, call: &Call) -> Result<Value, Refusal> {
     #[derive(Deserialize)]
     struct Members {
+        deployment: Option<String>,
         page_token: Option<String>,
     }
     let members: Members = members(call)?;
+    let is_wanted = |id: &str| members.deployment.as_deref().is_none_or(|only| only == id);
     let organization = state.organization(&call.target).ok_or(NO_ORGANIZATION)?;
     let all = state
         .deployments
         .iter()
-        .filter(|deployment| deployment.organization == organization.id)
+        .filter(|deployment| deployment.organization == organization.id && is_wanted(&deployment.id))
         .map(DeploymentView::new);
-    let list = format!("deployments of {}", organization.id);
+    let list = format!("deployments of {} {:?}", organization.id, members.deployment);
     let Page { items, next } = window(&list, all, DEPLOYMENTS_ON_A_PAGE, members.page_token.as_deref())?;
     Ok(with_next(json!({"deployments": items}), next))
 }

@@ -130,6 +130,14 @@ fn deployments_come_in_pages_of_three() {
     assert_eq!(names(&second), ["trial-sandbox"]);
     assert!(second["deployments"][0]["trial_ends_at"].is_string());
     assert!(second.get("next_page_token").is_none());
+    let one = read(json!({"deployment": "dep-clean-trial-sandbox"}));
+    assert_eq!(names(&one), ["trial-sandbox"], "whoever looks for one gets it at once");
+    assert!(one.get("next_page_token").is_none());
+    for gone in ["dep-second-web", "none", ""] {
+        assert!(names(&read(json!({"deployment": gone}))).is_empty(), "{gone} is not one of this organization");
+    }
+    let of_all = json!({"deployment": PROD, "page_token": first["next_page_token"]});
+    assert_eq!(code(&bench.call("list_deployments", "org-clean", of_all)), (400, "bad_page_token"));
 
     for id in [PROD, "dep-clean-events-staging", "dep-clean-old-archive"] {
         let since = stop(&bench, id).body["deployment"]["stopped_since"].clone();

@@ -91,7 +91,7 @@ fn about_subscription(
         }
     };
     if let Some(terms) = &notice.terms {
-        after = after.with_terms(terms);
+        after = after.with_terms(terms, occasion.now);
     }
     // Some messages shorten the ARN; usage is reported with the whole one.
     if let Subject::Subscription { licence_arn: Some(arn), .. } = &notice.subject

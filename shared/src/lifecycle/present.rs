@@ -30,7 +30,7 @@ pub(crate) fn stands(before: &Subscription, standing: Standing, terms: Option<&T
     let over = matches!(after.state, State::Ended { .. });
     match terms {
         // A tombstone takes nothing from an answer that does not know of the end yet.
-        Some(terms) if !over || matches!(standing, Standing::Ended(_)) => after.with_terms(terms),
+        Some(terms) if !over || matches!(standing, Standing::Ended(_)) => after.with_terms(terms, now),
         _ => after,
     }
 }

@@ -28,6 +28,8 @@ pub enum What {
     Unconfirmed,
     /// It ended by all we were told, and the marketplace has it in force.
     Revived,
+    /// A sign of its end came long ago, and the marketplace has it in force.
+    EndUnsettled,
     /// The agreement is in force, and the contract entitles to nothing.
     NothingEntitled,
     /// The marketplace did not answer, or refused to.
@@ -65,6 +67,7 @@ impl What {
             Self::PlanDiffers => "plan_differs",
             Self::Unconfirmed => "unconfirmed",
             Self::Revived => "revived",
+            Self::EndUnsettled => "end_unsettled",
             Self::NothingEntitled => "nothing_entitled",
             Self::Unanswered => "unanswered",
             Self::Unreadable => "unreadable",
@@ -103,6 +106,10 @@ impl What {
             Self::Revived => {
                 "Look in the marketplace's portal. An end is never taken back here: if the purchase is in force, the buyer \
                  opens it from there once more, or buys again."
+            }
+            Self::EndUnsettled => {
+                "Look in the marketplace's portal whether the purchase ends. If it goes on, ask the marketplace to send its \
+                 notices again: what carries it on is not known here, and its usage is not taken meanwhile. Nothing is stopped."
             }
             Self::NothingEntitled => {
                 "Look in the marketplace's portal what the contract grants. Nothing was ended: that is decided when what was \

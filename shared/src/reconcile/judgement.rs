@@ -6,7 +6,8 @@
 //! * Silence, a denial and what we do not understand change nothing, nor does "not confirmed yet".
 //! * An agreement in force does not prove that it is paid (AWS tells of a failed payment by telling nothing). It does an
 //!   hour after it began, if AWS has told us of the agreement by itself; a contract is proven by what it entitles to.
-//! * An ending is settled at its deadline ([`crate::review`]), unless the marketplace says how it ended.
+//! * An ending is settled at its deadline ([`crate::review`]), unless the marketplace says how it ended. One that is still in
+//!   force a day later is told: usage waits, and what carries it on may have been lost.
 //! * What Microsoft told or took minutes ago is newer than its answer may be.
 //! * What has ended stays so, and a contract that entitles to nothing while its agreement is in force is not ended here.
 
@@ -22,6 +23,10 @@ use crate::subscription::{Sign, State, Subscription, Terms};
 
 /// How long what Microsoft answers may lag behind what it told and took; it promises nothing, so this is generous.
 const SETTLES_WITHIN: SignedDuration = SignedDuration::from_mins(15);
+
+/// How long an ending whose purchase is in force all the same is left to [`crate::review`]: notices of a renewal may come
+/// hours apart.
+const SETTLED_BY: SignedDuration = SignedDuration::from_hours(24);
 
 /// Everything the marketplace was asked about one purchase.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +77,9 @@ pub fn judge(before: &Subscription, word: Word<'_>, now: Timestamp) -> Judgement
             State::Announced | State::Active { .. } | State::Suspended { .. } | State::Failed { .. },
             Standing::Superseded,
         ) => changed(before, stands(before, standing, word.told.terms.as_ref(), now)),
+        (State::Ending { since, .. }, Standing::Live | Standing::Suspended) if later(*since, SETTLED_BY) <= now => {
+            Judgement::Open(What::EndUnsettled)
+        }
         (State::Ending { .. }, _) => Judgement::Agrees,
         (State::Announced | State::Failed { .. }, Standing::Live | Standing::Unknown)
             if word.entitlements.is_some() =>

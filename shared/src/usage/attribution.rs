@@ -25,10 +25,12 @@ pub struct Place {
     pub subscription: SubscriptionKey,
     /// The listing's code.
     pub product: String,
-    /// The plan it is used on, where there are plans.
+    /// The plan it was used on, where there are plans.
+    pub used_on: Option<String>,
+    /// The plan now.
     pub plan: Option<String>,
-    /// The first of these hours that is open.
-    pub hours: Vec<Timestamp>,
+    /// The first of these hours that is open and takes it, each with the plan it began on.
+    pub hours: Vec<(Timestamp, Option<String>)>,
     /// Whether the subscription is over, so that its last usage may be closed meanwhile.
     pub over: bool,
 }
@@ -107,12 +109,13 @@ pub fn attributed(
             (hours.into_iter().filter(|hour| now < edge(provider, *hour)).collect(), true)
         }
     };
-    let terms = subscription.terms.as_ref();
+    let plan_at = |at: Timestamp| subscription.plan_at(at).map(str::to_owned);
     Ok(Attributed::To(Place {
         subscription: subscription.key.clone(),
         product: subscription.product.clone(),
-        plan: terms.map(|terms| terms.plan.clone()).filter(|plan| !plan.is_empty()),
-        hours,
+        used_on: plan_at(event.at),
+        plan: subscription.plan().map(str::to_owned),
+        hours: hours.into_iter().map(|hour| (hour, plan_at(hour))).collect(),
         over,
     }))
 }
@@ -164,6 +167,10 @@ mod tests {
         subscription(State::Ended { at, reason: EndReason::Cancelled })
     }
 
+    fn hours_of(place: &Place) -> Vec<Timestamp> {
+        place.hours.iter().map(|(hour, _)| *hour).collect()
+    }
+
     fn place(subscription: &Subscription, at: Timestamp, now: Timestamp) -> Result<Place, Refusal> {
         let policy = Policy::parse(EMQX).unwrap();
         attributed(&policy, subscription, None, &event(at), now).map(|found| match found {
@@ -210,7 +217,7 @@ mod tests {
     fn of_a_purchase_that_runs_the_own_hour_takes_it_or_the_present_one() {
         let active = subscription(State::Active { since: began() });
         let hour = |text: &str| t(&format!("2026-11-10T{text}:00:00Z"));
-        let hours = |at, now| place(&active, at, now).map(|place| (place.hours, place.over));
+        let hours = |at, now| place(&active, at, now).map(|place| (hours_of(&place), place.over));
         let now = hour("12") + SignedDuration::from_mins(5);
         let next = [hour("12"), hour("13"), hour("14")];
         assert_eq!(hours(hour("10"), now), Ok(([&[hour("10")], &next[..]].concat(), false)));
@@ -227,7 +234,7 @@ mod tests {
     fn of_a_purchase_that_is_over_the_last_hours_take_it_until_they_are_too_old() {
         let end = t("2026-11-10T12:20:00Z");
         let (own, last) = (t("2026-11-10T10:00:00Z"), t("2026-11-10T12:00:00Z"));
-        let hours = |at, now| place(&ended(end), at, now).map(|place| (place.hours, place.over));
+        let hours = |at, now| place(&ended(end), at, now).map(|place| (hours_of(&place), place.over));
         assert_eq!(hours(own, end), Ok((vec![own, last], true)));
         assert!(place(&ended(end), end, end).is_ok());
         assert_eq!(hours(end + INSTANT, end), Err(Refusal::AfterTheEnd));
@@ -246,5 +253,31 @@ mod tests {
             place(&active, began(), began()).unwrap().plan
         };
         assert_eq!((on(""), on("team")), (None, Some("team".to_owned())));
+    }
+
+    #[test]
+    fn usage_is_of_the_plan_of_its_time_and_an_hour_of_the_plan_it_began_on() {
+        let hour = |text: &str| t(&format!("2026-11-10T{text}:00:00Z"));
+        let changed = hour("11") + SignedDuration::from_mins(20);
+        let on = |plan: &str| Terms { plan: plan.to_owned(), ..Terms::default() };
+        let active = subscription(State::Active { since: began() });
+        let team = active.with_terms(&on("team"), began());
+        assert_eq!(team.earlier_plans, [], "the first plan was none before");
+        let gold = team.with_terms(&on("gold"), changed).with_terms(&on("gold"), hour("12"));
+        assert_eq!(gold.earlier_plans.len(), 1, "what says nothing new is no change");
+        let now = hour("12") + SignedDuration::from_mins(5);
+        for (at, used_on) in [(began(), "team"), (changed - INSTANT, "team"), (changed, "gold"), (now, "gold")] {
+            let place = place(&gold, at, now).unwrap();
+            assert_eq!((place.used_on.as_deref(), place.plan.as_deref()), (Some(used_on), Some("gold")), "{at}");
+            for (begun, plan) in place.hours {
+                let stands = if begun <= hour("11") { "team" } else { "gold" };
+                assert_eq!(plan.as_deref(), Some(stands), "{at} {begun}");
+            }
+        }
+        let never_in_force = Subscription { in_force_since: None, ..team };
+        assert_eq!(never_in_force.with_terms(&on("gold"), changed).earlier_plans, []);
+        let often = (0..30).fold(gold, |one, n| one.with_terms(&on(&n.to_string()), changed));
+        assert_eq!(often.earlier_plans.last().map(|earlier| earlier.plan.as_str()), Some("28"));
+        assert_eq!(often.earlier_plans.len(), 10);
     }
 }

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::Quantity;
 use super::attribution::Place;
+use super::calendar::hour_of;
 use super::ending::FinalUsage;
 use super::hour::{Hour, Part, SHARDS, Stage};
 use super::key::UsageKey;
@@ -54,21 +55,28 @@ impl Counter {
         crowded: &BTreeSet<Key>,
     ) -> Option<Self> {
         let key = |hour: &Timestamp| Hour::row_key(&place.subscription, *hour, &event.dimension);
-        // An hour has one plan: after a change the next hour takes what is used on the new one.
-        let fits = |hour: &Hour| hour.stage == Stage::Open && (hour.plan == place.plan || place.over);
-        let open = |hour: &&Timestamp| rows.get(&key(hour)).is_none_or(|row| fits(&row.doc));
-        let hour = *place.hours.iter().find(open)?;
+        // An hour has one plan, the one it began on: after a change the next hour takes what is used on the new one, and
+        // what comes so late that its own hour is closed is billed on the plan now.
+        let takes = |hour: &Timestamp, plan: &Option<String>| {
+            let late = *hour != hour_of(event.at) && *plan == place.plan;
+            place.over || *plan == place.used_on || late
+        };
+        let fits = |(hour, plan): &&(Timestamp, Option<String>)| match rows.get(&key(hour)) {
+            Some(row) => row.doc.stage == Stage::Open && takes(hour, &row.doc.plan),
+            None => takes(hour, plan),
+        };
+        let (hour, plan) = place.hours.iter().find(fits)?;
         let provider = place.subscription.provider();
         let spread =
             provider == Provider::Aws && policy.listing(provider, &place.product).is_some_and(|listing| listing.tags);
         let tags = if spread { event.tags.clone() } else { BTreeMap::new() };
-        let part = (!tags.is_empty() || crowded.contains(&key(&hour))).then(|| (shard(event, &tags), tags));
+        let part = (!tags.is_empty() || crowded.contains(&key(hour))).then(|| (shard(event, &tags), tags));
         Some(Self {
             subscription: place.subscription.clone(),
             product: place.product.clone(),
             dimension: event.dimension.clone(),
-            hour,
-            plan: place.plan.clone(),
+            hour: *hour,
+            plan: plan.clone(),
             organization: event.organization.clone(),
             part,
         })
@@ -334,8 +342,8 @@ mod tests {
     }
 
     fn place(product: &str) -> Place {
-        let hours = vec![nine(), at("2026-11-10T10:00:00Z")];
-        Place { subscription: aws(), product: product.to_owned(), plan: None, hours, over: false }
+        let hours = vec![(nine(), None), (at("2026-11-10T10:00:00Z"), None)];
+        Place { subscription: aws(), product: product.to_owned(), used_on: None, plan: None, hours, over: false }
     }
 
     fn hour(at: Timestamp) -> Hour {
@@ -359,6 +367,23 @@ mod tests {
         assert_eq!(in_hour(&place(TAGGED), &[hour(nine())]), Some(nine()));
         assert_eq!(in_hour(&place(TAGGED), std::slice::from_ref(&closed)), Some(ten));
         assert_eq!(in_hour(&place(TAGGED), std::slice::from_ref(&gold)), Some(ten), "an hour has one plan");
+        // Used before a change, told after it: its own hour was begun on that plan; if that is closed, it is billed on the
+        // plan now.
+        let (gold_plan, team) = (Some("gold".to_owned()), Some("team".to_owned()));
+        let hours = vec![(nine(), gold_plan.clone()), (ten, team.clone())];
+        let changed = Place { used_on: gold_plan, plan: team.clone(), hours, ..place(TAGGED) };
+        let counted = |place: &Place, hours: &[Hour]| of(place, &one, hours, false).map(|it| (it.hour, it.plan));
+        assert_eq!(counted(&changed, &[]), Some((nine(), Some("gold".to_owned()))));
+        assert_eq!(counted(&changed, std::slice::from_ref(&gold)), Some((nine(), Some("gold".to_owned()))));
+        assert_eq!(counted(&changed, std::slice::from_ref(&closed)), Some((ten, team.clone())));
+        let after = Place { used_on: team.clone(), ..changed };
+        assert_eq!(
+            counted(&after, &[]),
+            Some((ten, team.clone())),
+            "what is used after a change does not take its hour"
+        );
+        let begun = Hour { plan: team.clone(), ..hour(nine()) };
+        assert_eq!(counted(&after, &[begun]), Some((nine(), team)), "unless it has been begun so");
         let over = Place { over: true, ..place(TAGGED) };
         assert_eq!(in_hour(&over, &[gold]), Some(nine()), "of the last hours there is no next one to wait for");
         let both = [closed.clone(), Hour { stage: Stage::Sealed, ..hour(ten) }];

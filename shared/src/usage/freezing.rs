@@ -117,7 +117,7 @@ impl<M: Marketplace, P: Pace> Sending<'_, M, P> {
                     report.failed += 1;
                     return Ok(None);
                 }
-                Some(Fate::AskTerms) if self.learn_terms(&row.doc.subscription).await? => continue,
+                Some(Fate::AskTerms) if self.learn_terms(&row.doc.subscription, now).await? => continue,
                 Some(Fate::AskTerms) => {
                     let why = "when its term ends, and so what it includes, is not known yet";
                     report.held += self.postpone(&row, why, now).await?.unwrap_or_default();
@@ -168,7 +168,7 @@ impl<M: Marketplace, P: Pace> Sending<'_, M, P> {
     }
 
     /// Asks the marketplace for the term of a purchase, and keeps it. False if it does not tell.
-    async fn learn_terms(&self, key: &SubscriptionKey) -> Result<bool, LedgerError> {
+    async fn learn_terms(&self, key: &SubscriptionKey, now: Timestamp) -> Result<bool, LedgerError> {
         let Some(row) = self.ledger().get::<Subscription>(&key.key()).await? else { return Ok(false) };
         let terms = match self.worker.marketplace.terms(&row.doc).await {
             Ok(terms) => terms.filter(|terms| terms.ends_at.is_some()),
@@ -178,7 +178,7 @@ impl<M: Marketplace, P: Pace> Sending<'_, M, P> {
             }
         };
         let Some(terms) = terms else { return Ok(false) };
-        match self.ledger().replace(&row, row.doc.with_terms(&terms)).await {
+        match self.ledger().replace(&row, row.doc.with_terms(&terms, now)).await {
             Ok(_) | Err(LedgerError::Conflict) => Ok(true),
             Err(error) => Err(error),
         }
@@ -263,7 +263,6 @@ impl<M: Marketplace, P: Pace> Sending<'_, M, P> {
             Onto::Last(last) => *last,
             Onto::Present | Onto::Successor(_) => hour_of(now).max(began),
         };
-        let plan = subscription.terms.as_ref().map(|terms| terms.plan.clone()).filter(|plan| !plan.is_empty());
         for _ in 0..RACES {
             let found = self.ledger().get::<Hour>(&Hour::row_key(key, to, &hour.dimension)).await?;
             let write = match &found {
@@ -278,7 +277,7 @@ impl<M: Marketplace, P: Pace> Sending<'_, M, P> {
                 }
                 None => {
                     let fresh = Hour::open(key, &subscription.product, &hour.dimension, to, &hour.organization);
-                    Write::create(&Hour { amount, events, plan: plan.clone(), ..fresh })
+                    Write::create(&Hour { amount, events, plan: subscription.plan_at(to).map(str::to_owned), ..fresh })
                 }
             };
             let reason = format!("counted into the hour of {to}");

@@ -61,6 +61,10 @@ pub fn next(hour: &Hour, fresh: bool, said: &Metered, subscription: Option<&Subs
             Next::lost(Stage::Refused, None, in_doubt(reason, fresh))
         }
         Metered::Unprocessed | Metered::Unclear => Next::Again,
+        // Microsoft does not say whether it takes usage on a plan the buyer has left.
+        Metered::Refused(_) if fresh && is_running(subscription) && is_of_another_plan(hour, subscription) => {
+            Next::Carry("the marketplace does not take usage of the plan before")
+        }
         // The policy or the listing may be put right; the hour is taken as it is then.
         Metered::Refused(code) if may_be_mended(code) => {
             tracing::error!(hour = %hour.key(), code, "the marketplace does not know what is reported; look at the listing");
@@ -109,6 +113,12 @@ fn is_of_its_tags(code: &str) -> bool {
 pub fn is_running(subscription: Option<&Subscription>) -> bool {
     let goes_on = |state: &State| matches!(state, State::Active { .. } | State::Suspended { .. });
     subscription.is_some_and(|subscription| goes_on(&subscription.state))
+}
+
+/// Whether the hour is on a plan that the subscription has left.
+fn is_of_another_plan(hour: &Hour, subscription: Option<&Subscription>) -> bool {
+    let now = subscription.and_then(Subscription::plan);
+    hour.plan.as_deref().is_some_and(|plan| now.is_some_and(|now| now != plan))
 }
 
 /// Whether the marketplace may take usage of the subscription later on, although it does not now.

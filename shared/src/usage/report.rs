@@ -291,7 +291,9 @@ impl<'e> Judged<'e> {
         let mut keys = BTreeSet::new();
         for (index, place) in &self.open {
             let Some(event) = self.event(*index) else { continue };
-            keys.extend(place.hours.iter().map(|hour| Hour::row_key(&place.subscription, *hour, &event.dimension)));
+            keys.extend(
+                place.hours.iter().map(|(hour, _)| Hour::row_key(&place.subscription, *hour, &event.dimension)),
+            );
         }
         let keys: Vec<Key> = keys.into_iter().collect();
         let rows = ledger.get_many::<Hour>(&keys).await?;

@@ -122,7 +122,8 @@ impl<M: Marketplace, P: Pace> Sending<'_, M, P> {
                     settle(&row.doc, &mut meter, *stage, now, record.clone(), reason.clone())
                 }
                 Next::Carry(why) => {
-                    writes.extend(self.later_hour(&row.doc, now).await?);
+                    let subscription = accounts.subscriptions.get(&row.doc.subscription);
+                    writes.extend(self.later_hour(&row.doc, subscription, now).await?);
                     carry(&row.doc, &mut meter, now, why)
                 }
                 Next::Hold(..) | Next::Again => return Ok(()),
@@ -143,7 +144,12 @@ impl<M: Marketplace, P: Pace> Sending<'_, M, P> {
     }
 
     /// Makes the hour that takes what waits, if there is none yet.
-    async fn later_hour(&self, hour: &Hour, now: Timestamp) -> Result<Option<Write>, LedgerError> {
+    async fn later_hour(
+        &self,
+        hour: &Hour,
+        subscription: Option<&Subscription>,
+        now: Timestamp,
+    ) -> Result<Option<Write>, LedgerError> {
         let mut to = hour_of(now).max(end_of(hour.hour));
         for _ in 0..RACES {
             let found = self.ledger().get::<Hour>(&Hour::row_key(&hour.subscription, to, &hour.dimension)).await?;
@@ -151,9 +157,10 @@ impl<M: Marketplace, P: Pace> Sending<'_, M, P> {
                 Some(found) if found.doc.stage == Stage::Open => return Ok(None),
                 Some(_) => to = end_of(to),
                 None => {
-                    let Hour { subscription, product, dimension, organization, plan, .. } = hour;
+                    let plan = subscription.and_then(|subscription| subscription.plan_at(to)).map(str::to_owned);
+                    let Hour { subscription, product, dimension, organization, .. } = hour;
                     let fresh = Hour::open(subscription, product, dimension, to, organization);
-                    return Ok(Some(Write::create(&Hour { plan: plan.clone(), ..fresh })));
+                    return Ok(Some(Write::create(&Hour { plan: plan.or_else(|| hour.plan.clone()), ..fresh })));
                 }
             }
         }

@@ -70,7 +70,7 @@ fn every_state_and_every_standing() {
         ["-", "active", "suspended", "ended", "superseded", "-"],
         ["-", "-", "suspended", "ended", "superseded", "-"],
         ["-", "active", "-", "ended", "superseded", "-"],
-        ["-", "-", "-", "ended", "-", "-"],
+        ["-", "open:end_unsettled", "open:end_unsettled", "ended", "-", "-"],
         ["-", "active", "suspended", "ended", "superseded", "-"],
         ["-", "open:revived", "open:revived", "-", "-", "-"],
         ["-", "-", "-", "-", "-", "-"],
@@ -91,6 +91,16 @@ fn every_state_and_every_standing() {
     }
 }
 
+#[test]
+fn an_ending_is_told_of_when_the_marketplace_has_it_in_force_a_day_after_its_sign() {
+    let minute = SignedDuration::from_mins(1);
+    for (since, expected) in [(hours_ago(24) + minute, "-"), (hours_ago(24), "open:end_unsettled")] {
+        let ending = subscription(aws(), State::Ending { since, deadline: since + SignedDuration::from_hours(1) });
+        let word = Word { told: &told(Standing::Live), entitlements: None, heard_of: true };
+        assert_eq!(outcome(&judge(&ending, word, now())), expected, "{since}");
+    }
+}
+
 /// Microsoft's answer to a question may be older than what it has just told us, or taken from us.
 #[test]
 fn what_was_settled_minutes_ago_is_not_taken_back_by_an_older_answer() {
@@ -102,7 +112,7 @@ fn what_was_settled_minutes_ago_is_not_taken_back_by_an_older_answer() {
         let suspended = subscription(key.clone(), State::Suspended { since: at });
         let active = subscription(key.clone(), State::Active { since: at });
         let ended = subscription(key.clone(), State::Ended { at, reason: EndReason::Cancelled });
-        let changed = subscription(key.clone(), State::Active { since: long_ago }).with_terms(&terms("gold"));
+        let changed = subscription(key.clone(), State::Active { since: long_ago }).with_terms(&terms("gold"), long_ago);
         let changed = Subscription { answered_at: Some(at), ..changed };
         for (before, standing) in [
             (suspended, Standing::Live),
@@ -207,7 +217,8 @@ fn only_terms_that_a_notice_tells_are_a_difference() {
         renews: Some(renews),
     };
     let (day, month) = (Some(hours_ago(-24)), Some(hours_ago(-720)));
-    let ours = |terms: &Terms| subscription(azure(), State::Active { since: hours_ago(48) }).with_terms(terms);
+    let ours =
+        |terms: &Terms| subscription(azure(), State::Active { since: hours_ago(48) }).with_terms(terms, hours_ago(48));
     for (before, there, expected) in [
         (terms("gold", Some(3), day, true), terms("gold", Some(3), day, true), Judgement::Agrees),
         (terms("gold", Some(3), day, true), terms("pro", Some(3), day, true), changed()),

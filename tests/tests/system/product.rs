@@ -27,12 +27,20 @@ const PROD: &str = "dep-clean-orders-prod";
 /// A product that answers so, the last answer again and again.
 fn answering(answers: &[(u16, String)]) -> ControlPlane {
     let answers = Mutex::new(answers.iter().cloned().collect::<VecDeque<_>>());
-    let outbound = Outbound::within(move |_| {
+    over(move |_| {
         let mut answers = answers.lock().unwrap();
-        let (status, body) = answers.front().cloned().unwrap();
+        let answer = answers.front().cloned().unwrap();
         if answers.len() > 1 {
             answers.pop_front();
         }
+        answer
+    })
+}
+
+/// A product that answers a call's body so.
+fn over(product: impl Fn(Value) -> (u16, String) + Send + Sync + 'static) -> ControlPlane {
+    let outbound = Outbound::within(move |request| {
+        let (status, body) = product(serde_json::from_slice(request.body()).unwrap_or_default());
         let answer = http::Response::builder().status(status).body(Bytes::from(body)).unwrap();
         Box::pin(std::future::ready(Ok(answer)))
     });
@@ -114,6 +122,21 @@ async fn a_deployment_is_looked_for_on_every_page() {
     assert!(find(&[(404, "<html>".to_owned())]).await.is_err());
     let error = find(&[list(&["d-1"], Some("2"))]).await.unwrap_err();
     assert!(error.to_string().contains("without an end"), "{error}");
+}
+
+/// A product may answer the whole list or the one that is asked for; which one is asked for stands in the call.
+#[tokio::test]
+async fn whoever_looks_for_one_deployment_says_so_on_every_page() {
+    let (asked, answers) = (Arc::new(Mutex::new(Vec::new())), [list(&["d-1"], Some("2")), list(&["d-2"], None)]);
+    let (calls, left) = (Arc::clone(&asked), Mutex::new(VecDeque::from(answers)));
+    let control_plane = over(move |body| {
+        calls.lock().unwrap().push((body["deployment"].clone(), body["page_token"].clone()));
+        left.lock().unwrap().pop_front().unwrap_or_else(|| list(&[], None))
+    });
+    assert!(control_plane.deployment(ORG, "d-3", Timestamp::UNIX_EPOCH).await.unwrap().is_none());
+    control_plane.list_deployments(ORG, None, Timestamp::UNIX_EPOCH).await.unwrap();
+    let asked = asked.lock().unwrap().clone();
+    assert_eq!(asked, [(json!("d-3"), Value::Null), (json!("d-3"), json!("2")), (Value::Null, Value::Null)]);
 }
 
 /// Nothing pays for the organization.

@@ -179,3 +179,36 @@ async fn the_last_usage_of_a_purchase_is_billed_after_its_end() -> Outcome {
     ensure!(bill["totals"] == json!({"traffic_gb": "2"}), "{bill}");
     Ok(())
 }
+
+/// The product tells of an hour when it is over, and a buyer may have changed the plan by then. Whether Microsoft takes usage
+/// of the plan before is not documented.
+#[tokio::test]
+async fn what_was_used_before_a_change_of_plan_is_billed_on_that_plan_or_else_on_the_next() -> Outcome {
+    for present_plan_only in [false, true] {
+        let azure = Azure::new("").await?;
+        let id = azure.linked("clean").await?;
+        azure.sim("switches", json!({"present_plan_only": present_plan_only})).await?;
+        azure.world.sleep(3600);
+        let used = azure.world.now();
+        azure.world.sleep(3600);
+        azure.sim("change-plan", json!({"subscription": id, "plan": "pro"})).await?;
+        azure.settle().await?;
+        azure.world.sleep(60);
+        azure.settle().await?;
+        ensure!(azure.subscription(&id).await?.plan() == Some("pro"));
+        told(&azure, used, ("before", "traffic_gb", "2")).await?;
+        told(&azure, azure.world.now(), ("after", "traffic_gb", "3")).await?;
+        for _ in 0..6 {
+            azure.world.sleep(1800);
+            run(&azure).await?;
+        }
+        let bill = billed(&azure, &id).await?;
+        let of = |plan: &str| -> Vec<&str> {
+            let hours = bill["hours"].as_array().into_iter().flatten().filter(|hour| hour["plan"] == plan);
+            hours.filter_map(|hour| hour["quantity"].as_str()).collect()
+        };
+        let (before, after) = if present_plan_only { (vec![], vec!["5"]) } else { (vec!["2"], vec!["3"]) };
+        ensure!(of("payg") == before && of("pro") == after, "{present_plan_only}: {bill}");
+    }
+    Ok(())
+}

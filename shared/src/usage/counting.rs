@@ -61,11 +61,11 @@ impl Counter {
             let late = *hour != hour_of(event.at) && *plan == place.plan;
             place.over || *plan == place.used_on || late
         };
-        let fits = |(hour, plan): &&(Timestamp, Option<String>)| match rows.get(&key(hour)) {
-            Some(row) => row.doc.stage == Stage::Open && takes(hour, &row.doc.plan),
-            None => takes(hour, plan),
-        };
-        let (hour, plan) = place.hours.iter().find(fits)?;
+        let (hour, plan) = place.hours.iter().find_map(|(hour, plan)| {
+            let (open, plan) =
+                rows.get(&key(hour)).map_or((true, plan), |row| (row.doc.stage == Stage::Open, &row.doc.plan));
+            (open && takes(hour, plan)).then_some((hour, plan))
+        })?;
         let provider = place.subscription.provider();
         let spread =
             provider == Provider::Aws && policy.listing(provider, &place.product).is_some_and(|listing| listing.tags);

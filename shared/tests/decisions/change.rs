@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use tradepost::notice::{Notice, Subject, Word};
 use tradepost::policy::{ChangeRules, Policy};
-use tradepost::subscription::{EndReason, Sign, State, Subscription, SubscriptionKey, Terms};
+use tradepost::subscription::{EarlierPlan, EndReason, Sign, State, Subscription, SubscriptionKey, Terms};
 use tradepost::task::Effect;
 
 use super::t;
@@ -127,7 +127,8 @@ fn terms_are_kept_and_the_state_with_them() {
     assert_eq!(before.state, State::Active { since: t(ASKED) });
     assert_eq!(before.terms, Some(terms("silver", 5)), "a sign's terms are kept");
     world.told(&told(Word::TermsChanged, Some(terms("gold", 7))), t(ASKED));
-    let after = Subscription { terms: Some(terms("gold", 7)), ..before };
+    let earlier_plans = vec![EarlierPlan { plan: "silver".to_owned(), until: t(ASKED) }];
+    let after = Subscription { terms: Some(terms("gold", 7)), earlier_plans, ..before };
     assert_eq!(world.subscription(&key()), Some(after.clone()), "nothing else has changed");
     world.told(&told(Word::TermsChanged, None), t(ASKED));
     assert_eq!(world.subscription(&key()), Some(after.clone()), "what is not told is as it was");

@@ -69,8 +69,8 @@ param deletionCap int = 100
 @allowed(['on', 'off'])
 param dryRun string = 'off'
 
-@description('How loud the log is.')
-@allowed(['ERROR', 'WARN', 'INFO', 'DEBUG'])
+@description('How loud the log is. Alarms and workbook read lines of INFO, so it is no quieter than that.')
+@allowed(['INFO', 'DEBUG'])
 param logLevel string = 'INFO'
 
 @description('Whether tries in vain are counted by source. off behind a proxy of your own.')
@@ -361,6 +361,8 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
       appSettings: [
         { name: 'AzureWebJobsStorage__credential', value: 'managedidentity' }
         { name: 'AzureWebJobsStorage__clientId', value: identity.properties.clientId }
+        // The host looks for the name before it looks for the addresses, and at its start not always for those.
+        { name: 'AzureWebJobsStorage__accountName', value: storage.name }
         { name: 'AzureWebJobsStorage__blobServiceUri', value: storage.properties.primaryEndpoints.blob }
         { name: 'AzureWebJobsStorage__queueServiceUri', value: storage.properties.primaryEndpoints.queue }
         { name: 'AzureWebJobsStorage__tableServiceUri', value: storage.properties.primaryEndpoints.table }

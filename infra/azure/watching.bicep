@@ -144,7 +144,9 @@ resource rules 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [for alarm 
         }
       ]
     }
-    autoMitigate: true
+    // What is missing rings once, until it is there again. What has happened rings each time: an error that is looked at
+    // already must not hide another.
+    autoMitigate: alarm.fewer
     // The table is not there before the first line.
     skipQueryValidation: true
     actions: {

@@ -46,6 +46,11 @@ fn through(host: &FunctionsHost, public: &url::Url) -> anyhow::Result<String> {
 async fn lands_and_is_told(around: &Surroundings, host: &FunctionsHost) -> Done {
     let client = browser()?;
     let (id, landing) = around.buy("payg").await?;
+    // A monitor only looks whether they are there, and uses up nothing.
+    for address in [format!("{}/api/health", host.url()), through(host, &landing)?] {
+        let looked_at = client.head(&address).send().await?;
+        ensure!(looked_at.status() == StatusCode::OK, "{address}: {}", looked_at.status());
+    }
     let landed = client.get(through(host, &landing)?).send().await?;
     ensure!(landed.status() == StatusCode::SEE_OTHER, "{}: {}", landed.status(), landed.text().await?);
     let to = landed.headers().get(LOCATION).context("no location")?.to_str()?.to_owned();

@@ -45,15 +45,16 @@ const RESOURCES: [(&str, &str, &[&str]); 15] = [
     ),
     ("Microsoft.Web/sites/basicPublishingCredentialsPolicies", "2024-04-01", &["allow: false"]),
     ("Microsoft.Insights/actionGroups", "2023-01-01", &["location: 'global'", "useCommonAlertSchema: true"]),
-    ("Microsoft.Insights/scheduledQueryRules", "2023-12-01", &["kind: 'LogAlert'", "autoMitigate: true"]),
+    ("Microsoft.Insights/scheduledQueryRules", "2023-12-01", &["kind: 'LogAlert'", "autoMitigate: alarm.fewer"]),
     ("Microsoft.Insights/metricAlerts", "2018-03-01", &["location: 'global'", "metricName: 'Http5xx'"]),
     ("Microsoft.Insights/workbooks", "2023-06-01", &["kind: 'shared'", "loadTextContent('workbook.json')"]),
 ];
 
 /// What the platform needs for an identity in place of a connection string; not to be set on Flex Consumption are those below.
-const PLATFORM: [&str; 7] = [
+const PLATFORM: [&str; 8] = [
     "AzureWebJobsStorage__credential",
     "AzureWebJobsStorage__clientId",
+    "AzureWebJobsStorage__accountName",
     "AzureWebJobsStorage__blobServiceUri",
     "AzureWebJobsStorage__queueServiceUri",
     "AzureWebJobsStorage__tableServiceUri",

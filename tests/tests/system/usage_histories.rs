@@ -1,6 +1,6 @@
 //! Thousands of histories of usage: what was reported and accepted is what is billed, to the unit, whatever crashes,
 //! whichever answers are lost, and however often anything is told. One seed makes one history;
-//! `SEED=n cargo test -p system-tests --test usage_histories` plays it again, `HISTORIES=n` plays more of them.
+//! `SEED=n cargo nextest run --test system usage_histories` plays it again, `HISTORIES=n` plays more of them.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Builds what is deployed: a zip for each Lambda function, the folder for Azure Functions, and the list of what is inside.
 
-    infra/package.py                                    everything, for x86_64, with policies/emqx.toml
+    infra/package.py                                    everything, for x86_64, with policies/emqx.toml, an example
     infra/package.py --policy policies/mine.toml        another policy as policy.toml
     infra/package.py --architecture arm64 --only aws    Lambda on arm64; needs `rustup target add aarch64-unknown-linux-gnu`
 
@@ -23,6 +23,7 @@ import zipfile
 import zlib
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+EXAMPLE = ROOT / "policies/emqx.toml"
 OUT = ROOT / "target" / "packages"
 TOOLS = ROOT / "target" / "tools"
 DEFLATED = TOOLS / "deflated"
@@ -47,7 +48,7 @@ USED = set()
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--policy", type=pathlib.Path, default=ROOT / "policies/emqx.toml", help="what is shipped as policy.toml")
+    parser.add_argument("--policy", type=pathlib.Path, default=EXAMPLE, help="what is shipped as policy.toml")
     parser.add_argument("--architecture", choices=TARGETS, default="x86_64", help="what the Lambda functions run on")
     parser.add_argument("--only", choices=("aws", "azure"), help="one cloud")
     parser.add_argument("--no-sbom", action="store_true", help="without the list of what is inside")
@@ -77,6 +78,8 @@ def main():
     if not options.no_sbom:
         sbom(target, clouds)
     show(rows)
+    if options.policy == EXAMPLE:
+        print("with the example policy of EMQX, which knows none of your products: --policy policies/yours.toml takes yours")
     large = [row[0] for row in rows if row[0] in FUNCTIONS and row[2] > WANTED]
     if large:
         print(f"larger than the {WANTED / 1e6:.0f} MB that we want of a Lambda function: {', '.join(large)}")

@@ -205,11 +205,11 @@ impl Said {
                 ("MeteringRuns", 1),
                 ("UsageAccepted", self.number("accepted")),
                 ("UsagePending", self.number("held").saturating_add(self.number("failed"))),
-                ("UsageLost", self.number("lost")),
             ],
+            // Said by whoever sends: the last usage of a subscription is not sent by a run of metering.
             "usage will not be billed" => match self.word("stage") {
-                "expired" => vec![("UsageExpired", 1)],
-                _ => vec![("UsageRefused", 1)],
+                "expired" => vec![("UsageExpired", 1), ("UsageLost", 1)],
+                _ => vec![("UsageRefused", 1), ("UsageLost", 1)],
             },
             _ => Vec::new(),
         }
@@ -345,15 +345,15 @@ mod tests {
                         "metering"
                     )
                 },
-                json!({"MeteringRuns": 1, "UsageAccepted": 5, "UsagePending": 2, "UsageLost": 2}),
+                json!({"MeteringRuns": 1, "UsageAccepted": 5, "UsagePending": 2}),
             ),
             (
                 &|| tracing::error!(hour = "h", stage = "expired", "usage will not be billed"),
-                json!({"UsageExpired": 1}),
+                json!({"UsageExpired": 1, "UsageLost": 1}),
             ),
             (
                 &|| tracing::error!(hour = "h", stage = "refused", "usage will not be billed"),
-                json!({"UsageRefused": 1}),
+                json!({"UsageRefused": 1, "UsageLost": 1}),
             ),
         ] {
             assert_eq!(values(say), expected);

@@ -36,7 +36,7 @@ fn every_function_has_a_role_of_its_own_with_the_rights_it_needs() {
     let mail = ["ses:SendEmail", "ses:SendRawEmail"];
     let rights: BTreeMap<&str, Vec<&str>> = BTreeMap::from([
         ("Landing", vec![index, "aws-marketplace:ResolveCustomer", marketplace[0], marketplace[2], secret, send]),
-        ("Notifications", [&queue[..], &marketplace[..2], &[send]].concat()),
+        ("Notifications", [&queue[..], &marketplace[..1], &[send]].concat()),
         ("Worker", [&queue[..], &marketplace[..], &mail[..], &[index, secret, send]].concat()),
         ("Sweeper", [&marketplace[..], &mail[..], &[index, secret]].concat()),
         ("Metering", [&queue[..], &marketplace[3..], &[index, secret, send]].concat()),
